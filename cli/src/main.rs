@@ -1,0 +1,2 @@
+//! `kv`: node, client and simulator in one binary.
+fn main() {}
