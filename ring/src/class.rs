@@ -11,7 +11,9 @@ use crate::error::ValueError;
 use crate::limits;
 
 /// The number of a replication class. Class 0 always exists in practice; buckets are made in it by default.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct ClassId(pub u8);
 

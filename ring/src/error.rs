@@ -71,7 +71,10 @@ pub enum LayoutError {
         /// The first partition that is wrong.
         partition: u32,
     },
-    /// The body's hash is not the one in its name.
-    #[error("the layout body does not have the hash that its name carries")]
-    HashMismatch,
+    /// A received body is of a form that this release does not know.
+    #[error("unknown layout format {0}")]
+    UnknownFormat(u8),
+    /// A received body is not the layout that was asked for.
+    #[error("the layout body is not the one that was asked for")]
+    NameMismatch,
 }

@@ -129,7 +129,10 @@ mod tests {
     #[test]
     fn the_hash_of_a_key_never_changes() {
         // Pinned: a change would move every stored key.
-        assert_eq!(KeyHash::of(b"default", b"hello"), KeyHash(0xd681_1b4d_6aac_0ff0_30a8_db06_25fc_bf49));
+        assert_eq!(
+            KeyHash::of(b"default", b"hello"),
+            KeyHash(0xd681_1b4d_6aac_0ff0_30a8_db06_25fc_bf49)
+        );
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl FromStr for NodeId {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<NodeId, ValueError> {
-        let canonical = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let canonical =
+            text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if !canonical {
             return Err(ValueError::NodeId);
         }
@@ -87,10 +88,14 @@ mod tests {
 
     #[test]
     fn an_id_has_one_spelling_only() {
-        for text in ["", "ab", "00AB00000000000000000000000000FF", "+0ab00000000000000000000000000ff"] {
+        for text in
+            ["", "ab", "00AB00000000000000000000000000FF", "+0ab00000000000000000000000000ff"]
+        {
             assert_eq!(text.parse::<NodeId>(), Err(ValueError::NodeId), "{text:?}");
         }
-        for name in ["00ab00000000000000000000000000ff", "ab.node.kvorum.internal", "node.kvorum.internal"] {
+        for name in
+            ["00ab00000000000000000000000000ff", "ab.node.kvorum.internal", "node.kvorum.internal"]
+        {
             assert_eq!(NodeId::from_dns_name(name), Err(ValueError::DnsName), "{name:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! Where a key lives: hashing, partitions, layouts and preference lists.
 //!
-//! A key's BLAKE3 hash picks one of a fixed number of partitions by its top bits. A layout is an explicit table
+//! A key's BLAKE3 hash picks one of a fixed number of partitions by its top bits. A [`Layout`] is an explicit table
 //! that names, for each partition and replication class, the owners and then the fallbacks in the order in which a
 //! coordinator asks them. The table is computed once, deterministically, from members, weights and zones, so that two
 //! machines with the same input hold the same table and can prove it by a hash.
@@ -12,6 +12,7 @@ pub mod class;
 pub mod error;
 pub mod hash;
 pub mod id;
+pub mod layout;
 
 pub mod limits;
 pub mod member;
@@ -21,5 +22,6 @@ pub use class::{ClassId, ReplicationClass};
 pub use error::{LayoutError, ValueError};
 pub use hash::{KeyHash, PartitionCount, PartitionId};
 pub use id::NodeId;
+pub use layout::{Layout, LayoutInput, LayoutName, Preference};
 
 pub use member::{Member, Weight, Zone};

@@ -17,8 +17,9 @@ pub const DEFAULT_REPLICAS: u8 = 3;
 /// Most replication classes in one layout. Each costs a table of its own; a cluster needs a handful at most.
 pub const MAX_CLASSES: usize = 16;
 
-/// Most members of a layout. Keeps a member index within 16 bits and a hostile layout body from costing much memory.
-pub const MAX_MEMBERS: usize = 4_096;
+/// Most members of a layout: keeps the planner within seconds and a hostile layout body from costing much memory
+/// (tables name members by 16 bits).
+pub const MAX_MEMBERS: usize = 1_024;
 
 /// Largest weight of a member. A ratio of 1,000 between the largest and the smallest machine is beyond any real fleet.
 pub const MAX_WEIGHT: u16 = 1_000;

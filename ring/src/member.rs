@@ -56,7 +56,8 @@ impl FromStr for Zone {
 
     /// Names are 1 to [`limits::MAX_ZONE_BYTES`] ASCII letters, digits, `-`, `_` and `.`.
     fn from_str(name: &str) -> Result<Zone, ValueError> {
-        let printable = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let printable =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if (1..=limits::MAX_ZONE_BYTES).contains(&name.len()) && name.bytes().all(printable) {
             Ok(Zone(name.into()))
         } else {
@@ -90,7 +91,11 @@ impl Weight {
     /// # Errors
     /// [`ValueError::Weight`] when it is not from 1 to [`limits::MAX_WEIGHT`].
     pub fn new(weight: u16) -> Result<Weight, ValueError> {
-        if (1..=limits::MAX_WEIGHT).contains(&weight) { Ok(Weight(weight)) } else { Err(ValueError::Weight(weight)) }
+        if (1..=limits::MAX_WEIGHT).contains(&weight) {
+            Ok(Weight(weight))
+        } else {
+            Err(ValueError::Weight(weight))
+        }
     }
 
     /// The weight as a number.

@@ -23,7 +23,8 @@ impl<'de> Visitor<'de> for SixteenBytes {
     }
 
     fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<u128, E> {
-        let sixteen = <[u8; 16]>::try_from(bytes).map_err(|_| E::invalid_length(bytes.len(), &self))?;
+        let sixteen =
+            <[u8; 16]>::try_from(bytes).map_err(|_| E::invalid_length(bytes.len(), &self))?;
         Ok(u128::from_be_bytes(sixteen))
     }
 
@@ -31,7 +32,8 @@ impl<'de> Visitor<'de> for SixteenBytes {
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<u128, A::Error> {
         let mut bytes = [0u8; 16];
         for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = sequence.next_element()?.ok_or_else(|| A::Error::invalid_length(index, &self))?;
+            *byte =
+                sequence.next_element()?.ok_or_else(|| A::Error::invalid_length(index, &self))?;
         }
         if sequence.next_element::<u8>()?.is_some() {
             return Err(A::Error::invalid_length(17, &self));
