@@ -1,0 +1,90 @@
+//! P19: every operation ends in time, and nothing goes on for ever.
+//!
+//! While faults run, an operation owes an answer only if its coordinator stayed up, awake and reachable to the client.
+//! In the phase after healing all of them owe one, and a bounded number of events must bring the cluster to rest.
+
+use crate::history::{Outcome, Row};
+use crate::violation::{Property, Violation};
+
+/// Judges an operation that owed an answer, after its deadline and the answer's way back.
+pub fn check_ended(row: &Row) -> Result<(), Violation> {
+    if row.outcome == Outcome::Pending {
+        return Err(Violation::new(
+            Property::P19,
+            format!(
+                "operation {} had no answer at its deadline from node {}",
+                row.operation, row.coordinator
+            ),
+        )
+        .on_key(row.key));
+    }
+    Ok(())
+}
+
+/// Judges an operation of the healed phase: it must have succeeded.
+pub fn check_succeeded(row: &Row) -> Result<(), Violation> {
+    check_ended(row)?;
+    if row.outcome != Outcome::Ok {
+        return Err(Violation::new(
+            Property::P19,
+            format!(
+                "operation {} ended as {:?} although all nodes were up and connected",
+                row.operation, row.outcome
+            ),
+        )
+        .on_key(row.key));
+    }
+    Ok(())
+}
+
+/// Judges the work after healing: `events` were needed where `allowed` are enough.
+pub fn check_rest(events: u64, allowed: u64) -> Result<(), Violation> {
+    if events > allowed {
+        return Err(Violation::new(
+            Property::P19,
+            format!("no rest within {allowed} events after healing"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_ended, check_rest, check_succeeded};
+    use crate::bits::Bits;
+    use crate::history::{Outcome, Row};
+
+    fn row(outcome: Outcome) -> Row {
+        Row {
+            operation: 4,
+            client: 0,
+            key: 2,
+            coordinator: 1,
+            strict: false,
+            quorum: 2,
+            write: true,
+            invoked_ns: 0,
+            ended_ns: 0,
+            deadline_ns: 10,
+            outcome,
+            owed: Bits::new(),
+            shown: None,
+            context_clock: Vec::new(),
+            bad_context: false,
+        }
+    }
+
+    #[test]
+    fn an_operation_without_an_answer_is_caught() {
+        assert!(check_ended(&row(Outcome::Pending)).is_err());
+        assert_eq!(check_ended(&row(Outcome::Indeterminate)), Ok(()));
+        assert!(check_succeeded(&row(Outcome::Indeterminate)).is_err());
+        assert_eq!(check_succeeded(&row(Outcome::Ok)), Ok(()));
+    }
+
+    #[test]
+    fn endless_work_is_caught() {
+        assert_eq!(check_rest(10, 10), Ok(()));
+        assert!(check_rest(11, 10).is_err());
+    }
+}

@@ -1,0 +1,46 @@
+//! P2, as far as read repair alone can promise it: once faults have ended and a key was read from all its owners, all
+//! of them hold the same live versions under the same clock.
+
+use crate::oracle::Seen;
+use crate::violation::{Property, Violation};
+
+/// Judges the owners of one key, each with its node number.
+pub fn check(owners: &[(u16, Seen)]) -> Result<(), Violation> {
+    let Some(((first, expected), rest)) = owners.split_first() else { return Ok(()) };
+    let expected = canonical(expected);
+    for (node, seen) in rest {
+        if canonical(seen) != expected {
+            return Err(Violation::new(
+                Property::P2,
+                format!(
+                    "after healing and a read of all owners, node {node} holds {seen:?} where node {first} differs"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn canonical(seen: &Seen) -> Seen {
+    let mut sorted = seen.clone();
+    sorted.clock.sort_unstable();
+    sorted.live.sort_unstable();
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::oracle::{Seen, ShadowDot};
+
+    #[test]
+    fn owners_that_differ_are_caught_and_order_does_not_matter() {
+        let dots = [ShadowDot { actor: 1, counter: 1 }, ShadowDot { actor: 2, counter: 1 }];
+        let one = Seen { clock: vec![(1, 1), (2, 1)], live: dots.to_vec() };
+        let same = Seen { clock: vec![(2, 1), (1, 1)], live: vec![dots[1], dots[0]] };
+        let less = Seen { clock: vec![(1, 1)], live: vec![dots[0]] };
+        assert_eq!(check(&[(0, one.clone()), (1, same)]), Ok(()));
+        assert!(check(&[(0, one), (1, less)]).is_err());
+        assert_eq!(check(&[]), Ok(()));
+    }
+}

@@ -1,0 +1,79 @@
+//! Who durably holds what: the fault budget, computed from actual holders.
+//!
+//! A simulated disk may be wiped only while every acknowledged write that lies on it lies durably on another disk as
+//! well. Assuming N copies would be wrong in both directions: an acknowledgement promises W copies, and some may have
+//! gone already. What counts as durable is what the shard reported as synced, and nothing else.
+
+use std::collections::BTreeMap;
+
+use crate::bits::Bits;
+use crate::oracle::{KeyOracle, WriteId};
+
+/// The versions that each node holds durably, for each key.
+#[derive(Clone, Debug, Default)]
+pub struct Holders {
+    durable: BTreeMap<(u16, u16), Bits>,
+}
+
+impl Holders {
+    /// Notes that `node` has `versions` of `key` on its disk.
+    pub fn hold(&mut self, node: u16, key: u16, versions: &Bits) {
+        self.durable.entry((node, key)).or_default().union_with(versions);
+    }
+
+    /// Notes that nothing of `node` is left.
+    pub fn wipe(&mut self, node: u16) {
+        self.durable.retain(|(holder, _), _| *holder != node);
+    }
+
+    /// How many nodes hold `write` durably, not counting `without`.
+    pub fn copies(
+        &self,
+        key: u16,
+        oracle: &KeyOracle,
+        write: WriteId,
+        nodes: u16,
+        without: Option<u16>,
+    ) -> usize {
+        (0..nodes)
+            .filter(|node| Some(*node) != without)
+            .filter(|node| {
+                self.durable.get(&(*node, key)).is_some_and(|held| oracle.write_is_in(write, held))
+            })
+            .count()
+    }
+
+    /// Whether the disk of `node` may be lost: no acknowledged write would lose its last durable copy.
+    pub fn may_lose(&self, node: u16, nodes: u16, keys: &[KeyOracle]) -> bool {
+        keys.iter().enumerate().all(|(key, oracle)| {
+            let key = key as u16;
+            oracle
+                .acknowledged()
+                .iter()
+                .all(|write| self.copies(key, oracle, write as WriteId, nodes, Some(node)) > 0)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Holders;
+    use crate::bits::Bits;
+    use crate::oracle::{KeyOracle, ShadowDot};
+
+    #[test]
+    fn a_disk_with_the_last_copy_of_an_acknowledged_write_may_not_be_lost() {
+        let mut key = KeyOracle::default();
+        let version = key.register(1, ShadowDot { actor: 9, counter: 1 }, false, Bits::new());
+        let mut holders = Holders::default();
+        holders.hold(0, 0, &[version].into_iter().collect());
+        assert!(holders.may_lose(0, 3, std::slice::from_ref(&key)), "nothing is promised yet");
+        key.acknowledge(1);
+        assert!(!holders.may_lose(0, 3, std::slice::from_ref(&key)));
+        assert!(holders.may_lose(1, 3, std::slice::from_ref(&key)));
+        holders.hold(2, 0, &[version].into_iter().collect());
+        assert!(holders.may_lose(0, 3, std::slice::from_ref(&key)));
+        holders.wipe(0);
+        assert!(!holders.may_lose(2, 3, std::slice::from_ref(&key)));
+    }
+}
