@@ -1,1 +1,36 @@
-//! Under construction.
+//! What is stored and what is said: keys, version sets, records, contexts, and the messages between clients and nodes.
+//!
+//! - [`version`]: dotted version vector sets, how a write is minted and how replicas merge.
+//! - [`actor_rule`]: when a node may go on minting under an actor's name.
+//! - [`context`]: the authenticated token that a client hands back to say what it has read.
+//! - [`record`]: what a store keeps for one key; [`encoded`]: a version set beside its encoding, made once.
+//! - [`codec`]: the encoding of all of it; [`frame`]: how messages stand in a stream.
+//! - [`message`]: what clients ask and what nodes answer.
+//!
+//! This crate is pure: no clock, no socket, no random number. Messages between nodes belong to the node, and the log's own
+//! framing to the store.
+
+pub mod actor_rule;
+pub mod codec;
+pub mod context;
+pub mod encoded;
+pub mod frame;
+pub mod key;
+pub mod limits;
+pub mod message;
+pub mod record;
+pub mod version;
+
+pub use context::{Context, ContextError, ContextKeys};
+pub use encoded::EncodedSet;
+pub use key::{BucketName, Key, RecordKey, Space};
+pub use message::bucket::{BucketSettings, MergeRule};
+pub use message::error::{ErrorClass, OwnerCause, OwnerFailure, RequestError};
+pub use message::hello::PROTOCOL_VERSION;
+pub use message::request::{Request, RequestOptions};
+pub use message::response::Response;
+pub use record::{Mark, Record, Run};
+pub use version::{
+    Actor, Change, Clock, Deletion, Dot, Found, LiveDigest, MintRefusal, Minted, OperationId,
+    Replaces, SupersededIds, Version, VersionSet,
+};

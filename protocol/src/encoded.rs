@@ -1,0 +1,86 @@
+//! A version set beside its encoding, made once.
+//!
+//! The same bytes go to every replica, into the log and into a repair. They are made when a set is minted, or kept as they
+//! arrived; nobody encodes again.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::codec::{DecodeError, Reader, Wire, Writer, decode, encode};
+use crate::version::VersionSet;
+
+/// A version set and its encoding. Cheap to clone; dereferences to the set.
+#[derive(Clone, Debug)]
+pub struct EncodedSet {
+    set: Arc<VersionSet>,
+    encoded: Bytes,
+}
+
+impl EncodedSet {
+    /// Encodes a set. The result shares no memory with the set's values, so it holds no received frame in memory.
+    pub fn new(set: &VersionSet) -> EncodedSet {
+        let encoded = encode(set);
+        EncodedSet::decode(encoded).expect("what was just encoded decodes")
+    }
+
+    /// Decodes a set and keeps the bytes; its values are slices of them.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(encoded: Bytes) -> Result<EncodedSet, DecodeError> {
+        let set = Arc::new(decode(encoded.clone())?);
+        Ok(EncodedSet { set, encoded })
+    }
+
+    /// The same set in memory of its own: for one that outlives the frame it came in.
+    pub fn detached(&self) -> EncodedSet {
+        EncodedSet::decode(Bytes::copy_from_slice(&self.encoded))
+            .expect("a copy decodes as its original did")
+    }
+
+    /// The set.
+    pub fn set(&self) -> &VersionSet {
+        &self.set
+    }
+
+    /// The set, shared.
+    pub fn shared(&self) -> Arc<VersionSet> {
+        Arc::clone(&self.set)
+    }
+
+    /// The encoding.
+    pub fn encoded(&self) -> &Bytes {
+        &self.encoded
+    }
+}
+
+impl Deref for EncodedSet {
+    type Target = VersionSet;
+
+    fn deref(&self) -> &VersionSet {
+        &self.set
+    }
+}
+
+/// Equal sets are equal, whatever bytes they arrived in.
+impl PartialEq for EncodedSet {
+    fn eq(&self, other: &EncodedSet) -> bool {
+        self.set == other.set
+    }
+}
+
+impl Eq for EncodedSet {}
+
+impl Wire for EncodedSet {
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.encoded(&self.encoded);
+    }
+
+    fn read(reader: &mut Reader) -> Result<EncodedSet, DecodeError> {
+        let start = reader.position();
+        let set = Arc::new(VersionSet::read(reader)?);
+        Ok(EncodedSet { set, encoded: reader.slice_from(start) })
+    }
+}

@@ -1,0 +1,129 @@
+//! The first frame of a connection, in both directions.
+//!
+//! The client says which protocol versions it speaks and which features it would use; the node picks the highest version that
+//! both speak and the features that both have. Anything later on the connection is within what was picked.
+
+use std::ops::{BitAnd, BitOr};
+
+use bytes::Bytes;
+use kvorum_ring::NodeId;
+
+use crate::codec::{DecodeError, Reader, Wire, Writer};
+use crate::message::error::RequestError;
+
+/// The protocol version that this crate speaks. Appended fields and new tags need no new one.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// A set of optional features, one bit each. Unknown bits are carried and then masked away by negotiation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Features(pub u64);
+
+impl Features {
+    /// No optional feature.
+    pub const NONE: Features = Features(0);
+
+    /// Whether all of `other`'s features are in.
+    pub fn contains(self, other: Features) -> bool {
+        self & other == other
+    }
+}
+
+impl BitAnd for Features {
+    type Output = Features;
+
+    fn bitand(self, other: Features) -> Features {
+        Features(self.0 & other.0)
+    }
+}
+
+impl BitOr for Features {
+    type Output = Features;
+
+    fn bitor(self, other: Features) -> Features {
+        Features(self.0 | other.0)
+    }
+}
+
+impl Wire for Features {
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.uint(self.0);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Features, DecodeError> {
+        reader.uint().map(Features)
+    }
+}
+
+crate::wire_struct! {
+    /// A client's first frame.
+    pub struct Hello {
+        /// The lowest protocol version that the client speaks.
+        pub protocol_min: u16,
+        /// The highest.
+        pub protocol_max: u16,
+        /// The optional features that it would use.
+        pub features: Features = Features::NONE,
+        /// Reserved for access tokens; empty today, when a connection is authenticated by its certificate.
+        pub auth: Bytes = Bytes::new(),
+    }
+}
+
+crate::wire_struct! {
+    /// A node's first frame.
+    pub struct Welcome {
+        /// The version that is spoken on this connection.
+        pub protocol: u16,
+        /// The features that may be used on it.
+        pub features: Features,
+        /// Who answers.
+        pub node: NodeId,
+        /// The cluster it belongs to.
+        pub cluster_name: String,
+    }
+}
+
+crate::wire_enum! {
+    /// A connection's first frame; its request id is zero.
+    pub enum Greeting {
+        /// From the client.
+        1 = Hello(hello: Hello),
+        /// The node accepts.
+        2 = Welcome(welcome: Welcome),
+        /// The node does not accept and closes the connection.
+        3 = Refused {
+            /// Why.
+            error: RequestError,
+        },
+    }
+}
+
+impl Hello {
+    /// The greeting of a client of this crate.
+    pub fn current() -> Hello {
+        Hello {
+            protocol_min: PROTOCOL_VERSION,
+            protocol_max: PROTOCOL_VERSION,
+            features: Features::NONE,
+            auth: Bytes::new(),
+        }
+    }
+}
+
+/// The two sides share no protocol version: one of them has to be updated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no common protocol version")]
+pub struct NoCommonVersion;
+
+/// What two sides speak: the highest common version and the common features. `ours` are the versions that this side speaks.
+///
+/// # Errors
+/// [`NoCommonVersion`] when the ranges do not meet; answer [`RequestError::UnsupportedVersion`] and close.
+pub fn negotiate(
+    hello: &Hello,
+    ours: std::ops::RangeInclusive<u16>,
+    features: Features,
+) -> Result<(u16, Features), NoCommonVersion> {
+    let lowest = hello.protocol_min.max(*ours.start());
+    let highest = hello.protocol_max.min(*ours.end());
+    if lowest > highest { Err(NoCommonVersion) } else { Ok((highest, hello.features & features)) }
+}

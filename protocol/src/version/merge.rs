@@ -1,0 +1,89 @@
+//! How two replicas' sets become one.
+//!
+//! An entry that only one side holds stays unless the other side's clock covers its dot: covered and absent means replaced.
+//! One rule comes on top. When a retry was minted a second time elsewhere, two live versions carry one operation id; the
+//! lower dot's version stays and the other counts as replaced (both are covered already).
+//!
+//! Without that second rule merging is associative, commutative and idempotent. With it the *intermediate* results can
+//! depend on the order: when the lower dot was meanwhile replaced, a replica that met the pair first has dropped the higher
+//! one, and a replica that met the replacement first still shows it as a sibling. The first one's clock covers the dropped
+//! dot, so once they merge with each other both agree, whatever the order. Nothing that a client has not seen is lost,
+//! because the dropped version holds the same operation's value.
+
+use std::cmp::Ordering;
+
+use super::clock::Clock;
+use super::dot::Dot;
+use super::set::{Version, VersionSet};
+use crate::codec::Surplus;
+
+impl VersionSet {
+    /// What a replica holds that has seen what either has seen.
+    pub fn merge(&self, other: &VersionSet) -> VersionSet {
+        let mut versions = join(&self.versions, &self.clock, &other.versions, &other.clock);
+        keep_one_version_per_operation(&mut versions);
+        VersionSet {
+            clock: self.clock.merge(&other.clock),
+            versions,
+            deletions: join(&self.deletions, &self.clock, &other.deletions, &other.clock),
+            surplus: later(&self.surplus, &other.surplus).clone(),
+        }
+    }
+
+    /// Merges `other` in; says whether anything changed.
+    pub fn merge_into(&mut self, other: &VersionSet) -> bool {
+        let merged = self.merge(other);
+        let changed = merged != *self;
+        if changed {
+            *self = merged;
+        }
+        changed
+    }
+}
+
+/// The entries of two sets by the rule of dotted version vectors. Both ascend by dot, and so does the result.
+fn join<T: Clone + Ord>(
+    left: &[(Dot, T)],
+    left_clock: &Clock,
+    right: &[(Dot, T)],
+    right_clock: &Clock,
+) -> Vec<(Dot, T)> {
+    let mut joined = Vec::with_capacity(left.len().max(right.len()));
+    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
+    loop {
+        let order = match (left.peek(), right.peek()) {
+            (Some(a), Some(b)) => a.0.cmp(&b.0),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return joined,
+        };
+        match order {
+            Ordering::Less => {
+                joined.extend(left.next().filter(|entry| !right_clock.covers(entry.0)).cloned())
+            }
+            Ordering::Greater => {
+                joined.extend(right.next().filter(|entry| !left_clock.covers(entry.0)).cloned())
+            }
+            // The same write. The copies differ at most in fields of a later version; the greater one wins everywhere.
+            Ordering::Equal => joined.extend(left.next().max(right.next()).cloned()),
+        }
+    }
+}
+
+/// Of live versions with one operation id only the lowest dot's stays.
+fn keep_one_version_per_operation(versions: &mut Vec<(Dot, Version)>) {
+    if versions.len() < 2 {
+        return;
+    }
+    let mut seen = Vec::with_capacity(versions.len());
+    versions.retain(|(_, version)| {
+        let first = !seen.contains(&version.operation);
+        seen.push(version.operation);
+        first
+    });
+}
+
+/// Unknown fields cannot be merged; both sides choose the same.
+fn later<'a>(left: &'a Surplus, right: &'a Surplus) -> &'a Surplus {
+    left.max(right)
+}

@@ -1,0 +1,80 @@
+//! The operation ids that a version remembers of what it replaced.
+
+use bytes::Bytes;
+
+use super::operation::OperationId;
+use crate::limits;
+
+/// How many bytes one id takes.
+const WIDTH: usize = 16;
+
+/// Up to [`limits::SUPERSEDED_IDS`] operation ids, the most recently replaced first.
+///
+/// Kept as one byte string, so that a received version holds a slice of its frame and costs no allocation.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct SupersededIds(Bytes);
+
+impl SupersededIds {
+    /// No ids: what a version that replaces nothing remembers.
+    pub const NONE: SupersededIds = SupersededIds(Bytes::new());
+
+    /// The first [`limits::SUPERSEDED_IDS`] distinct ids.
+    pub fn of(ids: impl IntoIterator<Item = OperationId>) -> SupersededIds {
+        let mut kept: Vec<OperationId> = Vec::new();
+        for id in ids {
+            if kept.len() == limits::SUPERSEDED_IDS {
+                break;
+            }
+            if !kept.contains(&id) {
+                kept.push(id);
+            }
+        }
+        SupersededIds(kept.iter().flat_map(|id| id.0.to_be_bytes()).collect::<Vec<u8>>().into())
+    }
+
+    /// The ids in these bytes, or `None` when no list of ids has that length.
+    pub(super) fn from_bytes(bytes: Bytes) -> Option<SupersededIds> {
+        let whole =
+            bytes.len().is_multiple_of(WIDTH) && bytes.len() <= limits::SUPERSEDED_IDS * WIDTH;
+        whole.then_some(SupersededIds(bytes))
+    }
+
+    /// The ids, sixteen big-endian bytes each.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// How many ids there are.
+    pub fn len(&self) -> usize {
+        self.0.len() / WIDTH
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether an older id may have been pushed out.
+    pub fn is_full(&self) -> bool {
+        self.len() == limits::SUPERSEDED_IDS
+    }
+
+    /// The ids, the most recently replaced first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = OperationId> + '_ {
+        self.0.chunks_exact(WIDTH).map(|chunk| {
+            let bytes = <[u8; WIDTH]>::try_from(chunk).expect("the chunks are of this width");
+            OperationId(u128::from_be_bytes(bytes))
+        })
+    }
+
+    /// Whether the id is among them.
+    pub fn contains(&self, id: OperationId) -> bool {
+        self.iter().any(|other| other == id)
+    }
+}
+
+impl std::fmt::Debug for SupersededIds {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.iter()).finish()
+    }
+}
