@@ -105,18 +105,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn finish(&self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::Trailing)
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(DecodeError::Truncated)?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
@@ -181,10 +174,7 @@ impl<'a> Reader<'a> {
     }
 
     fn length(&mut self, bytes: usize) -> Result<usize, DecodeError> {
-        Ok(self
-            .take(bytes)?
-            .iter()
-            .fold(0, |length, byte| length << 8 | usize::from(*byte)))
+        Ok(self.take(bytes)?.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)))
     }
 }
 
@@ -239,10 +229,7 @@ impl<'a> Fields<'_, 'a> {
             self.reader.skip()?;
         }
         let length = before.len() - self.reader.rest.len();
-        Ok(Surplus {
-            count,
-            bytes: before[..length].to_vec(),
-        })
+        Ok(Surplus { count, bytes: before[..length].to_vec() })
     }
 }
 
@@ -313,26 +300,15 @@ mod tests {
         write_text(&mut bytes, "text");
         for end in 0..bytes.len() {
             let mut reader = Reader::new(&bytes[..end]);
-            assert!(
-                reader
-                    .array()
-                    .and_then(|fields| fields.skip_rest())
-                    .is_err(),
-                "cut at {end}"
-            );
+            assert!(reader.array().and_then(|fields| fields.skip_rest()).is_err(), "cut at {end}");
         }
         let deep = [0x91; 64];
         let mut reader = Reader::new(&deep);
-        assert_eq!(
-            reader.array().and_then(|fields| fields.skip_rest()),
-            Err(DecodeError::Depth)
-        );
+        assert_eq!(reader.array().and_then(|fields| fields.skip_rest()), Err(DecodeError::Depth));
         // A length far beyond the bytes at hand allocates nothing.
         let mut reader = Reader::new(&[0xdd, 0xff, 0xff, 0xff, 0xff]);
         assert_eq!(
-            reader
-                .array()
-                .and_then(|fields| fields.surplus().map(|_| ())),
+            reader.array().and_then(|fields| fields.surplus().map(|_| ())),
             Err(DecodeError::Truncated)
         );
     }

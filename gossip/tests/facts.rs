@@ -14,18 +14,8 @@ use proptest::proptest;
 /// Few names, versions and bodies, so that most runs have conflicts, equal versions included.
 fn fact() -> impl Strategy<Value = Fact> {
     (0u16..7, 0u8..3, 0u64..4, 0u128..3, 0u8..3).prop_map(|(kind, name, lamport, node, body)| {
-        let key = FactKey {
-            kind: FactKind(kind),
-            name: vec![name].into(),
-        };
-        Fact::new(
-            key,
-            FactVersion {
-                lamport,
-                node: NodeId(node),
-            },
-            vec![body],
-        )
+        let key = FactKey { kind: FactKind(kind), name: vec![name].into() };
+        Fact::new(key, FactVersion { lamport, node: NodeId(node) }, vec![body])
     })
 }
 
@@ -91,10 +81,7 @@ struct Nodes {
 impl Nodes {
     fn new(sets: impl IntoIterator<Item = (u128, FactSet)>) -> Nodes {
         let machine = |(node, set)| (NodeId(node), Facts::new(NodeId(node), set));
-        Nodes {
-            machines: sets.into_iter().map(machine).collect(),
-            carried: [0; 4],
-        }
+        Nodes { machines: sets.into_iter().map(machine).collect(), carried: [0; 4] }
     }
 
     fn get(&mut self, node: u128) -> &mut Facts {
@@ -133,10 +120,7 @@ impl Nodes {
 fn nodes_that_agree_exchange_one_digest_and_nothing_else() {
     let set = merged(&[Fact::new(
         FactKey::bucket("a"),
-        FactVersion {
-            lamport: 1,
-            node: NodeId(1),
-        },
+        FactVersion { lamport: 1, node: NodeId(1) },
         "x",
     )]);
     let mut nodes = Nodes::new([(1, set.clone()), (2, set)]);
@@ -157,10 +141,7 @@ fn a_write_is_pulled_by_whoever_hears_of_it() {
     nodes.get(2).heard(NodeId(1), &summary);
     nodes.get(2).heard(NodeId(1), &summary);
     nodes.settle();
-    assert_eq!(
-        nodes.get(2).set().get(&key).map(|fact| fact.version),
-        Some(version)
-    );
+    assert_eq!(nodes.get(2).set().get(&key).map(|fact| fact.version), Some(version));
     // A later write of the other node is newer, whatever its id.
     assert!(nodes.get(2).write(key, "others").unwrap() > version);
 }
@@ -175,10 +156,8 @@ fn the_periodic_exchange_visits_every_peer_in_turn() {
     let mut asked = Vec::new();
     for _ in 0..4 {
         facts.tick(facts.next_deadline());
-        while let Some(FactsOutput::Send {
-            to,
-            message: FactsMessage::Digest(_),
-        }) = facts.poll_output()
+        while let Some(FactsOutput::Send { to, message: FactsMessage::Digest(_) }) =
+            facts.poll_output()
         {
             asked.push(to.0);
         }
@@ -189,18 +168,9 @@ fn the_periodic_exchange_visits_every_peer_in_turn() {
 #[test]
 fn many_bodies_travel_in_several_messages() {
     let body = vec![0u8; limits::BODIES_BATCH_BYTES / 3];
-    let version = FactVersion {
-        lamport: 1,
-        node: NodeId(1),
-    };
+    let version = FactVersion { lamport: 1, node: NodeId(1) };
     let facts: Vec<Fact> = (0..10)
-        .map(|number| {
-            Fact::new(
-                FactKey::bucket(&format!("b{number}")),
-                version,
-                body.clone(),
-            )
-        })
+        .map(|number| Fact::new(FactKey::bucket(&format!("b{number}")), version, body.clone()))
         .collect();
     let mut nodes = Nodes::new([(1, merged(&facts)), (2, FactSet::default())]);
     nodes.get(2).peer_up(NodeId(1));
@@ -216,10 +186,7 @@ fn what_is_derived_never_wins_over_what_was_written_and_is_no_news() {
     facts.write(key.clone(), "moved").unwrap();
     facts.derive(key.clone(), "from the file");
     facts.derive(FactKey::member(NodeId(8)), "from the file");
-    assert_eq!(
-        facts.set().body(&key).map(|body| &body[..]),
-        Some(&b"moved"[..])
-    );
+    assert_eq!(facts.set().body(&key).map(|body| &body[..]), Some(&b"moved"[..]));
     let mut announced = 0;
     while let Some(output) = facts.poll_output() {
         announced += usize::from(matches!(output, FactsOutput::Announce(_)));
@@ -229,10 +196,7 @@ fn what_is_derived_never_wins_over_what_was_written_and_is_no_news() {
 
 #[test]
 fn a_lamport_number_that_leaves_no_room_is_refused() {
-    let version = FactVersion {
-        lamport: limits::MAX_LAMPORT + 1,
-        node: NodeId(1),
-    };
+    let version = FactVersion { lamport: limits::MAX_LAMPORT + 1, node: NodeId(1) };
     let mut bytes = Vec::new();
     FactsMessage::Bodies(vec![Fact::new(FactKey::bucket("a"), version, "x")]).encode(&mut bytes);
     assert!(FactsMessage::decode(&bytes).is_err());
@@ -242,10 +206,7 @@ fn a_lamport_number_that_leaves_no_room_is_refused() {
 fn facts_beyond_the_limit_are_refused_and_known_ones_still_change() {
     let mut set = FactSet::default();
     let fact = |number: usize, lamport| {
-        let version = FactVersion {
-            lamport,
-            node: NodeId(1),
-        };
+        let version = FactVersion { lamport, node: NodeId(1) };
         Fact::new(FactKey::bucket(&number.to_string()), version, "x")
     };
     for number in 0..limits::MAX_FACTS {
@@ -267,14 +228,7 @@ fn a_file_of_a_later_format_says_so() {
 fn fields_of_a_later_version_survive_merging_saving_and_sending() {
     // A fact with six fields, as a later version writes it: the array's length byte is the first one.
     let mut bytes = Vec::new();
-    let fact = Fact::new(
-        FactKey::bucket("a"),
-        FactVersion {
-            lamport: 1,
-            node: NodeId(1),
-        },
-        "x",
-    );
+    let fact = Fact::new(FactKey::bucket("a"), FactVersion { lamport: 1, node: NodeId(1) }, "x");
     FactsMessage::Bodies(vec![fact]).encode(&mut bytes);
     let begins = bytes.iter().position(|byte| *byte == 0x95).unwrap();
     bytes[begins] = 0x96;

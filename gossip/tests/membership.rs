@@ -18,10 +18,7 @@ fn address(node: u128) -> SocketAddr {
 }
 
 fn seed_of(node: u128) -> Seed {
-    Seed {
-        node: NodeId(node),
-        address: address(node),
-    }
+    Seed { node: NodeId(node), address: address(node) }
 }
 
 /// Nodes 1 to n, each with all others as seeds, and the datagrams under way between them.
@@ -62,10 +59,7 @@ impl Network {
             renewal,
             seeds: (1..=count).map(seed_of).collect(),
         };
-        self.nodes.insert(
-            NodeId(node),
-            Membership::new(options, node as u64 * 1_000 + renewal),
-        );
+        self.nodes.insert(NodeId(node), Membership::new(options, node as u64 * 1_000 + renewal));
     }
 
     fn isolate(&mut self, node: u128) {
@@ -93,8 +87,7 @@ impl Network {
                         continue;
                     }
                     self.sent += 1;
-                    self.under_way
-                        .insert((self.now + DELAY, self.sent), (node, to, datagram));
+                    self.under_way.insert((self.now + DELAY, self.sent), (node, to, datagram));
                 }
                 MembershipOutput::Up(_) => {}
                 MembershipOutput::Down(peer) => *self.flaps.entry((node, peer)).or_default() += 1,
@@ -161,9 +154,7 @@ impl Network {
     }
 
     fn everybody_knows_everybody(&self) -> bool {
-        self.nodes
-            .values()
-            .all(|machine| machine.alive().len() == self.nodes.len() - 1)
+        self.nodes.values().all(|machine| machine.alive().len() == self.nodes.len() - 1)
     }
 }
 
@@ -176,12 +167,7 @@ fn five_nodes_find_each_other_and_stay_together() {
     network.run(600);
     assert!(network.everybody_knows_everybody());
     assert!(network.flaps.is_empty(), "{:?}", network.flaps);
-    assert!(
-        network
-            .nodes
-            .values()
-            .all(|machine| machine.irregularities() == 0)
-    );
+    assert!(network.nodes.values().all(|machine| machine.irregularities() == 0));
 }
 
 #[test]
@@ -219,9 +205,8 @@ fn a_dead_node_is_declared_down_and_a_restarted_one_comes_back() {
     let mut network = Network::new(5);
     network.run_until(10, Network::everybody_knows_everybody);
     network.nodes.remove(&NodeId(5));
-    let took = network.run_until(60, |network| {
-        network.nodes.values().all(|node| node.alive().len() == 3)
-    });
+    let took =
+        network.run_until(60, |network| network.nodes.values().all(|node| node.alive().len() == 3));
     assert!(took <= 20, "{took} s");
     network.start(5, 2, 5);
     network.run_until(20, Network::everybody_knows_everybody);
@@ -234,9 +219,7 @@ fn a_wiped_node_catches_up_with_the_renewals_that_others_remember() {
     network.start(3, 200, 3);
     network.run_until(10, Network::everybody_knows_everybody);
     network.nodes.remove(&NodeId(3));
-    network.run_until(60, |network| {
-        network.nodes.values().all(|node| node.alive().len() == 1)
-    });
+    network.run_until(60, |network| network.nodes.values().all(|node| node.alive().len() == 1));
     network.start(3, 1, 3);
     let took = network.run_until(30, Network::everybody_knows_everybody);
     assert!(took <= 10, "{took} s");
@@ -271,10 +254,7 @@ fn a_datagram_in_the_name_of_another_node_is_refused() {
     assert_eq!(refused, Err(DatagramError::Forged { claimed: NodeId(1) }));
     assert!(receiver.alive().is_empty());
     for end in 0..datagram.len() {
-        assert!(
-            receiver.datagram(0, NodeId(1), &datagram[..end]).is_err(),
-            "cut at {end}"
-        );
+        assert!(receiver.datagram(0, NodeId(1), &datagram[..end]).is_err(), "cut at {end}");
     }
 }
 
@@ -287,11 +267,7 @@ fn the_news_of_a_fact_reaches_every_node() {
     let Some(FactsOutput::Announce(summary)) = facts.poll_output() else {
         panic!("a write is announced")
     };
-    network
-        .nodes
-        .get_mut(&NodeId(1))
-        .unwrap()
-        .announce_fact(&summary);
+    network.nodes.get_mut(&NodeId(1)).unwrap().announce_fact(&summary);
     network.run(5);
     let told: BTreeSet<NodeId> = network.news.iter().map(|(node, _)| *node).collect();
     assert_eq!(told.len(), 4, "{told:?}");

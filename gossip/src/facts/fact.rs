@@ -35,10 +35,7 @@ pub struct FactKey {
 impl FactKey {
     /// The fact about a member.
     pub fn member(node: NodeId) -> FactKey {
-        FactKey {
-            kind: FactKind::MEMBER,
-            name: Bytes::copy_from_slice(&node.to_bytes()),
-        }
+        FactKey { kind: FactKind::MEMBER, name: Bytes::copy_from_slice(&node.to_bytes()) }
     }
 
     /// The fact about a bucket.
@@ -46,24 +43,15 @@ impl FactKey {
     /// # Panics
     /// When the name is longer than [`limits::MAX_NAME_BYTES`], which a bucket name's own type rules out.
     pub fn bucket(name: &str) -> FactKey {
-        assert!(
-            name.len() <= limits::MAX_NAME_BYTES,
-            "a bucket name fits a fact's name"
-        );
-        FactKey {
-            kind: FactKind::BUCKET,
-            name: Bytes::copy_from_slice(name.as_bytes()),
-        }
+        assert!(name.len() <= limits::MAX_NAME_BYTES, "a bucket name fits a fact's name");
+        FactKey { kind: FactKind::BUCKET, name: Bytes::copy_from_slice(name.as_bytes()) }
     }
 
     pub(crate) fn decode(kind: u16, name: &[u8]) -> Result<FactKey, DecodeError> {
         if name.len() > limits::MAX_NAME_BYTES {
             return Err(DecodeError::Range);
         }
-        Ok(FactKey {
-            kind: FactKind(kind),
-            name: Bytes::copy_from_slice(name),
-        })
+        Ok(FactKey { kind: FactKind(kind), name: Bytes::copy_from_slice(name) })
     }
 }
 
@@ -78,19 +66,13 @@ pub struct FactVersion {
 
 impl FactVersion {
     /// The version of what every node derives by itself; anything written later is newer.
-    pub const DERIVED: FactVersion = FactVersion {
-        lamport: 0,
-        node: NodeId(0),
-    };
+    pub const DERIVED: FactVersion = FactVersion { lamport: 0, node: NodeId(0) };
 
     pub(crate) fn decode(lamport: u64, node: [u8; 16]) -> Result<FactVersion, DecodeError> {
         if lamport > limits::MAX_LAMPORT {
             return Err(DecodeError::Range);
         }
-        Ok(FactVersion {
-            lamport,
-            node: NodeId::from_bytes(node),
-        })
+        Ok(FactVersion { lamport, node: NodeId::from_bytes(node) })
     }
 }
 
@@ -123,12 +105,7 @@ pub struct Fact {
 impl Fact {
     /// A fact of this version's fields.
     pub fn new(key: FactKey, version: FactVersion, body: impl Into<Bytes>) -> Fact {
-        Fact {
-            key,
-            version,
-            body: body.into(),
-            surplus: Surplus::default(),
-        }
+        Fact { key, version, body: body.into(), surplus: Surplus::default() }
     }
 
     /// Whether this state replaces `other`, a state of the same fact.
@@ -171,11 +148,6 @@ impl Fact {
             return Err(DecodeError::Range);
         }
         let body = Bytes::copy_from_slice(body);
-        Ok(Fact {
-            key,
-            version,
-            body,
-            surplus: fields.surplus()?,
-        })
+        Ok(Fact { key, version, body, surplus: fields.surplus()? })
     }
 }

@@ -25,11 +25,7 @@ impl NodeAddresses {
         let at = |offset: u16| {
             SocketAddr::new(base.ip(), base.port().saturating_add(offset)).to_string()
         };
-        NodeAddresses {
-            peers: at(0),
-            clients: at(1),
-            admin: at(2),
-        }
+        NodeAddresses { peers: at(0), clients: at(1), admin: at(2) }
     }
 }
 
@@ -58,23 +54,12 @@ impl MemberFact {
         zone: Zone,
         weight: Weight,
     ) -> MemberFact {
-        MemberFact {
-            id,
-            name,
-            addresses,
-            zone,
-            weight,
-            surplus: Surplus::default(),
-        }
+        MemberFact { id, name, addresses, zone, weight, surplus: Surplus::default() }
     }
 
     /// The part that placement reads.
     pub fn placement(&self) -> Member {
-        Member {
-            id: self.id,
-            zone: self.zone.clone(),
-            weight: self.weight,
-        }
+        Member { id: self.id, zone: self.zone.clone(), weight: self.weight }
     }
 
     /// Encodes `[id, name, peers, clients, admin, zone, weight, ...]`.
@@ -102,23 +87,13 @@ impl MemberFact {
         let id = NodeId::from_bytes(fields.fixed()?);
         let name = fields.text()?.to_owned();
         let (peers, clients, admin) = (fields.text()?, fields.text()?, fields.text()?);
-        let addresses = NodeAddresses {
-            peers: peers.into(),
-            clients: clients.into(),
-            admin: admin.into(),
-        };
+        let addresses =
+            NodeAddresses { peers: peers.into(), clients: clients.into(), admin: admin.into() };
         let zone = fields.text()?.parse().map_err(|_| DecodeError::Range)?;
         let weight = Weight::new(fields.uint()?).map_err(|_| DecodeError::Range)?;
         let surplus = fields.surplus()?;
         reader.finish()?;
-        Ok(MemberFact {
-            id,
-            name,
-            addresses,
-            zone,
-            weight,
-            surplus,
-        })
+        Ok(MemberFact { id, name, addresses, zone, weight, surplus })
     }
 }
 
@@ -131,13 +106,8 @@ mod tests {
     fn a_member_of_a_newer_version_keeps_its_new_fields_when_an_older_node_rewrites_it() {
         let addresses = NodeAddresses::from_base("10.0.0.1:7400".parse().unwrap());
         assert_eq!(addresses.clients, "10.0.0.1:7401");
-        let member = MemberFact::new(
-            NodeId(7),
-            "n1".into(),
-            addresses,
-            Zone::default(),
-            Weight::default(),
-        );
+        let member =
+            MemberFact::new(NodeId(7), "n1".into(), addresses, Zone::default(), Weight::default());
         let mut newer = member.encode().to_vec();
         assert_eq!(newer[0], 0x97);
         newer[0] = 0x98;

@@ -113,10 +113,8 @@ impl Facts {
             }
             FactsMessage::Summaries(theirs) => self.compare(from, &theirs),
             FactsMessage::Pull(keys) => {
-                let facts: Vec<Fact> = keys
-                    .iter()
-                    .filter_map(|key| self.set.get(key).cloned())
-                    .collect();
+                let facts: Vec<Fact> =
+                    keys.iter().filter_map(|key| self.set.get(key).cloned()).collect();
                 self.send_bodies(from, facts);
             }
             FactsMessage::Bodies(facts) => {
@@ -135,10 +133,7 @@ impl Facts {
         self.next_exchange_ns = now_ns + limits::RECONCILE_EVERY_MS * MILLISECOND_NS;
         let following = self
             .peers
-            .range((
-                std::ops::Bound::Excluded(self.last),
-                std::ops::Bound::Unbounded,
-            ))
+            .range((std::ops::Bound::Excluded(self.last), std::ops::Bound::Unbounded))
             .next();
         if let Some(peer) = following.or(self.peers.first()).copied() {
             self.last = peer;
@@ -176,12 +171,8 @@ impl Facts {
         let is_news = fact.version != FactVersion::DERIVED;
         match self.set.merge(fact) {
             Merged::Changed => {
-                self.outputs.extend(
-                    self.set
-                        .summary(&key)
-                        .filter(|_| is_news)
-                        .map(FactsOutput::Announce),
-                );
+                self.outputs
+                    .extend(self.set.summary(&key).filter(|_| is_news).map(FactsOutput::Announce));
                 self.outputs.push_back(FactsOutput::Changed { key });
                 true
             }

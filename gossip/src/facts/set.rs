@@ -49,10 +49,7 @@ impl FactSet {
 
     /// The version that a write of this node gets now: newer than all it knows.
     pub fn next_version(&self, writer: NodeId) -> FactVersion {
-        FactVersion {
-            lamport: self.lamport + 1,
-            node: writer,
-        }
+        FactVersion { lamport: self.lamport + 1, node: writer }
     }
 
     /// The fact of this name.
@@ -72,10 +69,7 @@ impl FactSet {
 
     /// All facts of one kind in order of their names.
     pub fn of_kind(&self, kind: FactKind) -> impl Iterator<Item = &Fact> {
-        let first = FactKey {
-            kind,
-            name: Bytes::new(),
-        };
+        let first = FactKey { kind, name: Bytes::new() };
         self.facts
             .range(first..)
             .map(|(_, held)| &held.fact)
@@ -121,28 +115,18 @@ impl FactSet {
 
     /// The facts that a peer with these states may lack.
     pub(crate) fn lacked_by(&self, theirs: &[FactSummary]) -> Vec<&Fact> {
-        let theirs: BTreeMap<&FactKey, &FactSummary> = theirs
-            .iter()
-            .map(|summary| (&summary.key, summary))
-            .collect();
+        let theirs: BTreeMap<&FactKey, &FactSummary> =
+            theirs.iter().map(|summary| (&summary.key, summary)).collect();
         let lacks = |held: &&Held| match theirs.get(&held.fact.key) {
             None => true,
             Some(their) => held.fact.version >= their.version && held.digest != their.digest,
         };
-        self.facts
-            .values()
-            .filter(lacks)
-            .map(|held| &held.fact)
-            .collect()
+        self.facts.values().filter(lacks).map(|held| &held.fact).collect()
     }
 }
 
 impl Held {
     fn summary(&self) -> FactSummary {
-        FactSummary {
-            key: self.fact.key.clone(),
-            version: self.fact.version,
-            digest: self.digest,
-        }
+        FactSummary { key: self.fact.key.clone(), version: self.fact.version, digest: self.digest }
     }
 }

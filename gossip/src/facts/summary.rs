@@ -32,10 +32,6 @@ impl FactSummary {
         let version = FactVersion::decode(fields.uint()?, fields.fixed()?)?;
         let digest = FactDigest(fields.fixed()?);
         fields.skip_rest()?;
-        Ok(FactSummary {
-            key,
-            version,
-            digest,
-        })
+        Ok(FactSummary { key, version, digest })
     }
 }

@@ -26,10 +26,7 @@ pub(crate) struct NewsHandler {
 
 impl NewsHandler {
     pub(crate) fn new(heard: SyncSender<Heard>) -> NewsHandler {
-        NewsHandler {
-            newest: BTreeMap::new(),
-            heard,
-        }
+        NewsHandler { newest: BTreeMap::new(), heard }
     }
 }
 
@@ -65,18 +62,9 @@ impl foca::BroadcastHandler<PeerIdentity> for NewsHandler {
         if known.is_none() && self.newest.len() >= limits::MAX_FACTS {
             return Ok(None);
         }
-        let news = NewsKey {
-            key: summary.key.clone(),
-            version: summary.version,
-        };
+        let news = NewsKey { key: summary.key.clone(), version: summary.version };
         if let Some(sender) = sender
-            && self
-                .heard
-                .try_send(Heard {
-                    from: sender.node,
-                    summary,
-                })
-                .is_err()
+            && self.heard.try_send(Heard { from: sender.node, summary }).is_err()
         {
             return Ok(None);
         }

@@ -65,11 +65,7 @@ pub(crate) fn source_of(datagram: &[u8]) -> Result<NodeId, DecodeError> {
 }
 
 fn put(encoded: &[u8], buf: impl BufMut) -> Result<(), CodecError> {
-    if wire::put_whole(encoded, buf) {
-        Ok(())
-    } else {
-        Err(CodecError::Full)
-    }
+    if wire::put_whole(encoded, buf) { Ok(()) } else { Err(CodecError::Full) }
 }
 
 fn read<T>(
@@ -106,11 +102,7 @@ fn read_identity(reader: &mut Reader<'_>) -> Result<PeerIdentity, DecodeError> {
     let address = SocketAddr::new(ip, fields.uint()?);
     let renewal = fields.uint()?;
     fields.skip_rest()?;
-    Ok(PeerIdentity {
-        node,
-        address,
-        renewal,
-    })
+    Ok(PeerIdentity { node, address, renewal })
 }
 
 fn write_member(member: &Member<PeerIdentity>, out: &mut Vec<u8>) {
@@ -147,22 +139,10 @@ fn write_header(header: &Header<PeerIdentity>, out: &mut Vec<u8>) {
     let (kind, probe, peer) = match &header.message {
         Message::Ping(probe) => (0, Some(*probe), None),
         Message::Ack(probe) => (1, Some(*probe), None),
-        Message::PingReq {
-            target,
-            probe_number,
-        } => (2, Some(*probe_number), Some(target)),
-        Message::IndirectPing {
-            origin,
-            probe_number,
-        } => (3, Some(*probe_number), Some(origin)),
-        Message::IndirectAck {
-            target,
-            probe_number,
-        } => (4, Some(*probe_number), Some(target)),
-        Message::ForwardedAck {
-            origin,
-            probe_number,
-        } => (5, Some(*probe_number), Some(origin)),
+        Message::PingReq { target, probe_number } => (2, Some(*probe_number), Some(target)),
+        Message::IndirectPing { origin, probe_number } => (3, Some(*probe_number), Some(origin)),
+        Message::IndirectAck { target, probe_number } => (4, Some(*probe_number), Some(target)),
+        Message::ForwardedAck { origin, probe_number } => (5, Some(*probe_number), Some(origin)),
         Message::Announce => (6, None, None),
         Message::Feed => (7, None, None),
         Message::Gossip => (8, None, None),
@@ -187,12 +167,7 @@ fn read_header(reader: &mut Reader<'_>) -> Result<Header<PeerIdentity>, DecodeEr
     let dst = read_identity(fields.next()?)?;
     let message = read_message(fields.next()?)?;
     fields.skip_rest()?;
-    Ok(Header {
-        src,
-        src_incarnation,
-        dst,
-        message,
-    })
+    Ok(Header { src, src_incarnation, dst, message })
 }
 
 fn read_message(reader: &mut Reader<'_>) -> Result<Message<PeerIdentity>, DecodeError> {
@@ -204,22 +179,10 @@ fn read_message(reader: &mut Reader<'_>) -> Result<Message<PeerIdentity>, Decode
             let probe_number = fields.uint()?;
             let peer = read_identity(fields.next()?)?;
             match kind {
-                2 => Message::PingReq {
-                    target: peer,
-                    probe_number,
-                },
-                3 => Message::IndirectPing {
-                    origin: peer,
-                    probe_number,
-                },
-                4 => Message::IndirectAck {
-                    target: peer,
-                    probe_number,
-                },
-                _ => Message::ForwardedAck {
-                    origin: peer,
-                    probe_number,
-                },
+                2 => Message::PingReq { target: peer, probe_number },
+                3 => Message::IndirectPing { origin: peer, probe_number },
+                4 => Message::IndirectAck { target: peer, probe_number },
+                _ => Message::ForwardedAck { origin: peer, probe_number },
             }
         }
         6 => Message::Announce,
@@ -253,22 +216,10 @@ mod tests {
         let messages = [
             Message::Ping(7),
             Message::Ack(255),
-            Message::PingReq {
-                target: identity(3),
-                probe_number: 1,
-            },
-            Message::IndirectPing {
-                origin: identity(3),
-                probe_number: 1,
-            },
-            Message::IndirectAck {
-                target: identity(3),
-                probe_number: 1,
-            },
-            Message::ForwardedAck {
-                origin: identity(3),
-                probe_number: 1,
-            },
+            Message::PingReq { target: identity(3), probe_number: 1 },
+            Message::IndirectPing { origin: identity(3), probe_number: 1 },
+            Message::IndirectAck { target: identity(3), probe_number: 1 },
+            Message::ForwardedAck { origin: identity(3), probe_number: 1 },
             Message::Announce,
             Message::Feed,
             Message::Gossip,
@@ -277,12 +228,7 @@ mod tests {
         ];
         let mut codec = MsgpackCodec::default();
         for message in messages {
-            let header = Header {
-                src: identity(1),
-                src_incarnation: 9,
-                dst: identity(2),
-                message,
-            };
+            let header = Header { src: identity(1), src_incarnation: 9, dst: identity(2), message };
             let mut packet = Vec::new();
             codec.encode_header(&header, &mut packet).unwrap();
             packet.extend_from_slice(b"tail");
@@ -301,10 +247,7 @@ mod tests {
         assert_eq!(codec.decode_member(packet.as_slice()), Ok(member.clone()));
 
         let mut short = Vec::with_capacity(8).limit(packet.len() - 1);
-        assert_eq!(
-            codec.encode_member(&member, &mut short),
-            Err(CodecError::Full)
-        );
+        assert_eq!(codec.encode_member(&member, &mut short), Err(CodecError::Full));
         assert!(short.get_ref().is_empty());
     }
 }

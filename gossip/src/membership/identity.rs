@@ -24,11 +24,7 @@ pub(crate) struct PeerIdentity {
 impl PeerIdentity {
     /// A node whose renewal is not known yet: enough to announce to it.
     pub(crate) fn of_seed(seed: Seed) -> PeerIdentity {
-        PeerIdentity {
-            node: seed.node,
-            address: seed.address,
-            renewal: 0,
-        }
+        PeerIdentity { node: seed.node, address: seed.address, renewal: 0 }
     }
 }
 
@@ -36,10 +32,7 @@ impl foca::Identity for PeerIdentity {
     type Addr = NodeId;
 
     fn renew(&self) -> Option<PeerIdentity> {
-        Some(PeerIdentity {
-            renewal: self.renewal.checked_add(1)?,
-            ..*self
-        })
+        Some(PeerIdentity { renewal: self.renewal.checked_add(1)?, ..*self })
     }
 
     fn addr(&self) -> NodeId {

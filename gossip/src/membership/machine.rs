@@ -101,18 +101,9 @@ impl Membership {
     ///
     /// `seed` begins the two random streams: whom to probe, and which seeds to ask.
     pub fn new(options: MembershipOptions, seed: u64) -> Membership {
-        let MembershipOptions {
-            me,
-            address,
-            renewal,
-            mut seeds,
-        } = options;
+        let MembershipOptions { me, address, renewal, mut seeds } = options;
         seeds.retain(|seed| seed.node != me);
-        let identity = PeerIdentity {
-            node: me,
-            address,
-            renewal,
-        };
+        let identity = PeerIdentity { node: me, address, renewal };
         let (news, heard) = sync_channel(limits::MAX_UNREAD_NEWS);
         let mut choice = StdRng::seed_from_u64(seed);
         let probing = StdRng::from_rng(&mut choice);
@@ -214,10 +205,7 @@ impl Membership {
 
     /// When [`Membership::tick`] wants to be called next, in monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        let timer = self
-            .timers
-            .first_key_value()
-            .map_or(u64::MAX, |((due, _), _)| *due);
+        let timer = self.timers.first_key_value().map_or(u64::MAX, |((due, _), _)| *due);
         (!self.left).then_some(timer.min(self.next_announce_ns))
     }
 
@@ -256,11 +244,7 @@ impl Membership {
         let mut asked: Vec<Seed> = self.seeds.iter().filter(missing).copied().collect();
         asked.shuffle(&mut self.choice);
         for seed in asked.into_iter().take(limits::SEEDS_PER_ROUND) {
-            if self
-                .foca
-                .announce(PeerIdentity::of_seed(seed), &mut self.runtime)
-                .is_err()
-            {
+            if self.foca.announce(PeerIdentity::of_seed(seed), &mut self.runtime).is_err() {
                 self.irregularities += 1;
             }
         }
@@ -270,18 +254,12 @@ impl Membership {
     fn drain(&mut self) {
         let mut reborn = false;
         while let Some((to, datagram)) = self.runtime.to_send() {
-            self.outputs.push_back(MembershipOutput::Send {
-                to: to.node,
-                datagram,
-            });
+            self.outputs.push_back(MembershipOutput::Send { to: to.node, datagram });
         }
         while let Some((after, timer)) = self.runtime.to_schedule() {
             let after_ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
             self.timers_begun += 1;
-            self.timers.insert(
-                (self.now_ns.saturating_add(after_ns), self.timers_begun),
-                timer,
-            );
+            self.timers.insert((self.now_ns.saturating_add(after_ns), self.timers_begun), timer);
         }
         while let Some(notification) = self.runtime.to_notify() {
             match notification {
@@ -294,14 +272,12 @@ impl Membership {
                 OwnedNotification::Rejoin(identity) => {
                     reborn = true;
                     self.connected = false;
-                    self.outputs
-                        .push_back(MembershipOutput::Renewed(identity.renewal));
+                    self.outputs.push_back(MembershipOutput::Renewed(identity.renewal));
                 }
             }
         }
         while let Ok(Heard { from, summary }) = self.heard.try_recv() {
-            self.outputs
-                .push_back(MembershipOutput::News { from, summary });
+            self.outputs.push_back(MembershipOutput::News { from, summary });
         }
         if reborn {
             // At once, so that a node whose renewals lag behind what the cluster remembers catches up in round trips.
@@ -311,10 +287,8 @@ impl Membership {
 
     fn up(&mut self, peer: PeerIdentity) {
         if self.alive.insert(peer.node, peer.address).is_none() {
-            self.outputs.push_back(MembershipOutput::Up(Seed {
-                node: peer.node,
-                address: peer.address,
-            }));
+            self.outputs
+                .push_back(MembershipOutput::Up(Seed { node: peer.node, address: peer.address }));
         }
     }
 

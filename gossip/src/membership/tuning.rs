@@ -31,10 +31,7 @@ pub(crate) fn local_network(members: usize) -> foca::Config {
 }
 
 fn every(frequency: Duration, members: usize) -> Option<foca::PeriodicParams> {
-    Some(foca::PeriodicParams {
-        frequency,
-        num_members: nonzero(members),
-    })
+    Some(foca::PeriodicParams { frequency, num_members: nonzero(members) })
 }
 
 fn nonzero(number: usize) -> NonZeroUsize {
