@@ -1,1 +1,4 @@
-//! Under construction.
+//! A Kvorum node: the pure engine and the async runtime around it.
+
+pub mod config;
+pub mod identity;
