@@ -15,8 +15,9 @@ use crate::version::Dot;
 crate::wire_struct! {
     /// A put or delete is durable in as many places as was asked.
     pub struct PutDone {
-        /// Covers the write and everything the coordinator knew: the next put with it replaces just that.
-        pub context: Context,
+        /// Covers exactly the write and what it replaced: the next put with it replaces just that. Absent when no clock says
+        /// that, because others wrote in between whom this client has not read: read again before replacing.
+        pub context: Option<Context>,
         /// The write's dot.
         pub dot: Dot,
         /// The live versions that it replaced.
