@@ -42,9 +42,9 @@ pub(super) fn order(
 struct Election<'a> {
     rows: &'a [u16],
     owners: usize,
-    /// Rows that a member owns, and those it leads.
+    /// How many rows a member owns, and which it leads.
     owned: Vec<u64>,
-    leads: Vec<u64>,
+    led: Vec<Vec<usize>>,
     /// By partition; [`HOLE`] until elected.
     leader: Vec<u16>,
 }
@@ -57,7 +57,7 @@ impl<'a> Election<'a> {
             rows,
             owners,
             owned,
-            leads: vec![0; members],
+            led: vec![Vec::new(); members],
             leader: vec![HOLE; rows.len() / owners],
         }
     }
@@ -66,9 +66,13 @@ impl<'a> Election<'a> {
         &self.rows[partition * self.owners..(partition + 1) * self.owners]
     }
 
+    fn leads(&self, member: u16) -> u64 {
+        self.led[usize::from(member)].len() as u64
+    }
+
     fn has_room(&self, member: u16) -> bool {
         let index = usize::from(member);
-        self.leads[index] < self.owned[index].div_ceil(self.owners as u64)
+        self.leads(member) < self.owned[index].div_ceil(self.owners as u64)
     }
 
     fn keep(&mut self, partition: usize, leader: u16) {
@@ -80,15 +84,15 @@ impl<'a> Election<'a> {
     fn appoint(&mut self, partition: usize, leader: u16) {
         let former = std::mem::replace(&mut self.leader[partition], leader);
         if former != HOLE {
-            self.leads[usize::from(former)] -= 1;
+            self.led[usize::from(former)].retain(|led| *led != partition);
         }
-        self.leads[usize::from(leader)] += 1;
+        self.led[usize::from(leader)].push(partition);
     }
 
     /// Appoints the owner who leads the smallest part of what it owns; where all of them lead enough, one of them
     /// passes another partition on, along the shortest chain that ends at a node with room.
     fn elect(&mut self, partition: usize) {
-        let part = |member: u16| (self.leads[usize::from(member)], self.owned[usize::from(member)]);
+        let part = |member: u16| (self.leads(member), self.owned[usize::from(member)]);
         let eligible = self.row(partition).iter().copied().filter(|member| self.has_room(*member));
         let least = eligible.min_by(|left, right| {
             let ((left_leads, left_owned), (right_leads, right_owned)) =
@@ -113,7 +117,7 @@ impl<'a> Election<'a> {
                 if self.has_room(member) {
                     return self.shift(member, &gains);
                 }
-                queue.extend((0..self.leader.len()).filter(|other| self.leader[*other] == member));
+                queue.extend(self.led[usize::from(member)].iter().copied());
             }
         }
         unreachable!(

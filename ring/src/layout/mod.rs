@@ -18,6 +18,7 @@ mod moves;
 mod plan;
 mod preference;
 mod rounding;
+mod rows;
 mod score;
 mod shares;
 mod spread;

@@ -15,10 +15,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::rows::{Place, Rows};
 use super::spread::{HOLE, Spread};
-
-/// A place in the table: partition and position within its row.
-type Place = (usize, usize);
 
 /// How many possible places a giver compares before it passes on the best: more would hardly find a better one, and make
 /// the doubling of a cluster slow.
@@ -36,19 +34,15 @@ pub(super) fn rebalance(
     table.fill_holes();
     table.pass_directly();
     table.pass_through_others();
-    table.rows
+    table.rows.into_cells()
 }
 
 struct Rebalance<'a> {
     spread: &'a Spread,
-    owners: usize,
-    rows: Vec<u16>,
+    rows: Rows,
     targets: Vec<u32>,
-    owned: Vec<u32>,
     /// Cells that hold the same member as in the previous layout.
     kept: Vec<bool>,
-    /// For each pair of members the number of partitions they share.
-    shared: Vec<u32>,
 }
 
 impl<'a> Rebalance<'a> {
@@ -59,112 +53,54 @@ impl<'a> Rebalance<'a> {
         spread: &'a Spread,
         owners: usize,
     ) -> Rebalance<'a> {
-        let members = targets.len();
-        let mut held = vec![0i64; members];
-        kept.iter().flatten().for_each(|member| held[usize::from(*member)] += 1);
-        let mut table = Rebalance {
-            spread,
-            owners,
-            rows: vec![HOLE; kept.len() * owners],
-            owned: vec![0; members],
-            kept: vec![false; kept.len() * owners],
-            shared: vec![0; members * members],
-            targets,
-        };
+        let mut surplus: Vec<i64> = targets.iter().map(|target| -i64::from(*target)).collect();
+        kept.iter().flatten().for_each(|member| surplus[usize::from(*member)] += 1);
+        let rows = Rows::empty(kept.len(), owners, targets.len());
+        let mut table = Rebalance { spread, rows, targets, kept: vec![false; kept.len() * owners] };
         for (partition, previous) in kept.iter().enumerate() {
             let mut previous = previous.clone();
-            previous.sort_by_key(|member| {
-                held[usize::from(*member)] - i64::from(table.targets[usize::from(*member)])
-            });
-            let mut position = 0;
+            previous.sort_by_key(|member| surplus[usize::from(*member)]);
+            let mut place = Place { partition, position: 0 };
             for member in previous {
-                if position < owners && spread.admits(table.row(partition), position, member) {
-                    table.put((partition, position), member);
-                    table.kept[partition * owners + position] = true;
-                    position += 1;
+                if place.position < owners && table.fits(place, member) {
+                    table.rows.put(place, member);
+                    table.kept[table.rows.cell(place)] = true;
+                    place.position += 1;
                 }
             }
         }
         table
     }
 
-    fn row(&self, partition: usize) -> &[u16] {
-        &self.rows[partition * self.owners..(partition + 1) * self.owners]
+    fn fits(&self, place: Place, coming: u16) -> bool {
+        self.spread.admits(self.rows.row(place.partition), place.position, coming)
+    }
+
+    fn put(&mut self, place: Place, coming: u16) {
+        self.rows.put(place, coming);
+        self.kept[self.rows.cell(place)] = false;
     }
 
     /// Members in need of more partitions, and members that own too many.
     fn wants_more(&self, member: u16) -> bool {
-        self.owned[usize::from(member)] < self.targets[usize::from(member)]
+        self.rows.owned(member) < self.targets[usize::from(member)]
     }
 
     fn has_surplus(&self, member: u16) -> bool {
-        self.owned[usize::from(member)] > self.targets[usize::from(member)]
+        self.rows.owned(member) > self.targets[usize::from(member)]
     }
 
     fn members(&self) -> impl Iterator<Item = u16> + use<> {
         0..self.targets.len() as u16
     }
 
-    /// Whether a place still has its previous owner.
-    fn is_kept(&self, (partition, position): Place) -> bool {
-        self.kept[partition * self.owners + position]
-    }
-
-    /// Where a member, or a hole, stands.
-    fn places_of(&self, member: u16) -> Vec<Place> {
-        let standing = self.rows.iter().enumerate().filter(|(_, cell)| **cell == member);
-        standing.map(|(at, _)| (at / self.owners, at % self.owners)).collect()
-    }
-
-    /// Puts a member in a place and keeps the counts.
-    fn put(&mut self, (partition, position): Place, coming: u16) {
-        let at = partition * self.owners + position;
-        let leaving = std::mem::replace(&mut self.rows[at], coming);
-        self.kept[at] = false;
-        if leaving != HOLE {
-            self.owned[usize::from(leaving)] -= 1;
-        }
-        self.owned[usize::from(coming)] += 1;
-        let members = self.targets.len();
-        for other in 0..self.owners {
-            let beside = self.rows[partition * self.owners + other];
-            if other == position || beside == HOLE {
-                continue;
-            }
-            let mut count = |left: u16, by: i32| {
-                for (left, right) in [(left, beside), (beside, left)] {
-                    let pair = &mut self.shared[usize::from(left) * members + usize::from(right)];
-                    *pair = pair.wrapping_add_signed(by);
-                }
-            };
-            count(coming, 1);
-            if leaving != HOLE {
-                count(leaving, -1);
-            }
-        }
-    }
-
-    /// How many members of the row `coming` does not share a partition with so far.
-    fn new_neighbours(&self, (partition, position): Place, coming: u16) -> usize {
-        let strange = |(other, cell): (usize, &u16)| {
-            let pair = usize::from(coming) * self.targets.len();
-            other != position && *cell != HOLE && self.shared[pair + usize::from(*cell)] == 0
-        };
-        self.row(partition)
-            .iter()
-            .enumerate()
-            .filter(|(other, cell)| strange((*other, cell)))
-            .count()
-    }
-
     /// The node in need that fits best in a place: fewest new neighbours, then the greatest need.
     fn best_taker(&self, place: Place, takers: &[u16]) -> Option<(usize, u16)> {
-        let fits = |taker: &u16| {
-            self.wants_more(*taker) && self.spread.admits(self.row(place.0), place.1, *taker)
-        };
-        let need = |taker: u16| self.targets[usize::from(taker)] - self.owned[usize::from(taker)];
+        let fits = |taker: &u16| self.wants_more(*taker) && self.fits(place, *taker);
+        let need = |taker: u16| self.targets[usize::from(taker)] - self.rows.owned(taker);
         let fitting = takers.iter().copied().filter(fits);
-        let rank = |taker: u16| (self.new_neighbours(place, taker), Reverse(need(taker)), taker);
+        let rank =
+            |taker: u16| (self.rows.new_neighbours(place, taker), Reverse(need(taker)), taker);
         fitting.map(rank).min().map(|(strangers, _, taker)| (strangers, taker))
     }
 
@@ -174,7 +110,7 @@ impl<'a> Rebalance<'a> {
 
     fn fill_holes(&mut self) {
         let takers = self.takers();
-        for place in self.places_of(HOLE) {
+        for place in self.rows.holes() {
             if let Some((_, taker)) = self.best_taker(place, &takers) {
                 self.put(place, taker);
             }
@@ -185,7 +121,7 @@ impl<'a> Rebalance<'a> {
         let mut takers = self.takers();
         for giver in self.members().filter(|member| self.has_surplus(*member)).collect::<Vec<u16>>()
         {
-            let mut places = self.places_of(giver);
+            let mut places = self.rows.places_of(giver);
             while self.has_surplus(giver) {
                 takers.retain(|taker| self.wants_more(*taker));
                 let mut best: Option<(usize, usize, u16)> = None;
@@ -209,15 +145,14 @@ impl<'a> Rebalance<'a> {
     }
 
     fn pass_through_others(&mut self) {
-        for place in self.places_of(HOLE) {
+        for place in self.rows.holes() {
             self.chain(vec![place]);
         }
         for giver in self.members() {
             while self.has_surplus(giver) {
-                self.chain(self.places_of(giver));
+                self.chain(self.rows.places_of(giver));
             }
         }
-        debug_assert_eq!(self.owned, self.targets);
     }
 
     /// Fills one of the places (which are holes, or all of one giver) along the cheapest chain of members, each of
@@ -226,23 +161,27 @@ impl<'a> Rebalance<'a> {
     fn chain(&mut self, places: Vec<Place>) {
         let mut takes: Vec<Option<Place>> = vec![None; self.targets.len()];
         let mut cost = vec![(usize::MAX, usize::MAX); self.targets.len()];
-        let giver =
-            places.first().map_or(HOLE, |(partition, position)| self.row(*partition)[*position]);
+        let giver = places.first().map_or(HOLE, |place| self.rows.at(*place));
+        let mut cheapest_end = (usize::MAX, usize::MAX);
         let mut queue = BinaryHeap::from([Reverse(((0, 0), true, giver))]);
         while let Some(Reverse(((moves, steps), is_content, member))) = queue.pop() {
             if !is_content {
                 return self.shift(member, giver, &takes);
             }
-            let leaves = if member == giver { places.clone() } else { self.places_of(member) };
+            let leaves = if member == giver { places.clone() } else { self.rows.places_of(member) };
             for place in leaves {
-                let reached = (moves + usize::from(self.is_kept(place)), steps + 1);
+                let reached = (moves + usize::from(self.kept[self.rows.cell(place)]), steps + 1);
+                if reached >= cheapest_end {
+                    continue;
+                }
                 for taker in self.members().filter(|taker| *taker != giver) {
-                    if reached < cost[usize::from(taker)]
-                        && self.spread.admits(self.row(place.0), place.1, taker)
-                    {
+                    if reached < cost[usize::from(taker)] && self.fits(place, taker) {
                         cost[usize::from(taker)] = reached;
                         takes[usize::from(taker)] = Some(place);
-                        queue.push(Reverse((reached, !self.wants_more(taker), taker)));
+                        let is_content = !self.wants_more(taker);
+                        cheapest_end =
+                            if is_content { cheapest_end } else { cheapest_end.min(reached) };
+                        queue.push(Reverse((reached, is_content, taker)));
                     }
                 }
             }
@@ -255,7 +194,7 @@ impl<'a> Rebalance<'a> {
         let mut taker = end;
         while taker != giver {
             let place = takes[usize::from(taker)].expect("every member on the chain was reached");
-            let leaving = self.row(place.0)[place.1];
+            let leaving = self.rows.at(place);
             self.put(place, taker);
             taker = leaving;
         }
