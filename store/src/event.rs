@@ -1,0 +1,146 @@
+//! What a shard answers.
+
+use kvorum_protocol::{Dot, EncodedSet};
+
+use crate::files::FileError;
+use crate::index::IndexError;
+use crate::location::SegmentId;
+use crate::request::{ScanPage, Token};
+
+/// An answer or a notice. The events of one token come in the order `Applied`, `Durable`.
+#[derive(Clone, Debug)]
+pub enum StoreEvent {
+    /// The change is visible to later reads. Messages to other replicas may leave; acknowledgements may not.
+    Applied {
+        /// The request's.
+        token: Token,
+        /// What the key holds now.
+        set: EncodedSet,
+        /// What an update minted; `None` for a merge.
+        minted: Option<MintedDot>,
+        /// Whether the record changed. An update always changes it.
+        changed: bool,
+    },
+    /// What `Applied` said is on disk, and so is everything that it was built on.
+    Durable {
+        /// The request's.
+        token: Token,
+    },
+    /// The answer to a read.
+    Read {
+        /// The request's.
+        token: Token,
+        /// The record's set; `None` when there is no record.
+        result: Result<Option<EncodedSet>, ReadError>,
+    },
+    /// The answer to a scan.
+    Scanned {
+        /// The request's.
+        token: Token,
+        /// The page.
+        result: Result<ScanPage, ReadError>,
+    },
+    /// The request was refused: nothing was minted, applied or read.
+    Refused {
+        /// The request's.
+        token: Token,
+        /// Why.
+        reason: StoreRefusal,
+    },
+    /// An append or a sync failed. The node must stop; no event follows, and requests are no longer answered.
+    Poisoned {
+        /// What failed.
+        reason: PoisonReason,
+    },
+    /// The store noticed damage and has dealt with it as the notice says.
+    Damage(DamageNotice),
+    /// After [`crate::Shard::begin_close`]: everything is on disk and in the index. The last event.
+    Closed,
+}
+
+/// A minted version.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MintedDot {
+    /// Its name.
+    pub dot: Dot,
+    /// The live versions it replaced, ascending.
+    pub replaced: Vec<Dot>,
+}
+
+/// Why a read has no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The record is damaged. It counts as missing and heals with the next merge; this holder is refilling.
+    #[error("the record is damaged")]
+    Damaged,
+    /// The index failed to answer; the shard rebuilds it.
+    #[error("the index is damaged")]
+    IndexDamaged,
+}
+
+/// Why a request was refused. Nothing was minted or applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StoreRefusal {
+    /// A queue is full, or the index is being rebuilt.
+    #[error("the store is overloaded; try again in {retry_after_ms} ms")]
+    Overloaded {
+        /// When to try again.
+        retry_after_ms: u32,
+    },
+    /// The disk is full. Deletes and merges may still be taken.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The key has too many siblings for a write that replaces none of them.
+    #[error("the key has too many siblings")]
+    TooManySiblings,
+    /// A delete that replaces nothing.
+    #[error("there is nothing to delete")]
+    NothingToDelete,
+    /// The store is closing.
+    #[error("the store is closing")]
+    Closing,
+}
+
+/// What stopped the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PoisonReason {
+    /// The log could not be written or synced.
+    #[error("the log failed: {0}")]
+    Log(FileError),
+    /// The manifest could not be written or synced.
+    #[error("the manifest failed: {0}")]
+    Manifest(FileError),
+    /// The index could not be written or synced; it is rebuilt at the next start.
+    #[error("the index failed: {0}")]
+    Index(IndexError),
+    /// A segment could not be read, renamed or removed by compaction.
+    #[error("compaction failed: {0}")]
+    Compaction(FileError),
+}
+
+/// Damage that was noticed while running. The marks of all records are void from here on, and absences do not count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DamageNotice {
+    /// A record that the index names cannot be read. It counts as missing.
+    Record {
+        /// The segment that holds it.
+        segment: SegmentId,
+        /// Where.
+        offset: u32,
+    },
+    /// Bytes of a sealed segment that are no frame.
+    Segment {
+        /// The segment.
+        segment: SegmentId,
+        /// How many.
+        bytes: u32,
+    },
+    /// The log holds a record that the index does not name, or the index failed to answer: it is rebuilt from the
+    /// segments, and requests are refused as overloaded until then.
+    IndexRebuildStarted,
+    /// The rebuild is done.
+    IndexRebuilt {
+        /// Entries that were missing or stale.
+        repaired: u64,
+    },
+}

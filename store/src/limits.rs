@@ -1,0 +1,84 @@
+//! Bounds on everything in this crate that could grow, each with its reason. What an operator may want to change is in
+//! [`crate::ShardOptions`], whose defaults stand here.
+
+/// Encoded size above which a record goes to a bulk segment: moving it costs more than what it would free, so it should
+/// not share a segment with records that are overwritten often.
+pub const BULK_RECORD_BYTES: usize = 64 * 1024;
+
+/// Bytes of a segment in production. Large enough that opening one is rare (a second or two of full write load), small
+/// enough that compaction frees space soon.
+pub const SEGMENT_BYTES: u32 = 64 * 1024 * 1024;
+
+/// Smallest segment: a header and a few records.
+pub const SEGMENT_BYTES_MIN: u32 = 4 * 1024;
+
+/// Largest segment: offsets are 32 bit.
+pub const SEGMENT_BYTES_MAX: u32 = 1 << 30;
+
+/// Bytes of one batch in proportion to a segment: a batch that does not fit wastes the rest of the segment, so this bounds
+/// the waste to an eighth.
+pub const BATCH_SEGMENT_SHARE: u32 = 8;
+
+/// Most bytes of one batch. Beyond it a larger write is no more efficient, and everybody in the batch waits for it.
+pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most entries of one batch: bounds the work between two acknowledgements when records are tiny.
+pub const BATCH_ENTRIES: usize = 8_192;
+
+/// Bytes of records that wait for their sync. At a modest disk's 100 MB/s it is a sixth of a second of delay, past which
+/// refusing is kinder than queueing.
+pub const PENDING_BYTES: usize = 16 * 1024 * 1024;
+
+/// Records that are synced and not yet in the index. They are pinned in memory, and replay after a crash is in proportion.
+pub const UNINDEXED_RECORDS: usize = 256 * 1024;
+
+/// Bytes of records that the table may keep in memory.
+pub const TABLE_BYTES: usize = 128 * 1024 * 1024;
+
+/// Operations that wait for a record to be read from the disk.
+pub const QUEUED_OPERATIONS: usize = 16 * 1024;
+
+/// Jobs that may be at the readers at once: one in work and one waiting for each of two threads.
+pub const READ_JOBS: usize = 4;
+
+/// Keys of one read job: enough to hide the hop between threads, few enough that one slow disk read holds up few others.
+pub const LOADS_PER_JOB: usize = 64;
+
+/// Entries of one index job: they are sorted and written together, and the longest that a checkpoint or a close waits.
+pub const INDEX_BATCH: usize = 4_096;
+
+/// How long a synced record may wait for company on its way into the index, in milliseconds. Company makes it cheaper, and
+/// nobody waits for it.
+pub const INDEX_DELAY_MS: u64 = 50;
+
+/// Log bytes after which a checkpoint is due: what a crash at the wrong moment has to replay.
+pub const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Longest time between checkpoints while anything is written, in milliseconds.
+pub const CHECKPOINT_MS: u64 = 30_000;
+
+/// How long to wait after the disk refused space before asking again, in milliseconds.
+pub const SPACE_RETRY_MS: u64 = 1_000;
+
+/// Preallocated segments held back for merges, deletes and compaction when the disk is full: one to move records into, and
+/// one for what peers and deletes need until that has freed something.
+pub const RESERVE_SEGMENTS: usize = 2;
+
+/// Bytes of a segment that one compaction step reads.
+pub const COMPACT_STEP_BYTES: usize = 1024 * 1024;
+
+/// A segment is worth compacting when at least one part in this many of it is dead.
+pub const COMPACT_DEAD_SHARE: u64 = 3;
+
+/// Keys of one page of a scan.
+pub const SCAN_KEYS: u32 = 10_000;
+
+/// Partitions of one scan: what a layout can have at most.
+pub const SCAN_PARTITIONS: usize = kvorum_ring::limits::MAX_PARTITIONS as usize;
+
+/// Milliseconds after which a refused request is worth another try: about the time that a full queue takes to drain.
+pub const RETRY_AFTER_MS: u32 = 20;
+
+/// How far sequences jump at each start. Whatever a disk may later show of an earlier life that could not be read at the
+/// start, it is older than anything written since.
+pub const SEQUENCE_JUMP: u64 = 1 << 20;

@@ -1,0 +1,142 @@
+//! How a shard behaves. Parsed and validated by whoever opens it; nothing here is read from the environment.
+
+use crate::limits;
+#[cfg(feature = "planted")]
+use crate::planted::Planted;
+
+/// A shard's settings. The defaults are for production; [`ShardOptions::small`] is for tests and simulations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardOptions {
+    /// This shard's number, below `shards`.
+    pub shard: u16,
+    /// How many shards the node's keys are spread over. Written when the shard is made and never changed after.
+    pub shards: u16,
+    /// Whether the node knows that this shard held data before. If there is none, the shard opens empty and *refilling*:
+    /// its absences mean nothing until every co-owner was compared with.
+    pub expects_existing: bool,
+    /// Bytes of a segment file, from [`limits::SEGMENT_BYTES_MIN`] to [`limits::SEGMENT_BYTES_MAX`].
+    pub segment_bytes: u32,
+    /// Most segment files, spares included; `None` for as many as the disk holds. Client writes stop before it is reached.
+    pub max_segments: Option<usize>,
+    /// Preallocated segments that client writes may not use up.
+    pub reserve_segments: usize,
+    /// Bytes of records kept in memory, counting those that must be.
+    pub table_bytes: usize,
+    /// Bytes of records that may wait for their sync before requests are refused.
+    pub pending_bytes: usize,
+    /// Records that may be synced and not yet indexed before requests are refused.
+    pub unindexed_records: usize,
+    /// Operations that may wait for reads from the disk before requests are refused.
+    pub queued_operations: usize,
+    /// Entries of one index job.
+    pub index_batch: usize,
+    /// How long a synced record may wait for company on its way into the index, in milliseconds.
+    pub index_delay_ms: u64,
+    /// Log bytes after which a checkpoint is due.
+    pub checkpoint_bytes: u64,
+    /// Longest time between checkpoints while anything is written, in milliseconds.
+    pub checkpoint_ms: u64,
+    /// Bytes of a segment that one compaction step reads.
+    pub compact_step_bytes: usize,
+    /// The known bug to plant.
+    #[cfg(feature = "planted")]
+    pub planted: Option<Planted>,
+}
+
+impl Default for ShardOptions {
+    fn default() -> ShardOptions {
+        ShardOptions {
+            shard: 0,
+            shards: 1,
+            expects_existing: false,
+            segment_bytes: limits::SEGMENT_BYTES,
+            max_segments: None,
+            reserve_segments: limits::RESERVE_SEGMENTS,
+            table_bytes: limits::TABLE_BYTES,
+            pending_bytes: limits::PENDING_BYTES,
+            unindexed_records: limits::UNINDEXED_RECORDS,
+            queued_operations: limits::QUEUED_OPERATIONS,
+            index_batch: limits::INDEX_BATCH,
+            index_delay_ms: limits::INDEX_DELAY_MS,
+            checkpoint_bytes: limits::CHECKPOINT_BYTES,
+            checkpoint_ms: limits::CHECKPOINT_MS,
+            compact_step_bytes: limits::COMPACT_STEP_BYTES,
+            #[cfg(feature = "planted")]
+            planted: None,
+        }
+    }
+}
+
+/// A setting out of its range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// The shard's number is not below the number of shards.
+    #[error("shard {shard} of {shards} does not exist")]
+    Shard {
+        /// The number given.
+        shard: u16,
+        /// How many there are.
+        shards: u16,
+    },
+    /// The segment size.
+    #[error("segments of {0} bytes: must be from {min} to {max}", min = limits::SEGMENT_BYTES_MIN, max = limits::SEGMENT_BYTES_MAX)]
+    SegmentBytes(u32),
+    /// A queue without room for anything.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// Fewer segments than the log needs to move anything.
+    #[error("{0} segments at most: needs room for two active ones, the reserve and one more")]
+    MaxSegments(usize),
+}
+
+impl ShardOptions {
+    /// Small segments and queues, so that a short run meets every boundary.
+    pub fn small() -> ShardOptions {
+        ShardOptions {
+            segment_bytes: 16 * 1024,
+            table_bytes: 8 * 1024,
+            pending_bytes: 64 * 1024,
+            unindexed_records: 64,
+            queued_operations: 256,
+            index_batch: 16,
+            index_delay_ms: 5,
+            checkpoint_bytes: 8 * 1024,
+            checkpoint_ms: 500,
+            compact_step_bytes: 4 * 1024,
+            ..ShardOptions::default()
+        }
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// The first setting that is out of its range.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        if self.shard >= self.shards {
+            return Err(OptionsError::Shard { shard: self.shard, shards: self.shards });
+        }
+        if !(limits::SEGMENT_BYTES_MIN..=limits::SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
+            return Err(OptionsError::SegmentBytes(self.segment_bytes));
+        }
+        if let Some(max) = self.max_segments.filter(|max| *max < self.reserve_segments + 3) {
+            return Err(OptionsError::MaxSegments(max));
+        }
+        let bounds = [
+            ("pending_bytes", self.pending_bytes),
+            ("unindexed_records", self.unindexed_records),
+            ("queued_operations", self.queued_operations),
+            ("index_batch", self.index_batch),
+            ("compact_step_bytes", self.compact_step_bytes),
+        ];
+        match bounds.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(OptionsError::Zero(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Most bytes of one batch.
+    #[expect(dead_code, reason = "for the core")]
+    pub(crate) fn batch_bytes(&self) -> usize {
+        limits::BATCH_BYTES.min((self.segment_bytes / limits::BATCH_SEGMENT_SHARE) as usize)
+    }
+}

@@ -1,0 +1,40 @@
+//! Known bugs, armed by name, that the tests and the simulator must find. Compiled in only with the `planted` feature, and
+//! even then nothing is armed unless [`crate::ShardOptions::planted`] says so.
+
+/// A bug of the list that can be armed in the store.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Planted {
+    /// Bug 40: acknowledge before the sync.
+    AckBeforeSync,
+    /// Bug 46, the store's half: go on under a mark of an earlier run.
+    ActorContinued,
+    /// Bug 49: compaction drops records that a damaged index does not name.
+    CompactionTrustsIndex,
+    /// Bug 50: a rebuild does not honour removal markers, so that what was removed comes back.
+    RebuildResurrects,
+}
+
+impl Planted {
+    /// All of them.
+    pub const ALL: [Planted; 4] = [
+        Planted::AckBeforeSync,
+        Planted::ActorContinued,
+        Planted::CompactionTrustsIndex,
+        Planted::RebuildResurrects,
+    ];
+
+    /// The name by which it is armed, which begins with its number in the list of known bugs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Planted::AckBeforeSync => "40-ack-before-sync",
+            Planted::ActorContinued => "46-actor-continued",
+            Planted::CompactionTrustsIndex => "49-compaction-trusts-index",
+            Planted::RebuildResurrects => "50-rebuild-resurrects",
+        }
+    }
+
+    /// The bug of this name.
+    pub fn named(name: &str) -> Option<Planted> {
+        Planted::ALL.into_iter().find(|planted| planted.name() == name)
+    }
+}

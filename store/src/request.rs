@@ -1,0 +1,117 @@
+//! What the engine asks of a shard.
+
+use bytes::Bytes;
+use kvorum_protocol::{
+    BucketName, Change, EncodedSet, Key, OperationId, RecordKey, Replaces, Space,
+};
+use kvorum_ring::{ClassId, PartitionId};
+
+/// The engine's name for a request; it comes back in the events.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Token(pub u64);
+
+/// A request. Requests for one key take effect in the order in which they are submitted.
+#[derive(Clone, Debug)]
+pub enum StoreRequest {
+    /// Change a record: answered by `Applied` and then `Durable`, or by `Refused`.
+    Apply {
+        /// Comes back in the events.
+        token: Token,
+        /// Which record.
+        key: RecordKey,
+        /// The change.
+        change: Apply,
+    },
+    /// Read a record, durable or not: answered by `Read`, or by `Refused`.
+    Read {
+        /// Comes back in the event.
+        token: Token,
+        /// Which record.
+        key: RecordKey,
+    },
+    /// List keys: answered by `Scanned`, or by `Refused`.
+    Scan {
+        /// Comes back in the event.
+        token: Token,
+        /// Which keys.
+        range: ScanRange,
+    },
+    /// Remove a record without leaving one (a reclaimed tombstone, a dropped partition, a delivered hint): answered by
+    /// `Durable` once the removal marker is, or by `Refused`.
+    Remove {
+        /// Comes back in the event.
+        token: Token,
+        /// Which record.
+        key: RecordKey,
+    },
+}
+
+impl StoreRequest {
+    /// The request's token.
+    pub fn token(&self) -> Token {
+        match self {
+            StoreRequest::Apply { token, .. }
+            | StoreRequest::Read { token, .. }
+            | StoreRequest::Scan { token, .. }
+            | StoreRequest::Remove { token, .. } => *token,
+        }
+    }
+}
+
+/// A change to a record.
+#[derive(Clone, Debug)]
+pub enum Apply {
+    /// A client's write, coordinated here: a version is minted under the actor rule.
+    Update {
+        /// What the write says that it replaces.
+        replaces: Replaces,
+        /// Value or delete.
+        change: Change,
+        /// The client's name for the operation.
+        operation: OperationId,
+    },
+    /// Everything that arrives from other nodes.
+    Merge {
+        /// What the other node holds.
+        set: EncodedSet,
+    },
+}
+
+/// Keys of one bucket, in key order over all the partitions named.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScanRange {
+    /// Records held as an owner, or for others.
+    pub space: Space,
+    /// The bucket's replication class.
+    pub class: ClassId,
+    /// The partitions to look at. At most [`crate::limits::SCAN_PARTITIONS`].
+    pub partitions: Vec<PartitionId>,
+    /// The bucket.
+    pub bucket: BucketName,
+    /// Keys that begin with these bytes; empty for all.
+    pub prefix: Bytes,
+    /// Only keys above this one: the last key of the page before.
+    pub after: Option<Key>,
+    /// Most keys to return, up to [`crate::limits::SCAN_KEYS`].
+    pub limit: u32,
+}
+
+/// A page of keys.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ScanPage {
+    /// Ascending by key.
+    pub keys: Vec<ScannedKey>,
+    /// Whether there are keys beyond the last one.
+    pub more: bool,
+}
+
+/// One key of a page.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScannedKey {
+    /// The key.
+    pub key: Key,
+    /// Live values: 0 for a tombstone, more than 1 for siblings. Expiry is not looked at.
+    pub values: u16,
+    /// Bytes of all live values together.
+    pub value_bytes: u32,
+}
