@@ -29,7 +29,11 @@ struct Exception {
 }
 
 /// Every breach that is meant.
-const EXCEPTIONS: &[Exception] = &[];
+const EXCEPTIONS: &[Exception] = &[Exception {
+    path: "node/src/config/render.rs",
+    message: "`render` has 78 lines",
+    reason: "one template, read as the file that it writes; cut in two it could not be",
+}];
 
 impl Exception {
     fn covers(&self, finding: &Finding) -> bool {
