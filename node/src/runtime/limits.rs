@@ -1,0 +1,67 @@
+//! Bounds on everything in the runtime that could grow, each with its reason.
+
+use std::time::Duration;
+
+/// Events from all connections that wait for the driver. Behind it the connections' own readers wait, and behind those
+/// the peers' flow control: overload slows senders down and takes no memory.
+pub const NETWORK_EVENTS: usize = 4_096;
+
+/// Network events that the driver takes between two looks at the store, so that neither starves the other.
+pub const EVENTS_PER_TURN: usize = 256;
+
+/// Bytes waiting for one peer. A peer that takes more than a second of a local network to read is better served by the
+/// engine's deadline than by more memory: the frame is dropped, and the request that it belongs to ends as timed out.
+pub const PEER_PENDING_BYTES: usize = 32 << 20;
+
+/// Requests of one client connection at work or unsent. Its reader takes no more until answers have been written, so a
+/// client that does not read its answers stops being served and costs no memory.
+pub const REQUESTS_PER_CLIENT: usize = 1_024;
+
+/// Client connections. Each costs a few tens of KiB idle.
+pub const CLIENTS: usize = 4_096;
+
+/// TLS handshakes under way at once, for each port: each costs a few hundred microseconds of CPU, and a flood of them
+/// must not starve established connections.
+pub const HANDSHAKES: usize = 128;
+
+/// From the first packet of a connection to the end of its greeting.
+pub const GREETING_WITHIN: Duration = Duration::from_secs(5);
+
+/// Length of a greeting between nodes: two numbers and two names.
+pub const GREETING_BYTES: usize = 4_096;
+
+/// Bytes asked of the kernel for each UDP socket and direction: about what a local network delivers in the tens of
+/// milliseconds for which a busy process may not read.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+
+/// One attempt to connect. Packets to a process that is not there yet are lost in silence; a fresh attempt finds it
+/// sooner than the old one's growing retransmission times.
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+
+/// Shortest wait between two attempts to connect.
+pub const RECONNECT_MIN: Duration = Duration::from_millis(50);
+
+/// Longest wait between two attempts to connect.
+pub const RECONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// A connection that hears nothing for so long is lost. Shorter would mistake a pause of a busy machine for death.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// An idle connection sends something so often, and a lost packet or three do not end it.
+pub const KEEP_ALIVE: Duration = Duration::from_millis(600);
+
+/// A node that has been told for so long that another process has its id gives up. Long enough for the peers to notice
+/// that a killed process of this very node is gone.
+pub const DUPLICATE_FOR: Duration = Duration::from_secs(12);
+
+/// Jobs queued to one store worker thread. The shard keeps few under way; more would only hide a slow disk from it.
+pub const WORKER_JOBS: usize = 1_024;
+
+/// Finished jobs that wait for the driver.
+pub const DONE_JOBS: usize = 4_096;
+
+/// Threads that read records from the log.
+pub const READERS: usize = 2;
+
+/// A stop waits so long for answers under way to be written.
+pub const STOP_WITHIN: Duration = Duration::from_secs(10);

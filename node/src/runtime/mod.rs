@@ -1,0 +1,12 @@
+//! The async shell around the engine: sockets, threads, files, clocks.
+
+// The only place in this crate with clocks, tasks and timers: it turns them into arguments and inputs of pure machines.
+#![allow(clippy::disallowed_methods)]
+
+mod error;
+pub mod limits;
+mod outgoing;
+mod peers;
+mod transport;
+
+pub use error::{Listener, RunError};

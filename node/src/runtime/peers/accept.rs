@@ -1,0 +1,145 @@
+//! The accepting side.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use kvorum_ring::NodeId;
+use quinn::{Connection, Endpoint, Incoming};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+
+use crate::identity::PeerName;
+use crate::runtime::limits;
+use crate::runtime::peers::close::CloseCode;
+use crate::runtime::peers::event::{PeerEvent, Purpose};
+use crate::runtime::peers::greeting::PeerHello;
+use crate::runtime::peers::link::{Duplex, Greeted, LinkNumbers, carry};
+
+/// What the accepting tasks of a node share.
+pub(crate) struct Acceptor {
+    pub(crate) me: NodeId,
+    pub(crate) cluster: String,
+    pub(crate) process: u64,
+    pub(crate) members: watch::Receiver<BTreeSet<NodeId>>,
+    pub(crate) numbers: Rc<LinkNumbers>,
+    pub(crate) events: mpsc::Sender<PeerEvent>,
+    /// Which process each connection belongs to. The connections of one thread's tasks; borrowed for a line at a time.
+    pub(crate) accepted: RefCell<BTreeMap<(NodeId, Purpose), (u64, Connection)>>,
+}
+
+/// Accepts peers until the endpoint is closed.
+pub(crate) async fn accept(endpoint: Endpoint, acceptor: Rc<Acceptor>) {
+    while let Some(incoming) = endpoint.accept().await {
+        spawn_local(serve(acceptor.clone(), incoming));
+    }
+}
+
+async fn serve(acceptor: Rc<Acceptor>, incoming: Incoming) {
+    let address = incoming.remote_address();
+    let connection = match timeout(limits::GREETING_WITHIN, incoming).await {
+        Ok(Ok(connection)) => connection,
+        // TLS refused it, or it never finished: a scanner, an outdated certificate, another cluster.
+        Ok(Err(error)) => {
+            return tracing::info!(%address, %error, "a connection to the peers' port failed");
+        }
+        Err(_) => return,
+    };
+    let greeted = match timeout(limits::GREETING_WITHIN, acceptor.greet(&connection)).await {
+        Ok(greeted) => greeted,
+        Err(_) => Err(CloseCode::Protocol),
+    };
+    match greeted {
+        Ok(greeted) => {
+            let key = (greeted.peer, greeted.purpose);
+            let id = greeted.connection.stable_id();
+            carry(greeted, acceptor.events.clone()).await;
+            let mut accepted = acceptor.accepted.borrow_mut();
+            if accepted.get(&key).is_some_and(|(_, current)| current.stable_id() == id) {
+                accepted.remove(&key);
+            }
+        }
+        Err(code) => {
+            tracing::warn!(%address, ?code, "refused a connection to the peers' port");
+            code.close(&connection);
+        }
+    }
+}
+
+impl Acceptor {
+    async fn greet(&self, connection: &Connection) -> Result<Greeted, CloseCode> {
+        let peer = self.authorise(connection)?;
+        let (hello, main) = receive_stream(connection).await?;
+        hello.check(&self.cluster)?;
+        self.claim(peer, &hello, connection)?;
+        let purpose = hello.purpose;
+        let facts = match purpose {
+            Purpose::Requests => Some(receive_stream(connection).await?.1),
+            Purpose::Membership | Purpose::Bulk => None,
+        };
+        let id = self.numbers.next();
+        let mut greeted =
+            Greeted { peer, purpose, id, connection: connection.clone(), main, facts };
+        let answer = PeerHello::new(&self.cluster, self.process, purpose);
+        for stream in [Some(&mut greeted.main), greeted.facts.as_mut()].into_iter().flatten() {
+            answer.send(&mut stream.send).await?;
+        }
+        Ok(greeted)
+    }
+
+    /// Who is on the other side, if it may be here at all. TLS has verified the certificate against our authority.
+    fn authorise(&self, connection: &Connection) -> Result<NodeId, CloseCode> {
+        let peer = match verified_name(connection) {
+            Some(PeerName::Node(peer)) => peer,
+            Some(PeerName::Client) => return Err(CloseCode::Client),
+            None => return Err(CloseCode::Unnamed),
+        };
+        if !self.members.borrow().contains(&peer) {
+            return Err(CloseCode::NotAMember);
+        }
+        if peer >= self.me {
+            return Err(if peer == self.me {
+                CloseCode::Duplicate
+            } else {
+                CloseCode::WrongDirection
+            });
+        }
+        Ok(peer)
+    }
+
+    /// Enters a connection for its purpose. A process replaces its own; another process's stays as long as it lives.
+    fn claim(
+        &self,
+        peer: NodeId,
+        hello: &PeerHello,
+        connection: &Connection,
+    ) -> Result<(), CloseCode> {
+        let mut accepted = self.accepted.borrow_mut();
+        if let Some((process, earlier)) = accepted.get(&(peer, hello.purpose))
+            && earlier.close_reason().is_none()
+        {
+            if *process != hello.process {
+                return Err(CloseCode::Duplicate);
+            }
+            CloseCode::Replaced.close(earlier);
+        }
+        accepted.insert((peer, hello.purpose), (hello.process, connection.clone()));
+        Ok(())
+    }
+}
+
+async fn receive_stream(connection: &Connection) -> Result<(PeerHello, Duplex), CloseCode> {
+    let (send, mut receive) = connection.accept_bi().await.map_err(|_| CloseCode::Protocol)?;
+    let hello = PeerHello::receive(&mut receive).await?;
+    Ok((hello, Duplex { send, receive }))
+}
+
+/// The name in the certificate that TLS has verified.
+pub(crate) fn verified_name(connection: &Connection) -> Option<PeerName> {
+    let identity = connection.peer_identity()?;
+    let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    PeerName::of(&chain).ok()
+}
