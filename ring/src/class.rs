@@ -32,7 +32,8 @@ pub struct ReplicationClass {
 }
 
 impl ReplicationClass {
-    /// A class with `n` owners for each partition. A cluster with fewer than `n` members has that many owners instead.
+    /// A class with `n` owners for each partition. A cluster with fewer than `n` members has that many owners
+    /// instead.
     ///
     /// # Errors
     /// [`ValueError::Replicas`] when `n` is not from 1 to [`limits::MAX_REPLICAS`].

@@ -1,7 +1,7 @@
 //! From a key to its partition.
 //!
-//! A partition is a range of hash prefixes: partition `p` of `2^b` holds the hashes whose top `b` bits are `p`. Keys in
-//! hash order are therefore in partition order, and doubling the number of partitions splits each one into two
+//! A partition is a range of hash prefixes: partition `p` of `2^b` holds the hashes whose top `b` bits are `p`. Keys
+//! in hash order are therefore in partition order, and doubling the number of partitions splits each one into two
 //! neighbours.
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! A node's name: 128 random bits, drawn once with its certificate and kept for its whole life.
 //!
-//! The id is also the node's DNS name, so that the certificate alone binds a connection to the id: the dialler asks for
-//! `<id>.node.kvorum.internal`, and the acceptor reads the same name out of the peer's certificate.
+//! The id is also the node's DNS name, so that the certificate alone binds a connection to the id: the dialler asks
+//! for `<id>.node.kvorum.internal`, and the acceptor reads the same name out of the peer's certificate.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,7 +1,7 @@
 //! Bounds on everything in this crate that could grow, each with its reason.
 
-/// Most partitions in a layout. At 65,536 the table of one class with n = 3 is below 1 MiB, and a thousand nodes still
-/// own about two hundred partitions each, enough for an even balance.
+/// Most partitions in a layout. At 65,536 the table of one class with n = 3 is below 1 MiB, and a thousand nodes
+/// still own about two hundred partitions each, enough for an even balance.
 pub const MAX_PARTITIONS: u32 = 65_536;
 
 /// Partitions when nobody says otherwise: three hundred nodes own about forty each, and an idle one costs next to
@@ -21,7 +21,8 @@ pub const MAX_CLASSES: usize = 16;
 /// (tables name members by 16 bits).
 pub const MAX_MEMBERS: usize = 1_024;
 
-/// Largest weight of a member. A ratio of 1,000 between the largest and the smallest machine is beyond any real fleet.
+/// Largest weight of a member. A ratio of 1,000 between the largest and the smallest machine is beyond any real
+/// fleet.
 pub const MAX_WEIGHT: u16 = 1_000;
 
 /// Weight when nobody says otherwise: leaves room for machines a hundred times smaller and ten times larger.

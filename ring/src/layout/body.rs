@@ -1,8 +1,8 @@
 //! A layout as it travels and as it is hashed.
 //!
-//! The body carries no name: whoever decodes one computes the name from the contents, so a body can only ever be called
-//! by its right name. The hash is taken over a byte string of our own rather than over the serialised form, so that it
-//! does not depend on a serialiser's choices.
+//! The body carries no name: whoever decodes one computes the name from the contents, so a body can only ever be
+//! called by its right name. The hash is taken over a byte string of our own rather than over the serialised form, so
+//! that it does not depend on a serialiser's choices.
 
 use serde::{Deserialize, Serialize};
 

@@ -2,14 +2,15 @@
 //!
 //! Lay out all nodes on one line, zone after zone, each as long as the partitions it shall own, and cut the line into
 //! n pieces of equal length, one below the other: what stands in column p owns partition p (McNaughton's wrap-around
-//! rule). A node is no longer than a piece, so it never meets itself in a column; a zone between `base` and
-//! `base + 1` pieces long covers each column that often. So numbers, distinctness and zones come out exactly, and a node
-//! meets only the few that lie above and below it, which keeps down the number of node sets whose joint loss costs data
-//! (Cidon et al., "Copysets", 2013).
+//! rule). A node is no longer than a piece, so it never meets itself in a column; a zone as long as `base` pieces, or
+//! up to one more, covers each column that often. So numbers, distinctness and zones come out exactly, and a node
+//! meets only the few that lie above and below it, which keeps down the number of node sets whose joint loss costs
+//! data (Cidon et al., "Copysets", 2013).
 //!
 //! So few neighbours would cost dearly later: a node whose every partition stands in the same zones can hand none of
 //! them to a newcomer in one of these zones. Therefore each node is spread over the four quarters of the table by
-//! exchanges that change no number and no zone. That multiplies its neighbours by about four, still far from all.
+//! exchanges that change no number and keep every row sound. That multiplies its neighbours by about four, still far
+//! from all.
 
 use super::spread::Spread;
 
@@ -34,8 +35,8 @@ fn wrap_around(targets: &[u32], spread: &Spread, partitions: usize, owners: usiz
     rows
 }
 
-/// Exchanges about half of the owners between partitions that lie `stride` (a power of two, or zero for too small a
-/// table) apart, each against one in the same zone. Which ones, the bits of the partition's number from `bit` on say, so
+/// Exchanges about half of the owners between partitions that lie `stride` apart (a power of two; zero in a table too
+/// small for it), where both rows stay sound. Which ones, the bits of the partition's number from `bit` on say, so
 /// that each combination occurs along a node's stretch.
 fn exchange(rows: &mut [u16], spread: &Spread, owners: usize, stride: usize, bit: usize) {
     let partitions = rows.len() / owners;

@@ -1,9 +1,9 @@
 //! Who stands first among the owners of each partition.
 //!
 //! The first reachable owner coordinates a key's requests, so that work must be spread as evenly as the partitions
-//! themselves: of the rows that a node owns, it leads one in n, rounded up. That always works out, because giving each
-//! owner the n-th part of every row would be exact and flows can be rounded. A previous leader stays where it can: with
-//! another coordinator a key's clock grows by an entry.
+//! themselves: of the rows that a node owns, it leads one in n, rounded up. That always works out, because giving
+//! each owner the n-th part of every row would be exact and flows can be rounded. A previous leader stays where it
+//! can: with another coordinator a key's clock grows by an entry.
 
 use std::collections::VecDeque;
 

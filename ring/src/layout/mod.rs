@@ -1,12 +1,12 @@
 //! The layout: an explicit table from (replication class, partition) to owners and fallbacks.
 //!
-//! A table rather than a rule, because a table can be compared, hashed, shipped and looked at, and because the planner
-//! can then keep what the previous table had. The planner may change from one release to the next; a table once
-//! committed means the same everywhere.
+//! A table rather than a rule, because a table can be compared, hashed, shipped and looked at, and because the
+//! planner can then keep what the previous table had. The planner may change from one release to the next; a table
+//! once committed means the same everywhere.
 //!
-//! Invariants, checked again on every decoded body: members and classes ascend by id without repetition; each row names
-//! existing members, none twice. Balance and zones are the planner's promise ([`Layout::plan`]) and are not checked on
-//! receipt: a body is trusted by its hash.
+//! Invariants, checked again on every decoded body: members and classes ascend by id without repetition; each row
+//! names existing members, none twice. Balance and zones are the planner's promise ([`Layout::plan`]) and are not
+//! checked on receipt: a body is trusted by its hash.
 //!
 //! What a change of layout means for reads and writes is decided elsewhere; this module knows no transition.
 
@@ -113,7 +113,8 @@ fn row_shape(class: ReplicationClass, members: usize) -> (usize, usize) {
 impl Layout {
     /// Computes the layout for an input, keeping as much of the previous layout as balance and zones allow.
     ///
-    /// The same input and previous layout give the same layout on every machine. Promised of the owners in each class:
+    /// The same input and previous layout give the same layout on every machine. Promised of the owners in each
+    /// class:
     /// - they are distinct nodes, and copies spread over zones as evenly as the zones' sizes allow;
     /// - a node owns its fair share rounded down or up, where the fair share is proportional to its weight after what
     ///   distinctness and zones forbid;

@@ -3,12 +3,13 @@
 //! 1. Keep every previous owner that is sound under the new zones.
 //! 2. Give the places that are empty (of nodes that left) to nodes that shall own more.
 //! 3. Let nodes that own too much pass partitions directly to nodes that shall own more.
-//! 4. Where zones or distinctness forbid a direct step, go through others along the cheapest chain: the place goes to a
-//!    node that passes on one of its own, and so on.
+//! 4. Where zones or distinctness forbid a direct step, go through others along the cheapest chain: the place goes to
+//!    a node that passes on one of its own, and so on.
 //!
 //! Steps 2 and 3 move each surplus copy once, which no plan can undercut; only chains of step 4 that take from a
-//! previous owner cost more. A chain is an augmenting path in the flow network from nodes through zones to partitions:
-//! since the targets can be met, one always exists, and the cheapest with the fewest steps leaves every row sound.
+//! previous owner cost more. A chain is an augmenting path in the flow network from nodes through zones to
+//! partitions: since the targets can be met, one always exists, and the cheapest with the fewest steps leaves every
+//! row sound.
 //!
 //! Among equal steps the one that makes the fewest new neighbours is taken.
 
@@ -18,8 +19,8 @@ use std::collections::BinaryHeap;
 use super::rows::{Place, Rows};
 use super::spread::{HOLE, Spread};
 
-/// How many possible places a giver compares before it passes on the best: more would hardly find a better one, and make
-/// the doubling of a cluster slow.
+/// How many possible places a giver compares before it passes on the best: more would hardly find a better one, and
+/// make the doubling of a cluster slow.
 const ENOUGH_PLACES: usize = 8;
 
 /// Owner rows in which each member owns exactly its target. `kept` holds each partition's previous owners that are
@@ -156,8 +157,8 @@ impl<'a> Rebalance<'a> {
     }
 
     /// Fills one of the places (which are holes, or all of one giver) along the cheapest chain of members, each of
-    /// which takes a place and leaves one of its own to the next; the last one was in need. A step costs a move when it
-    /// takes a place away from a previous owner, and nothing when the place changed hands anyway.
+    /// which takes a place and leaves one of its own to the next; the last one was in need. A step costs a move when
+    /// it takes a place away from a previous owner, and nothing when the place changed hands anyway.
     fn chain(&mut self, places: Vec<Place>) {
         let mut takes: Vec<Option<Place>> = vec![None; self.targets.len()];
         let mut cost = vec![(usize::MAX, usize::MAX); self.targets.len()];

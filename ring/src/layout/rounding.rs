@@ -1,11 +1,11 @@
 //! From fair shares to whole numbers of partitions.
 //!
 //! Every node and every zone gets its share rounded down or up, never more and never less. Zones are rounded first;
-//! each then hands its surplus to some of its nodes. This always comes out even, because the nodes' shares rounded down
-//! never exceed the zone's, and rounded up never fall short of it.
+//! each then hands its surplus to some of its nodes. This always comes out even, because the nodes' shares rounded
+//! down never exceed the zone's, and rounded up never fall short of it.
 //!
-//! Who is rounded up: first those who held more than the lower number before, for each of them spares a move; then the
-//! largest fractions; then the smaller index.
+//! Who is rounded up: first those who held more than the lower number before, for each of them spares a move; then
+//! the largest fractions; then the smaller index.
 
 use std::cmp::Reverse;
 

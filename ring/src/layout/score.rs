@@ -25,8 +25,8 @@ fn mix(mut value: u64) -> u64 {
 
 /// `-log2((draw + 1) / 2^64)` in units of 2^-32, within one percent of a bit. Below 2^39.
 ///
-/// The fraction of the logarithm of `1 + m` is `m + 0.34 m (1 - m)`, nearly. Good enough: an error moves a choice in a
-/// hundred, the same one on every machine.
+/// The fraction of the logarithm of `1 + m` is `m + 0.34 m (1 - m)`, nearly. Good enough: an error moves a choice in
+/// a hundred, the same one on every machine.
 fn negative_log2(draw: u64) -> u64 {
     const ONE: u64 = 1 << 32;
     let draw = draw.max(1);

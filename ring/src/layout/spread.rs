@@ -1,10 +1,10 @@
 //! How many copies of one partition may stand in each zone.
 //!
-//! Copies are poured into zones level by level, as water into vessels of different height (a zone is as high as it has
-//! nodes). Every zone below the surface is full to the same level: that is its *base*, which each row must have. What
-//! is left over, the *extras*, goes to distinct zones that still have room. With as many zones as owners the base is
-//! zero and each extra a zone of its own; with two zones and three owners each zone has a base of one. So a row stands
-//! in as many zones as exist, and losing a zone costs as few copies as possible.
+//! Copies are poured into zones level by level, as water into vessels of different height (a zone is as high as it
+//! has nodes). Every zone below the surface is full to the same level: that is its *base*, which each row must have.
+//! What is left over, the *extras*, goes to distinct zones that still have room. With as many zones as owners the
+//! base is zero and each extra a zone of its own; with two zones and three owners each zone has a base of one. So a
+//! row stands in as many zones as exist, and losing a zone costs as few copies as possible.
 //!
 //! Rows are built step by step, so the rule is stated for incomplete rows too: a row is *sound* when it can still be
 //! completed. Sound rows form a laminar matroid, which is why the augmenting paths in `moves` always succeed.
