@@ -171,7 +171,7 @@ impl Wire for Space {
 }
 
 /// The key of a stored record. Ordered as its index bytes are: by space, class, partition, length of the bucket's name,
-/// bucket and key, so that a partition's records, and in it a bucket's, stand together in key order.
+/// bucket and key, so that a partition's records, and in it a bucket's, stand together in key order. Never grows a field.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RecordKey {
     /// Whether it is held as an owner.
@@ -292,7 +292,7 @@ impl Wire for RecordKey {
             bucket: reader.field(&mut fields)?,
             key: reader.field(&mut fields)?,
         };
-        reader.close(fields)?;
+        reader.close_exactly(fields)?;
         Ok(key)
     }
 }

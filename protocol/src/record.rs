@@ -14,7 +14,7 @@ use crate::version::Actor;
 pub struct Run(pub u64);
 
 /// The actor that this node minted under, and the run that did. Local to the node: it never travels, and nothing that
-/// arrives sets it. See [`actor_rule`](crate::actor_rule).
+/// arrives sets it. Never grows a field. See [`actor_rule`](crate::actor_rule).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mark {
     /// The actor.
@@ -107,7 +107,7 @@ impl Wire for Mark {
     fn read(reader: &mut Reader) -> Result<Mark, DecodeError> {
         let mut fields = reader.open()?;
         let mark = Mark { actor: reader.field(&mut fields)?, run: reader.field(&mut fields)? };
-        reader.close(fields)?;
+        reader.close_exactly(fields)?;
         Ok(mark)
     }
 }

@@ -25,6 +25,9 @@ pub enum DecodeError {
     /// A field that has no default is absent.
     #[error("a required field is missing")]
     MissingField,
+    /// A field too many in an array that never grows.
+    #[error("a field too many")]
+    SurplusField,
     /// A tag that this version does not know.
     #[error("unknown tag {0}")]
     UnknownTag(u32),

@@ -140,6 +140,15 @@ impl Reader {
         Ok(())
     }
 
+    /// Leaves an array that never grows, because something stored for good contains it and would lose the field.
+    ///
+    /// # Errors
+    /// [`DecodeError::SurplusField`] when a field is left.
+    pub fn close_exactly(&mut self, fields: Fields) -> Result<(), DecodeError> {
+        self.depth -= 1;
+        if fields.left == 0 { Ok(()) } else { Err(DecodeError::SurplusField) }
+    }
+
     /// Leaves an array, keeping the fields that this version does not know.
     pub fn close_keeping(&mut self, fields: Fields) -> Result<Surplus, DecodeError> {
         let (count, start) = (fields.left, self.at);

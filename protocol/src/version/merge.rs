@@ -22,10 +22,13 @@ impl VersionSet {
     pub fn merge(&self, other: &VersionSet) -> VersionSet {
         let mut versions = join(&self.versions, &self.clock, &other.versions, &other.clock);
         keep_one_version_per_operation(&mut versions);
+        let mut deletions = join(&self.deletions, &self.clock, &other.deletions, &other.clock);
+        // No correct node mints a value and a delete under one dot; if one ever did, the set must still be a valid one.
+        deletions.retain(|(dot, _)| !versions.iter().any(|version| version.0 == *dot));
         VersionSet {
             clock: self.clock.merge(&other.clock),
             versions,
-            deletions: join(&self.deletions, &self.clock, &other.deletions, &other.clock),
+            deletions,
             surplus: later(&self.surplus, &other.surplus).clone(),
         }
     }

@@ -72,21 +72,21 @@ impl Wire for Clock {
     }
 
     fn read(reader: &mut Reader) -> Result<Clock, DecodeError> {
-        let mut numbers = Vec::new();
+        let mut entries: Vec<(Actor, u64)> = Vec::new();
+        let mut pending = None;
         reader.each(2 * limits::CLOCK_ENTRIES, |reader| {
-            numbers.push(reader.uint()?);
+            let number = reader.uint()?;
+            match pending.take() {
+                None => pending = Some(Actor(number)),
+                Some(actor) if entries.last().is_some_and(|last| last.0 >= actor) => {
+                    return Err(Invalid::ClockOrder.into());
+                }
+                Some(actor) => entries.push((actor, checked(number)?)),
+            }
             Ok(())
         })?;
-        let (pairs, odd) = numbers.as_chunks::<2>();
-        if !odd.is_empty() {
+        if pending.is_some() {
             return Err(DecodeError::MissingField);
-        }
-        let mut entries: Vec<(Actor, u64)> = Vec::with_capacity(pairs.len());
-        for [actor, counter] in pairs {
-            if entries.last().is_some_and(|last| last.0.0 >= *actor) {
-                return Err(Invalid::ClockOrder.into());
-            }
-            entries.push((Actor(*actor), checked(*counter)?));
         }
         Ok(Clock::from_sorted(entries))
     }
