@@ -178,7 +178,10 @@ impl Reader {
     }
 
     /// Passes over one value of any type.
-    fn skip(&mut self) -> Result<(), DecodeError> {
+    ///
+    /// # Errors
+    /// When there is none, or it nests too deep.
+    pub fn skip(&mut self) -> Result<(), DecodeError> {
         // The number of values still to pass, per level that was entered.
         let mut levels = [0u64; limits::DEPTH];
         let mut level = 0;

@@ -137,11 +137,13 @@ impl VersionSet {
     }
 }
 
+type Entry<T> = (Dot, T);
+
 /// Entries that the clock covers, and those that stay.
 fn split<'a, T: Clone>(
-    entries: &'a [(Dot, T)],
+    entries: &'a [Entry<T>],
     covered: &Clock,
-) -> (Vec<&'a (Dot, T)>, Vec<(Dot, T)>) {
+) -> (Vec<&'a Entry<T>>, Vec<Entry<T>>) {
     let mut replaced = Vec::new();
     let mut stay = Vec::new();
     for entry in entries {
