@@ -1,0 +1,134 @@
+//! Looking at a cluster and changing its buckets.
+
+use std::time::Duration;
+
+use kvorum_protocol::BucketName;
+use kvorum_protocol::message::{
+    Bucket as BucketDescription, BucketRequest, BucketSet, BucketSettings, Buckets, Diag,
+    Diagnosis, Nothing, Request, Response, StatusDone,
+};
+use kvorum_ring::NodeId;
+
+use crate::attempts::{Attempts, Outcome};
+use crate::call::{Call, Reply};
+use crate::client::Client;
+use crate::error::{ErrorKind, OperationError};
+
+impl Client {
+    /// Figures of one node, asked of that node itself.
+    ///
+    /// # Errors
+    /// [`OperationError`] when it cannot be reached or does not answer.
+    pub async fn status_of(&self, node: NodeId) -> Result<StatusDone, OperationError> {
+        let answer = self.ask_node(node, Request::Status(Nothing {})).await?;
+        match answer {
+            Response::Status(done) => Ok(done),
+            _ => Err(unexpected(node)),
+        }
+    }
+
+    /// A diagnosis of one node, asked of that node itself.
+    ///
+    /// # Errors
+    /// [`OperationError`] when it cannot be reached or does not answer.
+    pub async fn diagnosis_of(&self, node: NodeId) -> Result<Diagnosis, OperationError> {
+        let answer = self.ask_node(node, Request::Diag(Diag { sections: Vec::new() })).await?;
+        match answer {
+            Response::Diag(done) => Ok(done),
+            _ => Err(unexpected(node)),
+        }
+    }
+
+    /// Creates a bucket.
+    ///
+    /// # Errors
+    /// [`OperationError`]; [`BucketExists`](kvorum_protocol::RequestError::BucketExists) when there is one of this name.
+    pub async fn create_bucket(
+        &self,
+        name: BucketName,
+        settings: BucketSettings,
+    ) -> Result<Reply<Buckets>, OperationError> {
+        let bucket = BucketDescription { name, settings };
+        self.buckets(Request::BucketCreate(BucketSet { bucket }), true).await
+    }
+
+    /// Changes a bucket's settings.
+    ///
+    /// # Errors
+    /// [`OperationError`]; class and merge rule cannot be changed.
+    pub async fn set_bucket(
+        &self,
+        name: BucketName,
+        settings: BucketSettings,
+    ) -> Result<Reply<Buckets>, OperationError> {
+        let bucket = BucketDescription { name, settings };
+        self.buckets(Request::BucketSet(BucketSet { bucket }), true).await
+    }
+
+    /// A bucket's settings.
+    ///
+    /// # Errors
+    /// [`OperationError`]; [`NoSuchBucket`](kvorum_protocol::RequestError::NoSuchBucket) when there is none.
+    pub async fn show_bucket(&self, name: BucketName) -> Result<Reply<Buckets>, OperationError> {
+        self.buckets(Request::BucketShow(BucketRequest { name }), false).await
+    }
+
+    /// All buckets.
+    ///
+    /// # Errors
+    /// [`OperationError`].
+    pub async fn list_buckets(&self) -> Result<Reply<Buckets>, OperationError> {
+        self.buckets(Request::BucketList(Nothing {}), false).await
+    }
+
+    async fn buckets(
+        &self,
+        request: Request,
+        is_write: bool,
+    ) -> Result<Reply<Buckets>, OperationError> {
+        let operation = Client::draw_operation();
+        let deadline = self.shared.deadline;
+        let call = Call { request, operation, deadline, is_write, is_retry: false };
+        self.shared
+            .call(call, |response| match response {
+                Response::Buckets(buckets) => Some(buckets),
+                _ => None,
+            })
+            .await
+    }
+
+    /// Asks exactly this node, once.
+    async fn ask_node(&self, node: NodeId, request: Request) -> Result<Response, OperationError> {
+        let mut attempts = Attempts::new(false);
+        let Some(known) = self.topology().node(node).cloned() else {
+            return Err(failed(attempts, ErrorKind::NoNode(Vec::new())));
+        };
+        let connection = match self.shared.reach(&known).await {
+            Ok(connection) => connection,
+            Err(failure) => return Err(failed(attempts, ErrorKind::NoNode(vec![failure]))),
+        };
+        attempts.begin();
+        let patience: Duration = self.shared.deadline;
+        let outcome = match connection.ask(&request, patience).await {
+            Ok(Response::Error { error }) => Outcome::Answered(node, error),
+            Ok(response) => return Ok(response),
+            Err(no_answer) => Outcome::Silent(node, no_answer),
+        };
+        attempts.failed(outcome);
+        Err(failed(attempts, ErrorKind::NoAnswer))
+    }
+}
+
+fn failed(attempts: Attempts, otherwise: ErrorKind) -> OperationError {
+    let made = attempts.made();
+    OperationError {
+        operation: Client::draw_operation(),
+        attempts: made,
+        kind: attempts.verdict(otherwise),
+    }
+}
+
+fn unexpected(node: NodeId) -> OperationError {
+    let kind = ErrorKind::UnexpectedAnswer { node };
+    OperationError { operation: Client::draw_operation(), attempts: 1, kind }
+}

@@ -1,0 +1,186 @@
+//! One operation from first attempt to verdict.
+//!
+//! The deadline is the caller's and covers everything: connecting, waiting, pauses, retries. Each attempt is given half
+//! of what is left, so that a node that hangs leaves time for another one; the last one gets the rest.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use kvorum_protocol::OperationId;
+use kvorum_protocol::limits::DEADLINE_MAX_MS;
+use kvorum_protocol::message::{Request, RequestOptions, Response};
+use kvorum_ring::NodeId;
+use tokio::time::{Instant, sleep};
+
+use crate::attempts::{Attempts, Next, Outcome};
+use crate::backoff;
+use crate::client::Shared;
+use crate::connection::Connection;
+use crate::endpoint::Endpoint;
+use crate::error::{ConnectError, ErrorKind, OperationError};
+use crate::limits;
+use crate::route;
+use crate::topology::Topology;
+
+/// Below this much time left an attempt is not cut in half any more.
+const WHOLE_BELOW: Duration = Duration::from_millis(500);
+
+/// An answer, with what the client knows about how it came. Dereferences to the answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reply<T> {
+    /// What the node said.
+    pub answer: T,
+    /// The node that said it; for a request on a key, its coordinator.
+    pub node: NodeId,
+    /// How often the request was sent.
+    pub attempts: u32,
+    /// The operation's id.
+    pub operation: OperationId,
+}
+
+impl<T> Deref for Reply<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.answer
+    }
+}
+
+/// What is to be done, and how long it may take.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) request: Request,
+    pub(crate) operation: OperationId,
+    pub(crate) deadline: Duration,
+    pub(crate) is_write: bool,
+    /// The operation was sent before, by an earlier call.
+    pub(crate) is_retry: bool,
+}
+
+impl Shared {
+    /// Carries out a call; `accept` takes the kind of answer that belongs to it.
+    pub(crate) async fn call<T>(
+        &self,
+        mut call: Call,
+        accept: impl Fn(Response) -> Option<T>,
+    ) -> Result<Reply<T>, OperationError> {
+        let longest = Duration::from_millis(u64::from(DEADLINE_MAX_MS));
+        let end = Instant::now() + call.deadline.min(longest);
+        let mut attempts = Attempts::new(call.is_write);
+        let mut unreachable = Vec::new();
+        let mut rounds = 0;
+        let mut avoided = None;
+        let mut refresh = false;
+        loop {
+            rounds += 1;
+            let mut topology = self.topology(refresh).await;
+            if is_unknown(&call.request, &topology) {
+                topology = self.topology(true).await;
+            }
+            let first = attempts.first_coordinator();
+            let order = route::order(&topology, &call.request, first, self.next_spread());
+            let connection =
+                self.first_reachable(&topology, order, avoided, end, &mut unreachable).await;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let next = match connection {
+                None => Next::Again { at_least: Duration::ZERO, refresh: true, elsewhere: false },
+                Some(connection) => {
+                    let window = if left > WHOLE_BELOW { left / 2 } else { left };
+                    prepare(&mut call, window, attempts.first_coordinator().is_some());
+                    attempts.begin();
+                    match ask(&connection, &call.request, window, &accept).await {
+                        Ok(answer) => {
+                            let (node, attempts) = (connection.node(), attempts.made());
+                            return Ok(Reply { answer, node, attempts, operation: call.operation });
+                        }
+                        Err(outcome) => {
+                            avoided = Some(connection.node());
+                            attempts.failed(outcome)
+                        }
+                    }
+                }
+            };
+            let Next::Again { at_least, refresh: wanted, elsewhere } = next else { break };
+            if rounds >= limits::ATTEMPTS {
+                break;
+            }
+            refresh = wanted;
+            avoided = avoided.filter(|_| elsewhere);
+            let pause = backoff::pause(rounds, rand::random(), Some(at_least));
+            if Instant::now() + pause >= end {
+                break;
+            }
+            sleep(pause).await;
+        }
+        let made = attempts.made();
+        let kind = attempts.verdict(ErrorKind::NoNode(Vec::new()));
+        let kind =
+            if let ErrorKind::NoNode(_) = kind { ErrorKind::NoNode(unreachable) } else { kind };
+        Err(OperationError { operation: call.operation, attempts: made, kind })
+    }
+
+    /// Walks along `order` to the first node that a connection can be had to; `avoided` comes last.
+    async fn first_reachable(
+        &self,
+        topology: &Topology,
+        mut order: Vec<NodeId>,
+        avoided: Option<NodeId>,
+        end: Instant,
+        unreachable: &mut Vec<(Endpoint, ConnectError)>,
+    ) -> Option<std::sync::Arc<Connection>> {
+        order.sort_by_key(|node| Some(*node) == avoided);
+        unreachable.clear();
+        for node in order.iter().filter_map(|node| topology.node(*node)) {
+            match tokio::time::timeout_at(end, self.reach(node)).await {
+                Ok(Ok(connection)) => return Some(connection),
+                Ok(Err(failure)) => unreachable.push(failure),
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+}
+
+/// Sends one attempt and sorts what comes back.
+async fn ask<T>(
+    connection: &Connection,
+    request: &Request,
+    window: Duration,
+    accept: &impl Fn(Response) -> Option<T>,
+) -> Result<T, Outcome> {
+    let node = connection.node();
+    match connection.ask(request, window + limits::ANSWER_GRACE).await {
+        Ok(Response::Error { error }) => Err(Outcome::Answered(node, error)),
+        Ok(response) => accept(response).ok_or(Outcome::Unexpected(node)),
+        Err(no_answer) => Err(Outcome::Silent(node, no_answer)),
+    }
+}
+
+/// Tells the node how much time it has, and whether the operation may have been applied before.
+fn prepare(call: &mut Call, window: Duration, in_doubt: bool) {
+    let retry = call.is_retry || in_doubt;
+    if let Some(options) = options_mut(&mut call.request) {
+        options.deadline_ms = u32::try_from(window.as_millis()).unwrap_or(DEADLINE_MAX_MS).max(1);
+        options.retry = retry;
+    }
+}
+
+fn options_mut(request: &mut Request) -> Option<&mut RequestOptions> {
+    match request {
+        Request::Put(put) => Some(&mut put.options),
+        Request::Get(get) => Some(&mut get.options),
+        Request::Delete(delete) => Some(&mut delete.options),
+        Request::List(list) => Some(&mut list.options),
+        Request::BatchPut(batch) => Some(&mut batch.options),
+        Request::BatchGet(batch) => Some(&mut batch.options),
+        _ => None,
+    }
+}
+
+/// Whether the request names a bucket that we have not heard of: it may have been made since.
+fn is_unknown(request: &Request, topology: &Topology) -> bool {
+    request.key().is_some_and(|(bucket, _)| !topology.buckets.contains_key(bucket))
+}

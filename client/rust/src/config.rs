@@ -1,0 +1,62 @@
+//! What a client is told when it is made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::endpoint::Endpoint;
+use crate::identity::Identity;
+
+/// Where the cluster is, who we are, how long a request may take.
+///
+/// ```
+/// use std::time::Duration;
+/// use kvorum_client::{Config, Endpoint};
+///
+/// let config = Config::new([Endpoint::loopback(7401), Endpoint::loopback(7411)])
+///     .cluster("dev")
+///     .deadline(Duration::from_secs(2));
+/// # let _ = config;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) cluster: Option<Arc<str>>,
+    pub(crate) deadline: Duration,
+}
+
+impl Config {
+    /// Nodes to ask first. One that answers is enough: it tells of all others.
+    pub fn new(endpoints: impl IntoIterator<Item = Endpoint>) -> Config {
+        let deadline =
+            Duration::from_millis(u64::from(kvorum_protocol::limits::DEADLINE_DEFAULT_MS));
+        Config {
+            endpoints: endpoints.into_iter().collect(),
+            identity: None,
+            cluster: None,
+            deadline,
+        }
+    }
+
+    /// Our certificate: needed for every address that is not loopback.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Config {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// The cluster's name; a node of another cluster is then refused.
+    #[must_use]
+    pub fn cluster(mut self, name: impl Into<Arc<str>>) -> Config {
+        self.cluster = Some(name.into());
+        self
+    }
+
+    /// How long a request may take when it does not say, retries included. At most a minute
+    /// ([`DEADLINE_MAX_MS`](kvorum_protocol::limits::DEADLINE_MAX_MS)).
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Config {
+        self.deadline = deadline;
+        self
+    }
+}

@@ -1,0 +1,135 @@
+//! One connection to one node: a greeting, then requests and answers in any order.
+//!
+//! A caller encodes its own frame, puts a slot for the answer into the table of pending requests, and hands the frame to
+//! the writing task, which gathers what is there and writes it at once. The reading task cuts frames out of the stream
+//! and fills the slots. When either side of the stream ends, every slot is dropped, and its owner learns that the answer
+//! will never come.
+//!
+//! Invariant: a request that was handed over is never said to be unsent. The opposite may happen: a frame that was still
+//! in the queue counts as sent.
+
+mod greeting;
+mod pending;
+mod pump;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kvorum_protocol::frame::{FrameError, write_message};
+use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
+use kvorum_protocol::message::{Request, Response};
+use kvorum_ring::NodeId;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::connection::pending::Pending;
+use crate::endpoint::Transport;
+use crate::error::ConnectError;
+use crate::limits;
+use crate::transport::Stream;
+
+/// Whom we expect at the other end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Expected {
+    pub(crate) node: Option<NodeId>,
+    pub(crate) cluster: Option<Arc<str>>,
+}
+
+/// An open connection. Dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    node: NodeId,
+    cluster: Arc<str>,
+    transport: Transport,
+    frames: mpsc::Sender<Vec<u8>>,
+    pending: Arc<Pending>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// The request never left: the connection was closed already, or its queue was full for too long.
+    NotSent,
+    /// The request does not fit into a frame.
+    TooLong(FrameError),
+    /// It was sent, and the connection was lost.
+    Lost,
+    /// It was sent, and no answer came in time.
+    TimedOut,
+}
+
+impl Connection {
+    /// Exchanges greetings and starts the two tasks.
+    pub(crate) async fn open(
+        mut stream: Stream,
+        transport: Transport,
+        expected: &Expected,
+    ) -> Result<Connection, ConnectError> {
+        let (welcome, decoder) = greeting::exchange(&mut stream, expected).await?;
+        let pending = Arc::new(Pending::default());
+        let (frames, queue) = mpsc::channel(limits::WRITE_QUEUE);
+        let reading = pump::read(stream.reader, decoder, Arc::clone(&pending));
+        let writing = pump::write(stream.writer, queue, Arc::clone(&pending));
+        Ok(Connection {
+            node: welcome.node,
+            cluster: welcome.cluster_name.into(),
+            transport,
+            frames,
+            pending,
+            tasks: [tokio::spawn(reading), tokio::spawn(writing)],
+        })
+    }
+
+    /// Who answers here.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The cluster it belongs to.
+    pub(crate) fn cluster(&self) -> &Arc<str> {
+        &self.cluster
+    }
+
+    /// What carries the frames.
+    pub(crate) fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Whether requests can still be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.pending.is_closed()
+    }
+
+    /// Sends a request and waits for its answer, at most `patience`.
+    pub(crate) async fn ask(
+        &self,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<Response, NoAnswer> {
+        let slot = self.pending.register().ok_or(NoAnswer::NotSent)?;
+        let mut frame = Vec::new();
+        write_message(&mut frame, CLIENT_FRAME_BYTES, slot.id(), request)
+            .map_err(NoAnswer::TooLong)?;
+        let begun = tokio::time::Instant::now();
+        match timeout(patience, self.frames.send(frame)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Err(NoAnswer::NotSent),
+        }
+        let left = patience.saturating_sub(begun.elapsed());
+        match timeout(left, slot.answer()).await {
+            Ok(Some(response)) => Ok(response),
+            Ok(None) => Err(NoAnswer::Lost),
+            Err(_) => Err(NoAnswer::TimedOut),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}

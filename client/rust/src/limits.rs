@@ -1,0 +1,55 @@
+//! Bounds on everything in this crate that could grow or last, each with its reason.
+
+use std::time::Duration;
+
+/// Requests in flight on one connection. A server answers in any order, so this is memory only; beyond it a request
+/// waits for its place within its own deadline.
+pub const IN_FLIGHT: usize = 1_024;
+
+/// Frames that wait for the writer of one connection. Small, because a frame waits better with its request, where the
+/// deadline is watched, than in a queue that nobody looks into.
+pub const WRITE_QUEUE: usize = 128;
+
+/// Bytes that are gathered before they are written: many small frames leave in one system call, and none waits for more.
+pub const WRITE_BATCH_BYTES: usize = 64 * 1024;
+
+/// How long opening one connection may take, handshake included. On a LAN it takes milliseconds; a node that needs
+/// longer is better passed over, because others can coordinate.
+pub const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a transport is waited for while another one could be tried instead: a UDP port that nobody serves says nothing.
+pub const OTHERWISE_PATIENCE: Duration = Duration::from_millis(700);
+
+/// How long a node that could not be reached is passed over before it is tried again. Short enough to notice a restart
+/// within a request's deadline, long enough not to pay a failed connect with every request.
+pub const UNREACHABLE_REST: Duration = Duration::from_millis(500);
+
+/// First pause between two attempts of one request.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(20);
+
+/// Longest pause between two attempts. A deadline is seconds, so a longer pause would waste it.
+pub const BACKOFF_LONGEST: Duration = Duration::from_millis(1_000);
+
+/// Attempts of one request. A bound beside the deadline: a server that refuses within microseconds must not be asked
+/// ten thousand times.
+pub const ATTEMPTS: u32 = 16;
+
+/// Age at which the topology is asked for again before the next request. Owners change rarely, and a wrong first choice
+/// costs one forward, not a failure.
+pub const TOPOLOGY_AGE: Duration = Duration::from_secs(30);
+
+/// Shortest time between two questions for the topology, whatever the errors: a cluster in trouble is not asked more.
+pub const TOPOLOGY_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often an idle QUIC connection shows that it is alive.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// After how long without a sign a QUIC connection is given up.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How much longer than a request's own deadline we wait for its answer: the server's answer "outcome unknown" says
+/// more than our own clock does.
+pub const ANSWER_GRACE: Duration = Duration::from_millis(250);
+
+/// Nodes that a client knows: as many as a layout can have.
+pub const NODES: usize = kvorum_ring::limits::MAX_MEMBERS;

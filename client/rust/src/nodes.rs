@@ -1,0 +1,161 @@
+//! One connection to each node, opened when first needed and again after it broke.
+//!
+//! Whoever finds no connection opens one while the others wait for it, so a crowd of requests makes one connection. A
+//! node that cannot be reached rests for a moment: requests that come meanwhile go elsewhere at once instead of each
+//! waiting for the same failure.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kvorum_ring::NodeId;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::connection::{Connection, Expected};
+use crate::endpoint::Endpoint;
+use crate::error::ConnectError;
+use crate::limits;
+use crate::transport::Dialler;
+
+/// After how long the next seed is tried beside those that have not answered yet.
+const SEED_STAGGER: Duration = Duration::from_millis(250);
+
+/// The way to one node.
+#[derive(Debug, Default)]
+struct Link {
+    state: AsyncMutex<LinkState>,
+}
+
+#[derive(Debug, Default)]
+struct LinkState {
+    connection: Option<Arc<Connection>>,
+    rests_until: Option<Instant>,
+}
+
+/// Connections by node.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    dialler: Arc<Dialler>,
+    cluster: Mutex<Option<Arc<str>>>,
+    links: Mutex<BTreeMap<NodeId, Arc<Link>>>,
+}
+
+impl Nodes {
+    pub(crate) fn new(dialler: Dialler, cluster: Option<Arc<str>>) -> Nodes {
+        Nodes { dialler: Arc::new(dialler), cluster: Mutex::new(cluster), links: Mutex::default() }
+    }
+
+    fn link(&self, node: NodeId) -> Arc<Link> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(links.entry(node).or_default())
+    }
+
+    fn cluster(&self) -> Option<Arc<str>> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// An open connection to `node`, which listens at `endpoint`.
+    pub(crate) async fn connection(
+        &self,
+        node: NodeId,
+        endpoint: &Endpoint,
+    ) -> Result<Arc<Connection>, ConnectError> {
+        let link = self.link(node);
+        let mut state = link.state.lock().await;
+        if let Some(connection) =
+            state.connection.as_ref().filter(|connection| connection.is_open())
+        {
+            return Ok(Arc::clone(connection));
+        }
+        state.connection = None;
+        if state.rests_until.is_some_and(|until| Instant::now() < until) {
+            return Err(ConnectError::Resting);
+        }
+        let expected = Expected { node: Some(node), cluster: self.cluster() };
+        match dial(&self.dialler, endpoint, &expected).await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                state.connection = Some(Arc::clone(&connection));
+                state.rests_until = None;
+                Ok(connection)
+            }
+            Err(error) => {
+                state.rests_until = Some(Instant::now() + limits::UNREACHABLE_REST);
+                Err(error)
+            }
+        }
+    }
+
+    /// The first connection that any of these endpoints gives, and the endpoint that gave it. From then on only nodes of
+    /// the same cluster are accepted.
+    pub(crate) async fn first_of(
+        &self,
+        seeds: &[Endpoint],
+    ) -> Result<(Arc<Connection>, Endpoint), Vec<(Endpoint, ConnectError)>> {
+        let mut dialling = JoinSet::new();
+        let mut failed = Vec::new();
+        let mut waiting = seeds.iter();
+        loop {
+            if let Some(seed) = waiting.next() {
+                let (dialler, seed, cluster) =
+                    (Arc::clone(&self.dialler), seed.clone(), self.cluster());
+                dialling.spawn(async move {
+                    let expected = Expected { node: seed.node, cluster };
+                    (dial(&dialler, &seed, &expected).await, seed)
+                });
+            }
+            let next = tokio::select! {
+                next = dialling.join_next() => next,
+                () = sleep(SEED_STAGGER), if waiting.len() > 0 => continue,
+            };
+            match next {
+                Some(Ok((Ok(connection), seed))) => {
+                    return Ok((self.adopt(connection).await, seed));
+                }
+                Some(Ok((Err(error), seed))) => failed.push((seed, error)),
+                // A task that was cancelled or panicked answered nothing.
+                Some(Err(_)) => {}
+                None if waiting.len() == 0 => return Err(failed),
+                None => {}
+            }
+        }
+    }
+
+    async fn adopt(&self, connection: Connection) -> Arc<Connection> {
+        let connection = Arc::new(connection);
+        self.cluster
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| Arc::clone(connection.cluster()));
+        let link = self.link(connection.node());
+        let mut state = link.state.lock().await;
+        *state = LinkState { connection: Some(Arc::clone(&connection)), rests_until: None };
+        connection
+    }
+}
+
+/// Opens a connection over the first transport that works.
+async fn dial(
+    dialler: &Dialler,
+    endpoint: &Endpoint,
+    expected: &Expected,
+) -> Result<Connection, ConnectError> {
+    let mut last = ConnectError::NoAddress;
+    let transports = endpoint.transports();
+    for (position, transport) in transports.iter().enumerate() {
+        let is_last = position + 1 == transports.len();
+        let patience = if is_last { limits::CONNECT_PATIENCE } else { limits::OTHERWISE_PATIENCE };
+        let opening = async {
+            let stream = dialler.open(endpoint, *transport).await?;
+            Connection::open(stream, *transport, expected).await
+        };
+        match timeout(patience, opening).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = ConnectError::TimedOut,
+        }
+    }
+    Err(last)
+}
