@@ -32,6 +32,8 @@ pub enum StoreEvent {
         token: Token,
         /// The record's set; `None` when there is no record.
         result: Result<Option<EncodedSet>, ReadError>,
+        /// The shard is refilling: that it has no record does not mean that there is none.
+        refilling: bool,
     },
     /// The answer to a scan.
     Scanned {
@@ -56,6 +58,20 @@ pub enum StoreEvent {
     Damage(DamageNotice),
     /// After [`crate::Shard::begin_close`]: everything is on disk and in the index. The last event.
     Closed,
+}
+
+impl StoreEvent {
+    /// The token of the request that this answers; none for a notice.
+    pub fn token(&self) -> Option<Token> {
+        match self {
+            StoreEvent::Applied { token, .. }
+            | StoreEvent::Durable { token }
+            | StoreEvent::Read { token, .. }
+            | StoreEvent::Scanned { token, .. }
+            | StoreEvent::Refused { token, .. } => Some(*token),
+            StoreEvent::Poisoned { .. } | StoreEvent::Damage(_) | StoreEvent::Closed => None,
+        }
+    }
 }
 
 /// A minted version.
