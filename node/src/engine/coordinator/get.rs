@@ -1,0 +1,288 @@
+//! One get, from its start to its end.
+//!
+//! ```text
+//!   start: ask every owner that can be reached
+//!     │
+//!   R usable answers ── nothing live? wait for the other owners, too
+//!     │
+//!   strict: have enough owners hold the merge durably
+//!     │
+//!   answer: the live versions of the merge, and a context that covers just the merge
+//!     │
+//!   everyone heard, or deadline: final action, repair whoever is behind
+//! ```
+//!
+//! An answer of a damaged record, and a "nothing" of an owner that lost records and is being refilled, count for no R: they
+//! are not knowledge. The context is sealed over the clock of exactly the merge that is returned; what arrives later may be
+//! repaired, but is never covered by a context whose reader did not see it.
+//!
+//! A strict get promises that later strict gets see no less. It therefore answers only once n - r + 1 owners hold the merge
+//! durably, so that any r owners that a later get hears include one of them.
+
+use kvorum_protocol::EncodedSet;
+use kvorum_protocol::message::{GetDone, OwnerCause, RequestError, Response};
+use kvorum_ring::NodeId;
+use kvorum_store::{StoreEvent, StoreRequest};
+
+use crate::engine::coordinator::expiry::{has_unexpired, unexpired_values};
+use crate::engine::coordinator::repair::{Holdings, give};
+use crate::engine::coordinator::{cause_of, small};
+use crate::engine::machine::{Machine, Progress};
+use crate::engine::quorum::Quorum;
+use crate::engine::replica::fetch_outcome;
+use crate::engine::turn::{Turn, remaining_ms};
+use crate::engine::view::Place;
+use crate::peer_message::{FetchOutcome, PeerMessage, ReplicateOutcome};
+
+/// What a client wants to read, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Read {
+    pub(crate) place: Place,
+    /// Answers to wait for.
+    pub(crate) r: usize,
+    /// Durable copies that writes of this bucket wait for: what makes "not found" complete in a strict get.
+    pub(crate) w: usize,
+    pub(crate) strict: bool,
+}
+
+/// A get under way at its coordinator.
+pub(crate) struct Get {
+    place: Place,
+    w: usize,
+    strict: bool,
+    deadline_ns: u64,
+    /// Usable answers.
+    heard: Quorum,
+    holdings: Holdings,
+    /// Of a strict get: what is being made durable before it is returned, and who has it.
+    confirming: Option<(EncodedSet, Quorum)>,
+    answered: bool,
+}
+
+impl Get {
+    /// A read whose coordinator is this node, one of the owners.
+    pub(crate) fn new(read: Read, deadline_ns: u64, reaches: impl Fn(NodeId) -> bool) -> Get {
+        let heard = Quorum::new(read.r, &[&read.place.owners], reaches);
+        Get {
+            place: read.place,
+            w: read.w,
+            strict: read.strict,
+            deadline_ns,
+            heard,
+            holdings: Holdings::default(),
+            confirming: None,
+            answered: false,
+        }
+    }
+
+    /// An owner said what it holds.
+    fn hear(&mut self, node: NodeId, outcome: FetchOutcome, refilling: bool) {
+        if !self.heard.awaits(node) {
+            return;
+        }
+        match outcome {
+            FetchOutcome::Held { set } => {
+                self.holdings.holds(node, set);
+                self.heard.count(node);
+            }
+            FetchOutcome::Absent => {
+                self.holdings.holds_nothing(node);
+                if refilling {
+                    self.heard.fail(node, OwnerCause::Refilling);
+                } else {
+                    self.heard.count(node);
+                }
+            }
+            FetchOutcome::Damaged => {
+                self.holdings.is_damaged(node);
+                self.heard.fail(node, OwnerCause::Damaged);
+            }
+            FetchOutcome::Refused { reason } => self.heard.fail(node, cause_of(reason)),
+        }
+    }
+
+    /// Goes on as far as what was heard allows.
+    fn judge(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if !self.answered && self.confirming.is_none() {
+            if self.heard.is_reached() {
+                let wall_ms = turn.now.wall_ms;
+                if self.holdings.is_found(|set| has_unexpired(set, wall_ms))
+                    || self.heard.is_settled()
+                {
+                    self.conclude(turn);
+                }
+            } else if self.heard.is_settled() {
+                self.fail(turn);
+            }
+        }
+        if self.answered && self.heard.is_settled() { self.finish(turn) } else { Progress::Waiting }
+    }
+
+    /// Enough was heard. A strict get first makes it last.
+    fn conclude(&mut self, turn: &mut Turn<'_>) {
+        match self.holdings.merged().cloned() {
+            Some(merged) if self.strict => self.confirm(turn, merged),
+            merged => self.succeed(turn, merged.as_ref()),
+        }
+    }
+
+    fn confirm(&mut self, turn: &mut Turn<'_>, merged: EncodedSet) {
+        let owners = &self.place.owners;
+        let needed = owners.len() + 1 - self.heard.needed();
+        let copies = Quorum::new(needed, &[owners], |node| turn.reaches(node));
+        for node in copies.awaited() {
+            give(turn, node, &self.place.key, &merged, self.deadline_ns);
+        }
+        self.confirming = Some((merged, copies));
+        self.judge_copies(turn);
+    }
+
+    fn judge_copies(&mut self, turn: &mut Turn<'_>) {
+        let Some((merged, copies)) = &self.confirming else { return };
+        if self.answered {
+            return;
+        }
+        if copies.is_reached() {
+            let merged = merged.clone();
+            self.succeed(turn, Some(&merged));
+        } else if !copies.is_reachable() {
+            self.fail(turn);
+        }
+    }
+
+    fn succeed(&mut self, turn: &mut Turn<'_>, merged: Option<&EncodedSet>) {
+        let key = &self.place.key;
+        let context =
+            merged.map(|set| turn.view.context_keys.seal(&key.bucket, &key.key, set.clock()));
+        let values = merged.map_or_else(Vec::new, |set| unexpired_values(set, turn.now.wall_ms));
+        let counted = self.heard.counted().len();
+        let complete = match (values.is_empty(), self.strict) {
+            (false, _) => true,
+            (true, false) => self.heard.is_complete(),
+            (true, true) => counted + self.w > self.place.owners.len(),
+        };
+        self.answered = true;
+        turn.answer(Response::Get(GetDone {
+            values,
+            context,
+            complete,
+            owners: small(counted),
+            fallbacks: 0,
+            needed: small(self.heard.needed()),
+        }));
+    }
+
+    /// Says why there is no answer: damaged when that is why, unavailable otherwise.
+    fn fail(&mut self, turn: &mut Turn<'_>) {
+        let quorum = match &self.confirming {
+            Some((_, copies)) => copies,
+            None => &self.heard,
+        };
+        let causes = quorum.failures();
+        let error = match causes.iter().all(|failure| failure.cause == OwnerCause::Damaged) {
+            true => RequestError::Damaged,
+            false => {
+                let (needed, got) = (small(quorum.needed()), small(quorum.got()));
+                RequestError::Unavailable { needed, got, causes }
+            }
+        };
+        self.answered = true;
+        turn.answer(Response::Error { error });
+    }
+
+    /// The final action: whoever answered and is behind is brought up to date.
+    fn finish(&mut self, turn: &mut Turn<'_>) -> Progress {
+        self.holdings.heal(turn, &self.place.key, self.deadline_ns);
+        Progress::Done
+    }
+
+    fn confirmed(&mut self, turn: &mut Turn<'_>, node: NodeId) {
+        if let Some((merged, copies)) = &mut self.confirming {
+            copies.count(node);
+            self.holdings.was_given(node, merged);
+        }
+        self.judge_copies(turn);
+    }
+
+    fn unconfirmed(&mut self, turn: &mut Turn<'_>, node: NodeId, cause: OwnerCause) {
+        if let Some((_, copies)) = &mut self.confirming {
+            copies.fail(node, cause);
+        }
+        self.judge_copies(turn);
+    }
+}
+
+impl Machine for Get {
+    fn start(&mut self, turn: &mut Turn<'_>) -> Progress {
+        turn.wake_at(self.deadline_ns);
+        if !self.heard.is_reachable() {
+            self.fail(turn);
+            return Progress::Done;
+        }
+        let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
+        for node in self.heard.awaited() {
+            let key = self.place.key.clone();
+            if node == turn.me {
+                turn.store(StoreRequest::Read { token: turn.token, key });
+            } else {
+                turn.send(
+                    node,
+                    PeerMessage::Fetch {
+                        token: turn.token.0,
+                        key,
+                        digest_only: false,
+                        deadline_ms,
+                    },
+                );
+            }
+        }
+        Progress::Waiting
+    }
+
+    fn on_store(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
+        match event {
+            StoreEvent::Read { result, refilling, .. } => {
+                self.hear(turn.me, fetch_outcome(result), refilling)
+            }
+            StoreEvent::Durable { .. } => self.confirmed(turn, turn.me),
+            StoreEvent::Refused { .. } => self.unconfirmed(turn, turn.me, OwnerCause::Overloaded),
+            StoreEvent::Poisoned { .. } => {
+                self.heard.fail(turn.me, OwnerCause::Stopping);
+                self.unconfirmed(turn, turn.me, OwnerCause::Stopping);
+            }
+            _ => {}
+        }
+        self.judge(turn)
+    }
+
+    fn on_reply(&mut self, turn: &mut Turn<'_>, from: NodeId, message: PeerMessage) -> Progress {
+        match message {
+            PeerMessage::Fetched { outcome, refilling, .. } => self.hear(from, outcome, refilling),
+            PeerMessage::Replicated { outcome: ReplicateOutcome::Durable, .. } => {
+                self.confirmed(turn, from)
+            }
+            PeerMessage::Replicated { outcome: ReplicateOutcome::Refused { reason }, .. } => {
+                self.unconfirmed(turn, from, cause_of(reason));
+            }
+            _ => {}
+        }
+        self.judge(turn)
+    }
+
+    fn on_peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) -> Progress {
+        self.heard.fail(node, OwnerCause::Unreachable);
+        self.unconfirmed(turn, node, OwnerCause::Unreachable);
+        self.judge(turn)
+    }
+
+    fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if !self.answered {
+            match self.confirming.is_none() && self.heard.is_reached() && !self.strict {
+                // Nothing live was found, and somebody who could know more has not answered: the reply says so.
+                true => self.conclude(turn),
+                false => self.fail(turn),
+            }
+        }
+        self.finish(turn)
+    }
+}

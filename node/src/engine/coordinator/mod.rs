@@ -1,0 +1,36 @@
+//! The coordinator's side: the machines that carry a client's request through.
+//!
+//! A put or delete is [`put`], a get is [`get`]; their second thoughts have files of their own ([`recall`] finds out
+//! whether a retried write was applied before, [`repair`] brings stale owners up to date). [`list`] and [`batch`] spread
+//! over many keys.
+
+pub(crate) mod batch;
+mod expiry;
+pub(crate) mod get;
+pub(crate) mod list;
+mod outcome;
+mod pages;
+pub(crate) mod put;
+mod recall;
+mod repair;
+
+use kvorum_protocol::message::OwnerCause;
+
+use crate::peer_message::ReplicaRefusal;
+
+/// How a replica's refusal is told to the client.
+fn cause_of(refusal: ReplicaRefusal) -> OwnerCause {
+    match refusal {
+        ReplicaRefusal::Overloaded { .. } => OwnerCause::Overloaded,
+        ReplicaRefusal::DiskFull => OwnerCause::DiskFull,
+        ReplicaRefusal::NotAnOwner => OwnerCause::WrongLayout,
+        ReplicaRefusal::Late => OwnerCause::TimedOut,
+        ReplicaRefusal::Stopping => OwnerCause::Stopping,
+        ReplicaRefusal::Other(reason) => OwnerCause::Other(reason),
+    }
+}
+
+/// Answers are counted in single bytes on the wire; a partition never has more than a handful of owners.
+pub(crate) fn small(count: usize) -> u8 {
+    u8::try_from(count).expect("a partition has at most 255 owners")
+}

@@ -1,0 +1,133 @@
+//! What a put says became of it.
+
+use kvorum_protocol::message::{PutDone, RequestError};
+use kvorum_protocol::{
+    Clock, Dot, EncodedSet, Found, MintRefusal, OperationId, RecordKey, Replaces,
+};
+use kvorum_store::{MintedDot, StoreRefusal};
+
+use crate::engine::coordinator::small;
+use crate::engine::quorum::Quorum;
+use crate::engine::view::ClusterView;
+
+/// A write that is applied at its coordinator.
+pub(super) struct Applied {
+    dot: Dot,
+    replaced: Vec<Dot>,
+    /// What the reply's context covers, if one is exact.
+    context: Option<Clock>,
+}
+
+impl Applied {
+    /// A write minted just now, which left `set` in the record.
+    pub(super) fn now(replaces: &Replaces, minted: MintedDot, set: &EncodedSet) -> Applied {
+        let context = exact_context(replaces, minted.dot, set);
+        Applied { dot: minted.dot, replaced: minted.replaced, context }
+    }
+
+    /// A write of an earlier attempt. What it replaced, and so what a context may cover, is no longer known.
+    pub(super) fn before(found: Found) -> Applied {
+        let dot = match found {
+            Found::Live(dot) | Found::Deleted(dot) => dot,
+            Found::Superseded { by } => by,
+        };
+        Applied { dot, replaced: Vec::new(), context: None }
+    }
+
+    /// The reply of a write that has its quorum.
+    pub(super) fn done(
+        &self,
+        view: &ClusterView,
+        key: &RecordKey,
+        copies: &Quorum,
+        retry_checked: bool,
+    ) -> PutDone {
+        let context = self.context.as_ref();
+        PutDone {
+            context: context.map(|clock| view.context_keys.seal(&key.bucket, &key.key, clock)),
+            dot: self.dot,
+            replaced: self.replaced.clone(),
+            acked_owners: small(copies.counted().len()),
+            acked_fallbacks: 0,
+            needed: small(copies.needed()),
+            retry_checked,
+        }
+    }
+}
+
+/// What is true of a write that was handed to the store and is not known to have its quorum.
+pub(super) fn below_w(copies: &Quorum, operation: OperationId) -> RequestError {
+    match copies.got() {
+        0 => RequestError::OutcomeUnknown { operation },
+        got => RequestError::AppliedBelowW {
+            needed: small(copies.needed()),
+            got: small(got),
+            operation,
+            causes: copies.failures(),
+        },
+    }
+}
+
+/// Too few owners can be reached to begin at all.
+pub(super) fn unavailable(copies: &Quorum) -> RequestError {
+    let (needed, got) = (small(copies.needed()), small(copies.awaited().len()));
+    RequestError::Unavailable { needed, got, causes: copies.failures() }
+}
+
+/// The own store minted nothing.
+pub(super) fn refused(reason: StoreRefusal) -> RequestError {
+    match reason {
+        StoreRefusal::Overloaded { retry_after_ms } => RequestError::Overloaded { retry_after_ms },
+        StoreRefusal::DiskFull => RequestError::DiskFull,
+        StoreRefusal::TooManySiblings => RequestError::TooManySiblings,
+        StoreRefusal::NothingToDelete => MintRefusal::NothingToDelete.into(),
+        StoreRefusal::Closing => RequestError::Stopping,
+    }
+}
+
+/// A clock that covers exactly the write and what it replaced, if there is one.
+///
+/// A clock cannot say "the actor's 1st and 3rd". So when the actor's counter has moved on since the client read, because
+/// somebody else wrote in between, every clock that covers the new dot would also cover that other write, which this
+/// client has not seen; handing it out would let the next put erase it. Then there is no context, and the client reads.
+fn exact_context(replaces: &Replaces, dot: Dot, set: &EncodedSet) -> Option<Clock> {
+    let seen = match replaces {
+        Replaces::Latest => return Some(set.clock().clone()),
+        Replaces::Context(clock) => clock,
+        Replaces::Nothing => &Clock::EMPTY,
+    };
+    if seen.get(dot.actor) + 1 != dot.counter {
+        return None;
+    }
+    let mut clock = seen.clone();
+    clock.raise(dot);
+    Some(clock)
+}
+
+#[cfg(test)]
+mod tests {
+    use kvorum_protocol::{Actor, Clock, Dot, EncodedSet, Replaces, VersionSet};
+
+    use super::exact_context;
+
+    const A: Actor = Actor(1);
+
+    fn context(seen: &[(Actor, u64)], counter: u64) -> Option<Clock> {
+        let replaces = Replaces::Context(Clock::of(seen.iter().copied()));
+        exact_context(&replaces, Dot::new(A, counter), &EncodedSet::new(&VersionSet::empty()))
+    }
+
+    #[test]
+    fn a_context_never_covers_a_write_that_its_client_has_not_seen() {
+        let read = [(A, 1), (Actor(2), 7)];
+        assert_eq!(context(&read, 2), Some(Clock::of([(A, 2), (Actor(2), 7)])));
+        assert_eq!(context(&read, 3), None, "the actor's 2nd write is somebody else's");
+        assert_eq!(context(&[], 1), Some(Clock::of([(A, 1)])));
+        let nothing = exact_context(
+            &Replaces::Nothing,
+            Dot::new(A, 2),
+            &EncodedSet::new(&VersionSet::empty()),
+        );
+        assert_eq!(nothing, None);
+    }
+}

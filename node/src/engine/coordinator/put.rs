@@ -1,0 +1,292 @@
+//! One put or delete, from its start to its end.
+//!
+//! ```text
+//!   start ── a retry? ──> recall: own record, then the other owners ── applied before ──┐
+//!     │                                   │ not found                                   │
+//!     └──> mint: Update at the own store <┘                 re-send: Merge at the own store
+//!                       │                                                               │
+//!                       └──────> Applied: send the set to the other owners <────────────┘
+//!                                             │
+//!                   Durable here, Durable there: count copies; at W answer
+//!                                             │
+//!                    everyone heard, or deadline: final action
+//! ```
+//!
+//! The set leaves for the other owners as soon as it is applied here, in parallel with the fsync. That is safe because a
+//! dot is never minted twice, whatever this node forgets in a crash (the actor rule); so only *durable* copies count, the
+//! own one included.
+//!
+//! Honesty is the other half. "Not applied" is said only while nothing has been handed to the store. After that the answer
+//! is "applied", "applied at k of w", or "unknown"; and a retry never says "not applied" at all, because the attempt
+//! before it may have been.
+
+use kvorum_protocol::message::{OwnerCause, RequestError, Response};
+use kvorum_protocol::{Change, EncodedSet, Found, OperationId, RecordKey, Replaces};
+use kvorum_ring::NodeId;
+use kvorum_store::{Apply, StoreEvent, StoreRequest};
+
+use crate::engine::coordinator::cause_of;
+use crate::engine::coordinator::outcome::{self, Applied};
+use crate::engine::coordinator::recall::{Recall, Recalled};
+use crate::engine::machine::{Machine, Progress};
+use crate::engine::planted::Planted;
+use crate::engine::quorum::Quorum;
+use crate::engine::turn::{Turn, remaining_ms};
+use crate::engine::view::Place;
+use crate::peer_message::{PeerMessage, ReplicateOutcome};
+
+/// What a client wants written, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    pub(crate) place: Place,
+    pub(crate) replaces: Replaces,
+    pub(crate) change: Change,
+    pub(crate) operation: OperationId,
+    /// Durable copies to wait for.
+    pub(crate) w: usize,
+    /// The operation may have been applied before.
+    pub(crate) retry: bool,
+}
+
+/// A put or delete under way at its coordinator.
+pub(crate) struct Put {
+    key: RecordKey,
+    replaces: Replaces,
+    /// Gone once it is handed to the store.
+    change: Option<Change>,
+    operation: OperationId,
+    deadline_ns: u64,
+    /// Set while the coordinator finds out whether the operation was applied before.
+    recall: Option<Recall>,
+    is_retry: bool,
+    retry_checked: bool,
+    /// Durable copies.
+    copies: Quorum,
+    /// What the answer says of the write, once it is applied here.
+    applied: Option<Applied>,
+    answered: bool,
+}
+
+impl Put {
+    /// A write whose coordinator is this node, one of the owners.
+    pub(crate) fn new(write: Write, deadline_ns: u64, reaches: impl Fn(NodeId) -> bool) -> Put {
+        let copies = Quorum::new(write.w, &[&write.place.owners], &reaches);
+        let recall = write.retry.then(|| Recall::new(&write.place.owners, &reaches));
+        Put {
+            key: write.place.key,
+            replaces: write.replaces,
+            change: Some(write.change),
+            operation: write.operation,
+            deadline_ns,
+            recall,
+            is_retry: write.retry,
+            retry_checked: true,
+            copies,
+            applied: None,
+            answered: false,
+        }
+    }
+
+    /// Hands the write to the own store, which mints its dot. From here on it may take effect.
+    fn mint(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if !self.copies.is_reachable() {
+            return self.fail(turn, outcome::unavailable(&self.copies));
+        }
+        let ignores_context = turn.has_planted(Planted::SiblingExplosion);
+        let replaces = match &self.replaces {
+            Replaces::Context(_) if ignores_context => Replaces::Nothing,
+            replaces => replaces.clone(),
+        };
+        let change = self.change.take().expect("a write is minted once");
+        let change = Apply::Update { replaces, change, operation: self.operation };
+        turn.store(StoreRequest::Apply { token: turn.token, key: self.key.clone(), change });
+        Progress::Waiting
+    }
+
+    /// The write was applied by an earlier attempt: instead of a second dot, what is known of it goes out again.
+    fn resend(&mut self, turn: &mut Turn<'_>, set: EncodedSet, found: Found) -> Progress {
+        self.applied = Some(Applied::before(found));
+        self.change = None;
+        let change = Apply::Merge { set };
+        turn.store(StoreRequest::Apply { token: turn.token, key: self.key.clone(), change });
+        Progress::Waiting
+    }
+
+    /// The write is visible here: it goes to the other owners, every one the same bytes.
+    fn spread(&mut self, turn: &mut Turn<'_>, set: EncodedSet) -> Progress {
+        let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
+        for node in self.copies.awaited() {
+            if node != turn.me {
+                let (key, set) = (self.key.clone(), set.clone());
+                turn.send(
+                    node,
+                    PeerMessage::Replicate { token: turn.token.0, key, set, deadline_ms },
+                );
+            }
+        }
+        if turn.has_planted(Planted::CountsUnsynced) {
+            self.copies.count(turn.me);
+        }
+        self.judge(turn)
+    }
+
+    /// Answers as soon as the answer is certain, and ends when nobody is left to hear of.
+    fn judge(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if !self.answered {
+            if self.copies.is_reached() {
+                self.succeed(turn);
+            } else if self.copies.is_settled() {
+                let error = outcome::below_w(&self.copies, self.operation);
+                self.answer(turn, Response::Error { error });
+            }
+        }
+        if self.copies.is_settled() { self.finish(turn) } else { Progress::Waiting }
+    }
+
+    fn succeed(&mut self, turn: &mut Turn<'_>) {
+        let applied = self.applied.as_ref().expect("copies are counted only of what is applied");
+        let done = applied.done(turn.view, &self.key, &self.copies, self.retry_checked);
+        turn.stats.writes_applied += 1;
+        self.answer(turn, Response::Put(done));
+    }
+
+    /// Ends a write of which nothing was applied by this attempt.
+    fn fail(&mut self, turn: &mut Turn<'_>, error: RequestError) -> Progress {
+        let error = if self.is_retry {
+            RequestError::OutcomeUnknown { operation: self.operation }
+        } else {
+            error
+        };
+        self.answer(turn, Response::Error { error });
+        Progress::Done
+    }
+
+    fn answer(&mut self, turn: &mut Turn<'_>, response: Response) {
+        self.answered = true;
+        turn.answer(response);
+    }
+
+    /// The final action. The owners in `copies.missing()` are those that hints will be for; until there are hints, they
+    /// are left to read repair.
+    fn finish(&mut self, turn: &mut Turn<'_>) -> Progress {
+        turn.stats.writes_left_behind += u64::from(!self.copies.missing().is_empty());
+        Progress::Done
+    }
+
+    /// Nothing more will be heard: if there is no answer yet, it is what is known by now.
+    fn close(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if !self.answered {
+            let error = outcome::below_w(&self.copies, self.operation);
+            self.answer(turn, Response::Error { error });
+        }
+        self.finish(turn)
+    }
+
+    /// The own store has failed, and this node stops.
+    fn stop(&mut self, turn: &mut Turn<'_>) -> Progress {
+        match self.recall {
+            Some(_) => self.fail(turn, RequestError::Stopping),
+            None => self.close(turn),
+        }
+    }
+
+    /// Follows the finding of a recall.
+    fn follow(&mut self, turn: &mut Turn<'_>, recalled: Recalled) -> Progress {
+        match recalled {
+            Recalled::Searching => Progress::Waiting,
+            Recalled::Found { set, found } => {
+                self.recall = None;
+                self.resend(turn, set, found)
+            }
+            Recalled::NotFound { certain } => {
+                self.recall = None;
+                self.retry_checked = certain;
+                self.mint(turn)
+            }
+        }
+    }
+
+    fn applied(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
+        let StoreEvent::Applied { set, minted, .. } = event else { return Progress::Waiting };
+        if let Some(minted) = minted {
+            self.applied = Some(Applied::now(&self.replaces, minted, &set));
+        }
+        self.spread(turn, set)
+    }
+}
+
+impl Machine for Put {
+    fn start(&mut self, turn: &mut Turn<'_>) -> Progress {
+        turn.wake_at(self.deadline_ns);
+        match &mut self.recall {
+            Some(recall) => {
+                recall.start(turn, &self.key, self.deadline_ns);
+                Progress::Waiting
+            }
+            None => self.mint(turn),
+        }
+    }
+
+    fn on_store(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
+        match event {
+            StoreEvent::Applied { .. } => self.applied(turn, event),
+            StoreEvent::Durable { .. } => {
+                self.copies.count(turn.me);
+                self.judge(turn)
+            }
+            StoreEvent::Read { result, .. } => match &mut self.recall {
+                Some(recall) => {
+                    let recalled = recall.own(turn, result, self.operation);
+                    self.follow(turn, recalled)
+                }
+                None => Progress::Waiting,
+            },
+            StoreEvent::Refused { reason, .. } => self.fail(turn, outcome::refused(reason)),
+            StoreEvent::Poisoned { .. } => self.stop(turn),
+            _ => Progress::Waiting,
+        }
+    }
+
+    fn on_reply(&mut self, turn: &mut Turn<'_>, from: NodeId, message: PeerMessage) -> Progress {
+        match message {
+            PeerMessage::Replicated { outcome: ReplicateOutcome::Durable, .. } => {
+                self.copies.count(from);
+                self.judge(turn)
+            }
+            PeerMessage::Replicated { outcome: ReplicateOutcome::Refused { reason }, .. } => {
+                self.copies.fail(from, cause_of(reason));
+                self.judge(turn)
+            }
+            PeerMessage::Fetched { outcome, .. } => match &mut self.recall {
+                Some(recall) => {
+                    let recalled = recall.other(from, outcome, self.operation);
+                    self.follow(turn, recalled)
+                }
+                None => Progress::Waiting,
+            },
+            _ => Progress::Waiting,
+        }
+    }
+
+    fn on_peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) -> Progress {
+        self.copies.fail(node, OwnerCause::Unreachable);
+        if let Some(recall) = &mut self.recall {
+            let recalled = recall.lost(node, OwnerCause::Unreachable);
+            return self.follow(turn, recalled);
+        }
+        self.judge(turn)
+    }
+
+    fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress {
+        match &mut self.recall {
+            // Half of the time is over: the other half is for the write.
+            Some(recall) if turn.now.mono_ns < self.deadline_ns => {
+                turn.wake_at(self.deadline_ns);
+                let recalled = recall.give_up();
+                self.follow(turn, recalled)
+            }
+            Some(_) => self.fail(turn, RequestError::DeadlineExceeded),
+            None => self.close(turn),
+        }
+    }
+}

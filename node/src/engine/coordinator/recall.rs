@@ -1,0 +1,124 @@
+//! Finding out whether a retried write was applied before.
+//!
+//! Every version remembers the operation that made it and some that it replaced. So a coordinator that is asked to repeat
+//! an operation looks for its id: first in its own record, then in those of the other owners. If it is anywhere, the write
+//! took effect, and repeating it means spreading what is known instead of minting again.
+//!
+//! "Not found" is certain only when every owner answered and no list of ids was full. Otherwise the write is minted all the
+//! same, for waiting would make one slow owner stop everybody, and the reply says that it could not be checked. Two dots
+//! of one operation that arise so become one version again when they meet in a merge.
+
+use kvorum_protocol::message::OwnerCause;
+use kvorum_protocol::{EncodedSet, Found, OperationId, RecordKey, VersionSet};
+use kvorum_ring::NodeId;
+use kvorum_store::{ReadError, StoreRequest};
+
+use crate::engine::coordinator::cause_of;
+use crate::engine::quorum::Quorum;
+use crate::engine::replica::fetch_outcome;
+use crate::engine::turn::{Turn, remaining_ms};
+use crate::peer_message::{FetchOutcome, PeerMessage};
+
+/// What is known so far.
+pub(super) enum Recalled {
+    /// Answers are outstanding.
+    Searching,
+    /// The operation took effect.
+    Found {
+        /// Everything that was heard of the key.
+        set: EncodedSet,
+        /// How the operation stands in it.
+        found: Found,
+    },
+    /// Nobody who answered knows the operation.
+    NotFound {
+        /// Whether nobody else can.
+        certain: bool,
+    },
+}
+
+/// A search for one operation among a key's owners.
+pub(super) struct Recall {
+    key: Option<RecordKey>,
+    deadline_ns: u64,
+    answers: Quorum,
+    heard: VersionSet,
+    forgetful: bool,
+}
+
+impl Recall {
+    /// A search that has not begun.
+    pub(super) fn new(owners: &[NodeId], reaches: impl Fn(NodeId) -> bool) -> Recall {
+        let answers = Quorum::new(owners.len(), &[owners], reaches);
+        Recall { key: None, deadline_ns: 0, answers, heard: VersionSet::empty(), forgetful: false }
+    }
+
+    /// Reads the own record. The search may take half of the time that is left; the write needs the other half.
+    pub(super) fn start(&mut self, turn: &mut Turn<'_>, key: &RecordKey, deadline_ns: u64) {
+        let left_ns = deadline_ns.saturating_sub(turn.now.mono_ns);
+        turn.wake_at(turn.now.mono_ns + left_ns / 2);
+        self.key = Some(key.clone());
+        self.deadline_ns = deadline_ns;
+        turn.store(StoreRequest::Read { token: turn.token, key: key.clone() });
+    }
+
+    /// The own record is here. If it does not know the operation, the other owners are asked.
+    pub(super) fn own(
+        &mut self,
+        turn: &mut Turn<'_>,
+        result: Result<Option<EncodedSet>, ReadError>,
+        operation: OperationId,
+    ) -> Recalled {
+        let Some(key) = self.key.take() else { return Recalled::Searching };
+        let recalled = self.other(turn.me, fetch_outcome(result), operation);
+        if let Recalled::Searching = recalled {
+            let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
+            for node in self.answers.awaited() {
+                let (token, key) = (turn.token.0, key.clone());
+                turn.send(node, PeerMessage::Fetch { token, key, digest_only: false, deadline_ms });
+            }
+        }
+        recalled
+    }
+
+    /// An owner answered.
+    pub(super) fn other(
+        &mut self,
+        node: NodeId,
+        outcome: FetchOutcome,
+        operation: OperationId,
+    ) -> Recalled {
+        match outcome {
+            FetchOutcome::Held { set } => {
+                self.heard.merge_into(&set);
+                if let Some(found) = set.find_operation(operation) {
+                    return Recalled::Found { set: EncodedSet::new(&self.heard), found };
+                }
+                self.forgetful |= set.operation_ids_full();
+                self.answers.count(node);
+            }
+            FetchOutcome::Absent => self.answers.count(node),
+            FetchOutcome::Damaged => self.answers.fail(node, OwnerCause::Damaged),
+            FetchOutcome::Refused { reason } => self.answers.fail(node, cause_of(reason)),
+        }
+        self.verdict()
+    }
+
+    /// An owner will not answer.
+    pub(super) fn lost(&mut self, node: NodeId, cause: OwnerCause) -> Recalled {
+        self.answers.fail(node, cause);
+        self.verdict()
+    }
+
+    /// The search has taken long enough.
+    pub(super) fn give_up(&mut self) -> Recalled {
+        Recalled::NotFound { certain: false }
+    }
+
+    fn verdict(&self) -> Recalled {
+        match self.answers.is_settled() {
+            true => Recalled::NotFound { certain: self.answers.is_complete() && !self.forgetful },
+            false => Recalled::Searching,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What each owner answered to a get, and what it lacks.
+//!
+//! A get hears several owners anyway, so it sees who is behind: whoever's set differs from the merge of all. Those are sent
+//! the merge. Between two writes of a key that is all the repair that a healthy cluster needs; keys that nobody reads are
+//! the business of the exchanges between owners.
+
+use kvorum_protocol::{EncodedSet, RecordKey, VersionSet};
+use kvorum_ring::NodeId;
+use kvorum_store::{Apply, StoreRequest};
+
+use crate::engine::turn::{Turn, remaining_ms};
+use crate::peer_message::PeerMessage;
+
+/// What one owner holds, as far as it said.
+enum Holding {
+    Nothing,
+    Damaged,
+    Set(EncodedSet),
+}
+
+/// The holdings of the owners that answered, and their merge.
+#[derive(Default)]
+pub(super) struct Holdings {
+    answers: Vec<(NodeId, Holding)>,
+    merged: Option<EncodedSet>,
+}
+
+impl Holdings {
+    /// An owner holds this.
+    pub(super) fn holds(&mut self, node: NodeId, set: EncodedSet) {
+        self.merged = Some(match self.merged.take() {
+            None => set.clone(),
+            Some(merged) if merged == set => merged,
+            Some(merged) => EncodedSet::new(&merged.merge(&set)),
+        });
+        self.answers.push((node, Holding::Set(set)));
+    }
+
+    /// An owner has no record.
+    pub(super) fn holds_nothing(&mut self, node: NodeId) {
+        self.answers.push((node, Holding::Nothing));
+    }
+
+    /// An owner cannot read its record.
+    pub(super) fn is_damaged(&mut self, node: NodeId) {
+        self.answers.push((node, Holding::Damaged));
+    }
+
+    /// An owner now holds what it was sent.
+    pub(super) fn was_given(&mut self, node: NodeId, given: &EncodedSet) {
+        self.answers.retain(|(owner, _)| *owner != node);
+        self.answers.push((node, Holding::Set(given.clone())));
+    }
+
+    /// The merge of what was heard; `None` when nobody has a record.
+    pub(super) fn merged(&self) -> Option<&EncodedSet> {
+        self.merged.as_ref()
+    }
+
+    /// Whether the merge has a live version.
+    pub(super) fn is_found(&self, is_live: impl Fn(&VersionSet) -> bool) -> bool {
+        self.merged.as_ref().is_some_and(|merged| is_live(merged))
+    }
+
+    /// Sends the merge to whoever answered and is behind; nobody waits for their answers.
+    ///
+    /// A bare tombstone goes only to owners that hold a record. One that has none may have reclaimed the very same
+    /// tombstone a moment ago, and would get it back from every read for ever.
+    pub(super) fn heal(&self, turn: &mut Turn<'_>, key: &RecordKey, deadline_ns: u64) {
+        let Some(merged) = &self.merged else { return };
+        for (node, holding) in &self.answers {
+            let is_behind = match holding {
+                Holding::Nothing => !merged.is_tombstone(),
+                Holding::Damaged => true,
+                Holding::Set(set) => set != merged,
+            };
+            if is_behind && turn.reaches(*node) {
+                turn.stats.repairs += 1;
+                give(turn, *node, key, merged, deadline_ns);
+            }
+        }
+    }
+}
+
+/// Has one owner, which may be this node, merge a set.
+pub(super) fn give(
+    turn: &mut Turn<'_>,
+    node: NodeId,
+    key: &RecordKey,
+    set: &EncodedSet,
+    deadline_ns: u64,
+) {
+    let (key, set) = (key.clone(), set.clone());
+    if node == turn.me {
+        turn.store(StoreRequest::Apply { token: turn.token, key, change: Apply::Merge { set } });
+    } else {
+        let deadline_ms = remaining_ms(turn.now, deadline_ns);
+        turn.send(node, PeerMessage::Replicate { token: turn.token.0, key, set, deadline_ms });
+    }
+}

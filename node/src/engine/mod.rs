@@ -1,0 +1,296 @@
+//! The engine: what a node decides, as a pure state machine.
+//!
+//! Everything that happens goes in through [`Engine::handle`] as an [`Input`]; everything that the engine wants done
+//! comes out of [`Engine::poll_effect`] as an [`Effect`]; [`Engine::next_deadline`] says when to call again if nothing
+//! else happens. The engine reads no clock, opens no socket or file, starts no thread, and its only randomness is the seed
+//! that it is given, so the same inputs give the same effects: in production, under test, and in the simulator.
+//!
+//! Each request is a small machine (see `machine.rs`) that is found again by its token. The engine itself only admits
+//! requests, routes answers to machines, and keeps their alarms. It never waits: a machine that needs the disk or a peer
+//! asks, and is called again when the answer arrives.
+//!
+//! What it does not do: membership (it is told who is up), storage (the store decides what a write does to a record) and
+//! changes of cluster facts (it is told the outcome as a new [`ClusterView`]).
+
+mod admit;
+mod coordinator;
+mod deadlines;
+mod effect;
+mod forward;
+mod input;
+mod machine;
+mod machines;
+mod options;
+mod origin;
+mod peers;
+pub mod planted;
+mod quorum;
+mod random;
+mod replica;
+mod stats;
+mod turn;
+mod view;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use kvorum_protocol::message::Response;
+use kvorum_ring::NodeId;
+use kvorum_store::StoreEvent;
+pub use kvorum_store::{Now, Token};
+
+pub use effect::Effect;
+pub use input::{ClientId, Input};
+pub use options::EngineOptions;
+pub use stats::EngineStats;
+pub use view::{ClusterView, MemberView};
+
+use crate::engine::admit::{Asked, Desk};
+use crate::engine::deadlines::Deadlines;
+use crate::engine::machine::{Machine, Progress};
+use crate::engine::machines::{Machines, Running};
+use crate::engine::origin::Origin;
+use crate::engine::peers::Peers;
+use crate::engine::turn::{Part, Turn};
+use crate::limits;
+use crate::peer_message::{PeerMessage, ReplicaRefusal};
+
+/// One shard's engine. See the module's page.
+pub struct Engine {
+    me: NodeId,
+    options: EngineOptions,
+    view: Arc<ClusterView>,
+    peers: Peers,
+    machines: Machines,
+    deadlines: Deadlines,
+    effects: VecDeque<Effect>,
+    /// Answers of parts, on their way to the machine that began them.
+    part_answers: VecDeque<(Token, usize, Response)>,
+    /// Set for good when the store was poisoned: this node serves nothing any more.
+    stopped: bool,
+    stats: EngineStats,
+}
+
+impl Engine {
+    /// An engine that knows no peer to be up. `seed` must differ from run to run of a node's process, because answers to
+    /// an earlier run are told apart by it.
+    pub fn new(me: NodeId, options: EngineOptions, seed: u64, view: Arc<ClusterView>) -> Engine {
+        Engine {
+            me,
+            machines: Machines::new(random::number(seed, "tokens")),
+            options,
+            view,
+            peers: Peers::default(),
+            deadlines: Deadlines::default(),
+            effects: VecDeque::new(),
+            part_answers: VecDeque::new(),
+            stopped: false,
+            stats: EngineStats::default(),
+        }
+    }
+
+    /// Takes one input. Alarms that are due ring afterwards, whatever the input was.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Client { client, request_id, request } => {
+                let origin = Origin::Client { client, request_id };
+                self.begin(now, origin, Asked::by_client(request));
+            }
+            Input::ClientGone { .. } | Input::Tick => {}
+            Input::Peer { from, message } => self.hear_peer(now, from, message),
+            Input::PeerUp { node } => self.peers.rise(node),
+            Input::PeerDown { node } => {
+                self.peers.fall(node);
+                self.turn_all(now, |machine, turn| machine.on_peer_down(turn, node));
+            }
+            Input::Store(event) => self.hear_store(now, event),
+            Input::View(view) => self.view = view,
+        }
+        while let Some(token) = self.deadlines.take_due(now.mono_ns) {
+            self.ring(now, token);
+        }
+        while let Some((parent, index, response)) = self.part_answers.pop_front() {
+            self.turn(now, parent, |machine, turn| machine.on_part(turn, index, response));
+        }
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call [`Engine::handle`] with [`Input::Tick`] at the latest, in monotonic nanoseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.next_ns()
+    }
+
+    /// What the engine has done and is doing.
+    pub fn stats(&self) -> EngineStats {
+        EngineStats {
+            requests: self.machines.requests(),
+            replica_tasks: self.machines.replica_tasks(),
+            ..self.stats
+        }
+    }
+
+    /// Admits a request and starts its machine, or answers with the reason why not. Nothing has happened before this:
+    /// whatever is refused here has changed nothing anywhere.
+    fn begin(&mut self, now: Now, origin: Origin, asked: Asked) {
+        let refusal = admit::overload(self.stopped, self.machines.requests(), &self.options);
+        let admitted = match refusal {
+            Some(error) => Err(error),
+            None => Desk { now, me: self.me, view: &self.view, peers: &self.peers }.admit(asked),
+        };
+        match admitted {
+            Ok(machine) => self.start(now, machine, Some(origin)),
+            Err(error) => {
+                self.stats.refused += 1;
+                self.give(origin, Response::Error { error });
+            }
+        }
+    }
+
+    fn start(&mut self, now: Now, machine: Box<dyn Machine>, origin: Option<Origin>) {
+        let is_request = origin.is_some();
+        let token = self.machines.reserve(is_request);
+        self.machines.put_back(token, Running { machine, origin, alarm_ns: None, is_request });
+        self.turn(now, token, |machine, turn| machine.start(turn));
+    }
+
+    fn hear_peer(&mut self, now: Now, from: NodeId, message: PeerMessage) {
+        match message {
+            PeerMessage::Forward { token, hops, request, deadline_ms } => {
+                let asked = Asked::by_peer(request, hops, now.after_ms(deadline_ms.into()));
+                self.begin(now, Origin::Peer { node: from, token }, asked);
+            }
+            PeerMessage::Replicate { .. }
+            | PeerMessage::Fetch { .. }
+            | PeerMessage::Scan { .. } => {
+                match replica::task(self.me, &self.view, from, message, self.replica_room()) {
+                    Ok(task) => self.start(now, task, None),
+                    Err(refusal) => {
+                        self.effects.push_back(Effect::Send { to: from, message: *refusal })
+                    }
+                }
+            }
+            PeerMessage::Replicated { token, .. }
+            | PeerMessage::Fetched { token, .. }
+            | PeerMessage::Forwarded { token, .. }
+            | PeerMessage::Scanned { token, .. } => {
+                self.turn(now, Token(token), |machine, turn| machine.on_reply(turn, from, message));
+            }
+        }
+    }
+
+    fn replica_room(&self) -> Result<(), ReplicaRefusal> {
+        if self.stopped {
+            return Err(ReplicaRefusal::Stopping);
+        }
+        let has_room = self.machines.replica_tasks() < self.options.max_replica_tasks;
+        has_room
+            .then_some(())
+            .ok_or(ReplicaRefusal::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS })
+    }
+
+    fn hear_store(&mut self, now: Now, event: StoreEvent) {
+        match event.token() {
+            Some(token) => self.turn(now, token, |machine, turn| machine.on_store(turn, event)),
+            None => {
+                if let StoreEvent::Poisoned { .. } = event {
+                    self.stopped = true;
+                    self.turn_all(now, |machine, turn| machine.on_store(turn, event.clone()));
+                }
+            }
+        }
+    }
+
+    fn ring(&mut self, now: Now, token: Token) {
+        if let Some(mut running) = self.machines.take(token) {
+            running.alarm_ns = None;
+            self.machines.put_back(token, running);
+            self.turn(now, token, |machine, turn| machine.on_deadline(turn));
+        }
+    }
+
+    fn turn_all(
+        &mut self,
+        now: Now,
+        mut call: impl FnMut(&mut dyn Machine, &mut Turn<'_>) -> Progress,
+    ) {
+        for token in self.machines.tokens() {
+            self.turn(now, token, &mut call);
+        }
+    }
+
+    /// Gives one machine one turn, and does what it asked for.
+    fn turn(
+        &mut self,
+        now: Now,
+        token: Token,
+        call: impl FnOnce(&mut dyn Machine, &mut Turn<'_>) -> Progress,
+    ) {
+        let Some(mut running) = self.machines.take(token) else { return };
+        let mut turn = Turn {
+            now,
+            me: self.me,
+            token,
+            view: &self.view,
+            peers: &self.peers,
+            planted: self.options.planted,
+            effects: &mut self.effects,
+            stats: &mut self.stats,
+            response: None,
+            alarm_ns: running.alarm_ns,
+            parts: Vec::new(),
+        };
+        let progress = call(running.machine.as_mut(), &mut turn);
+        let Turn { response, alarm_ns, parts, .. } = turn;
+        if let Some(response) = response {
+            let origin = running.origin.take().expect("a machine answers once");
+            self.give(origin, response);
+        }
+        match progress {
+            Progress::Waiting => {
+                self.move_alarm(token, running.alarm_ns, alarm_ns);
+                running.alarm_ns = alarm_ns;
+                self.machines.put_back(token, running);
+            }
+            Progress::Done => {
+                assert!(running.origin.is_none(), "a machine ends only after its answer");
+                self.move_alarm(token, running.alarm_ns, None);
+                self.machines.release(token, running.is_request);
+            }
+        }
+        for Part { index, request, deadline_ns } in parts {
+            self.begin(
+                now,
+                Origin::Batch { parent: token, index },
+                Asked::as_part(request, deadline_ns),
+            );
+        }
+    }
+
+    fn move_alarm(&mut self, token: Token, old_ns: Option<u64>, new_ns: Option<u64>) {
+        if old_ns != new_ns {
+            old_ns.inspect(|at_ns| self.deadlines.disarm(*at_ns, token));
+            new_ns.inspect(|at_ns| self.deadlines.arm(*at_ns, token));
+        }
+    }
+
+    fn give(&mut self, origin: Origin, response: Response) {
+        match origin {
+            Origin::Client { client, request_id } => {
+                self.effects.push_back(Effect::Reply { client, request_id, response });
+            }
+            Origin::Peer { node, token } => {
+                self.effects.push_back(Effect::Send {
+                    to: node,
+                    message: PeerMessage::Forwarded { token, response },
+                });
+            }
+            Origin::Batch { parent, index } => {
+                self.part_answers.push_back((parent, index, response))
+            }
+        }
+    }
+}

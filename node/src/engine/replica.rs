@@ -1,0 +1,195 @@
+//! The replica's side: merging, reading and scanning for a coordinator elsewhere.
+//!
+//! A replica decides nothing. It merges what it is sent and says "durable" once its store says so; it says what it holds;
+//! it lists its keys. What it will not do it refuses at once, with nothing applied, so that the coordinator need not wait
+//! for a deadline to learn it.
+//!
+//! Records of partitions that it does not own are refused: by this node's layout nobody would look for them here.
+
+use kvorum_protocol::{RecordKey, Space};
+use kvorum_ring::NodeId;
+use kvorum_store::{
+    Apply, ReadError, ScanPage, ScanRange, StoreEvent, StoreRefusal, StoreRequest, Token,
+};
+
+use crate::engine::machine::{Machine, Progress};
+use crate::engine::turn::Turn;
+use crate::engine::view::ClusterView;
+use crate::peer_message::{
+    FetchOutcome, PeerEntry, PeerMessage, PeerPage, PeerScan, ReplicaRefusal, ReplicateOutcome,
+    ScanOutcome,
+};
+
+/// What a coordinator asked for, so that a refusal answers in kind.
+#[derive(Clone, Copy)]
+enum Asked {
+    Replicate,
+    Fetch,
+    Scan { scan: u32 },
+}
+
+/// One request of a coordinator at one of its replicas.
+pub(crate) struct Replica {
+    from: NodeId,
+    /// The coordinator's token.
+    token: u64,
+    asked: Asked,
+    /// What the store is asked; gone once it is.
+    request: Option<StoreRequest>,
+}
+
+/// The machine for a coordinator's request, or the message that refuses it.
+pub(crate) fn task(
+    me: NodeId,
+    view: &ClusterView,
+    from: NodeId,
+    message: PeerMessage,
+    reserve: Result<(), ReplicaRefusal>,
+) -> Result<Box<dyn Machine>, Box<PeerMessage>> {
+    let not_owned =
+        |key: &RecordKey| !view.owns(me, key.class, key.partition) || key.space != Space::Owned;
+    // The store's request gets its token when the machine starts.
+    let unnamed = Token(0);
+    let (token, asked, deadline_ms, not_owned, request) = match message {
+        PeerMessage::Replicate { token, key, set, deadline_ms } => {
+            let not_owned = not_owned(&key);
+            let request = StoreRequest::Apply { token: unnamed, key, change: Apply::Merge { set } };
+            (token, Asked::Replicate, deadline_ms, not_owned, request)
+        }
+        PeerMessage::Fetch { token, key, deadline_ms, .. } => {
+            let not_owned = not_owned(&key);
+            (
+                token,
+                Asked::Fetch,
+                deadline_ms,
+                not_owned,
+                StoreRequest::Read { token: unnamed, key },
+            )
+        }
+        PeerMessage::Scan { token, scan, range, deadline_ms } => {
+            let not_owned =
+                range.partitions.iter().any(|partition| !view.owns(me, range.class, *partition));
+            let range = store_range(range);
+            (
+                token,
+                Asked::Scan { scan },
+                deadline_ms,
+                not_owned,
+                StoreRequest::Scan { token: unnamed, range },
+            )
+        }
+        _ => unreachable!("only requests are replicas' tasks"),
+    };
+    let refusal = match reserve {
+        Err(refusal) => Some(refusal),
+        Ok(()) if deadline_ms == 0 => Some(ReplicaRefusal::Late),
+        Ok(()) => not_owned.then_some(ReplicaRefusal::NotAnOwner),
+    };
+    match refusal {
+        Some(reason) => Err(Box::new(refuse(token, asked, reason))),
+        None => Ok(Box::new(Replica { from, token, asked, request: Some(request) })),
+    }
+}
+
+fn refuse(token: u64, asked: Asked, reason: ReplicaRefusal) -> PeerMessage {
+    match asked {
+        Asked::Replicate => {
+            PeerMessage::Replicated { token, outcome: ReplicateOutcome::Refused { reason } }
+        }
+        Asked::Fetch => PeerMessage::Fetched {
+            token,
+            outcome: FetchOutcome::Refused { reason },
+            refilling: false,
+        },
+        Asked::Scan { scan } => {
+            PeerMessage::Scanned { token, scan, outcome: ScanOutcome::Refused { reason } }
+        }
+    }
+}
+
+/// What a peer scans, in the store's words.
+pub(crate) fn store_range(range: PeerScan) -> ScanRange {
+    let PeerScan { class, partitions, bucket, prefix, after, limit } = range;
+    ScanRange { space: Space::Owned, class, partitions, bucket, prefix, after, limit }
+}
+
+/// What the store scanned, in the words of peers.
+pub(crate) fn scan_outcome(result: Result<ScanPage, ReadError>) -> ScanOutcome {
+    match result {
+        Ok(page) => {
+            let entry = |scanned: kvorum_store::ScannedKey| PeerEntry {
+                key: scanned.key,
+                siblings: scanned.values.into(),
+                value_bytes: scanned.value_bytes.into(),
+            };
+            let entries = page.keys.into_iter().map(entry).collect();
+            ScanOutcome::Page(PeerPage { entries, more: page.more })
+        }
+        Err(ReadError::Damaged | ReadError::IndexDamaged) => ScanOutcome::Damaged,
+    }
+}
+
+/// Why the store refused, in the words of peers.
+pub(crate) fn refusal_of(reason: StoreRefusal) -> ReplicaRefusal {
+    match reason {
+        StoreRefusal::Overloaded { retry_after_ms } => {
+            ReplicaRefusal::Overloaded { retry_after_ms }
+        }
+        StoreRefusal::DiskFull => ReplicaRefusal::DiskFull,
+        StoreRefusal::Closing => ReplicaRefusal::Stopping,
+        StoreRefusal::TooManySiblings | StoreRefusal::NothingToDelete => {
+            unreachable!("merging, reading and scanning mint nothing")
+        }
+    }
+}
+
+impl Machine for Replica {
+    fn start(&mut self, turn: &mut Turn<'_>) -> Progress {
+        let mut request = self.request.take().expect("a machine starts once");
+        match &mut request {
+            StoreRequest::Apply { token, .. }
+            | StoreRequest::Read { token, .. }
+            | StoreRequest::Scan { token, .. }
+            | StoreRequest::Remove { token, .. } => *token = turn.token,
+        }
+        turn.store(request);
+        Progress::Waiting
+    }
+
+    fn on_store(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
+        let token = self.token;
+        let answer = match (self.asked, event) {
+            (Asked::Replicate, StoreEvent::Durable { .. }) => {
+                PeerMessage::Replicated { token, outcome: ReplicateOutcome::Durable }
+            }
+            (Asked::Fetch, StoreEvent::Read { result, refilling, .. }) => {
+                PeerMessage::Fetched { token, outcome: fetch_outcome(result), refilling }
+            }
+            (Asked::Scan { scan }, StoreEvent::Scanned { result, .. }) => {
+                PeerMessage::Scanned { token, scan, outcome: scan_outcome(result) }
+            }
+            (asked, StoreEvent::Refused { reason, .. }) => refuse(token, asked, refusal_of(reason)),
+            // The node stops; its connections will break, and nobody waits for an answer.
+            (_, StoreEvent::Poisoned { .. }) => return Progress::Done,
+            _ => return Progress::Waiting,
+        };
+        turn.send(self.from, answer);
+        Progress::Done
+    }
+
+    fn on_deadline(&mut self, _turn: &mut Turn<'_>) -> Progress {
+        // It sets no alarm: the store answers everything, and a merge that was begun is finished.
+        Progress::Waiting
+    }
+}
+
+/// What the store read, in the words of peers.
+pub(crate) fn fetch_outcome(
+    result: Result<Option<kvorum_protocol::EncodedSet>, ReadError>,
+) -> FetchOutcome {
+    match result {
+        Ok(Some(set)) => FetchOutcome::Held { set },
+        Ok(None) => FetchOutcome::Absent,
+        Err(ReadError::Damaged | ReadError::IndexDamaged) => FetchOutcome::Damaged,
+    }
+}

@@ -1,0 +1,87 @@
+//! What a machine sees and can do during one call.
+//!
+//! The turn keeps machines honest: they have no other access to the engine, so everything a machine does is in the list of
+//! effects that the call leaves behind.
+
+use std::collections::VecDeque;
+
+use kvorum_protocol::message::{Request, Response};
+use kvorum_ring::NodeId;
+use kvorum_store::{Now, StoreRequest, Token};
+
+use crate::engine::effect::Effect;
+use crate::engine::peers::Peers;
+use crate::engine::planted::Planted;
+use crate::engine::stats::EngineStats;
+use crate::engine::view::ClusterView;
+use crate::peer_message::PeerMessage;
+
+/// A part of a machine's work that is a request of its own: an item of a batch.
+pub(crate) struct Part {
+    pub(crate) index: usize,
+    pub(crate) request: Request,
+    pub(crate) deadline_ns: u64,
+}
+
+/// One call's view of the engine.
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Now,
+    /// This node.
+    pub(crate) me: NodeId,
+    /// The machine's own name, to put into whatever it asks.
+    pub(crate) token: Token,
+    pub(crate) view: &'a ClusterView,
+    pub(crate) peers: &'a Peers,
+    pub(super) planted: Option<Planted>,
+    pub(crate) stats: &'a mut EngineStats,
+    pub(super) effects: &'a mut VecDeque<Effect>,
+    pub(super) response: Option<Response>,
+    pub(super) alarm_ns: Option<u64>,
+    pub(super) parts: Vec<Part>,
+}
+
+impl Turn<'_> {
+    /// Whether a node can be asked: this one, or a peer that is believed up.
+    pub(crate) fn reaches(&self, node: NodeId) -> bool {
+        node == self.me || self.peers.is_up(node)
+    }
+
+    /// Whether this bug is planted here.
+    pub(crate) fn has_planted(&self, bug: Planted) -> bool {
+        bug.is_armed(self.planted)
+    }
+
+    /// Sends to a peer.
+    pub(crate) fn send(&mut self, to: NodeId, message: PeerMessage) {
+        assert!(to != self.me, "a node does not send to itself");
+        self.effects.push_back(Effect::Send { to, message });
+    }
+
+    /// Asks the store.
+    pub(crate) fn store(&mut self, request: StoreRequest) {
+        self.effects.push_back(Effect::Store(request));
+    }
+
+    /// Gives the answer; a machine does so exactly once.
+    pub(crate) fn answer(&mut self, response: Response) {
+        assert!(self.response.is_none(), "a machine answers once");
+        self.response = Some(response);
+    }
+
+    /// Asks to be woken at a monotonic time, instead of whatever time was set before.
+    pub(crate) fn wake_at(&mut self, at_ns: u64) {
+        self.alarm_ns = Some(at_ns);
+    }
+
+    /// Starts a request on the machine's own behalf; its answer comes back through
+    /// [`on_part`](crate::engine::machine::Machine::on_part).
+    pub(crate) fn begin(&mut self, part: Part) {
+        self.parts.push(part);
+    }
+}
+
+/// What is left until a deadline in milliseconds, rounded up: a peer told 0 would not even begin.
+pub(crate) fn remaining_ms(now: Now, deadline_ns: u64) -> u32 {
+    let left_ms = deadline_ns.saturating_sub(now.mono_ns).div_ceil(1_000_000);
+    u32::try_from(left_ms).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,21 @@
+//! Bounds on everything in a node that could grow, each with its reason. What bounds a single request (its value, its
+//! deadline, its batch or page) stands in [`kvorum_protocol::limits`].
+
+/// Client requests that one engine works on at once, the items of batches and requests forwarded by peers included. Each
+/// holds a few hundred bytes and a reference to its value; beyond this many, waiting only adds to the latency of all.
+pub const MAX_REQUESTS: usize = 16_384;
+
+/// Requests of peers (replicate, fetch, scan) that one engine works on at once. Counted apart from [`MAX_REQUESTS`], so
+/// that a flood of clients at one node cannot stop it from serving the coordinators of the other nodes.
+pub const MAX_REPLICA_TASKS: usize = 65_536;
+
+/// When a client that met [`MAX_REQUESTS`] may try again: about the time in which a full house drains on a loaded node.
+pub const RETRY_AFTER_MS: u32 = 50;
+
+/// Times that a request may be passed on. The receiving node forwards once; the second hop covers the moment in which two
+/// nodes hold different layouts. More would only chase one's own tail.
+pub const MAX_HOPS: u8 = 2;
+
+/// Scans behind one page of a listing. Only long runs of tombstones need more than a few for each node; past the bound
+/// the page is cut short, and its token continues.
+pub const MAX_LIST_SCANS: usize = 4_096;

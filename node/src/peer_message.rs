@@ -1,0 +1,207 @@
+//! What nodes say to each other on the requests connection.
+//!
+//! Every request carries the token of the machine that asked, and its answer carries it back; there is no other request
+//! id. Messages may be lost with their connection and may arrive twice; none may do harm when it does. Tags are pinned and
+//! fields are only ever appended (see [`kvorum_protocol::codec`]), because nodes of two releases talk to each other during
+//! every upgrade.
+//!
+//! `deadline_ms` is what is left of the request's time when the message is sent. A replica does not begin what is past it.
+
+use bytes::Bytes;
+use kvorum_protocol::message::request::Request;
+use kvorum_protocol::message::response::Response;
+use kvorum_protocol::{BucketName, EncodedSet, Key, RecordKey, wire_enum, wire_struct};
+use kvorum_ring::{ClassId, PartitionId};
+
+wire_enum! {
+    /// One message between two nodes.
+    pub enum PeerMessage {
+        /// Merge this set into your record. A put's set is encoded once, and every replica is sent the same bytes.
+        1 = Replicate {
+            /// The asking machine.
+            token: u64,
+            /// The record.
+            key: RecordKey,
+            /// What to merge.
+            set: EncodedSet,
+            /// Milliseconds left.
+            deadline_ms: u32,
+        },
+        /// The answer to [`PeerMessage::Replicate`].
+        2 = Replicated {
+            /// The asking machine.
+            token: u64,
+            /// What became of it.
+            outcome: ReplicateOutcome,
+        },
+        /// What do you hold of this key?
+        3 = Fetch {
+            /// The asking machine.
+            token: u64,
+            /// The record.
+            key: RecordKey,
+            /// Reserved: answer with a digest in place of the set. Nothing sends true yet, and nothing heeds it.
+            digest_only: bool,
+            /// Milliseconds left.
+            deadline_ms: u32,
+        },
+        /// The answer to [`PeerMessage::Fetch`].
+        4 = Fetched {
+            /// The asking machine.
+            token: u64,
+            /// What the replica holds.
+            outcome: FetchOutcome,
+            /// The replica lost records and is being refilled: that it holds nothing does not mean that there is nothing.
+            refilling: bool,
+        },
+        /// Coordinate this client's request for me.
+        5 = Forward {
+            /// The asking machine.
+            token: u64,
+            /// How often the request has been passed on, this time included.
+            hops: u8,
+            /// The request.
+            request: Request,
+            /// Milliseconds left.
+            deadline_ms: u32,
+        },
+        /// The answer to [`PeerMessage::Forward`].
+        6 = Forwarded {
+            /// The asking machine.
+            token: u64,
+            /// What the client is to be told.
+            response: Response,
+        },
+        /// Which keys do you hold in these partitions?
+        7 = Scan {
+            /// The asking machine.
+            token: u64,
+            /// Which of the machine's scans this is; it has several under way.
+            scan: u32,
+            /// Which keys.
+            range: PeerScan,
+            /// Milliseconds left.
+            deadline_ms: u32,
+        },
+        /// The answer to [`PeerMessage::Scan`].
+        8 = Scanned {
+            /// The asking machine.
+            token: u64,
+            /// Which of the machine's scans this is.
+            scan: u32,
+            /// The keys.
+            outcome: ScanOutcome,
+        },
+    }
+}
+
+wire_enum! {
+    /// What became of a replicated set.
+    pub enum ReplicateOutcome {
+        /// It is merged, and what was merged is durable here.
+        1 = Durable,
+        /// Nothing was merged.
+        2 = Refused {
+            /// Why.
+            reason: ReplicaRefusal,
+        },
+    }
+}
+
+wire_enum! {
+    /// What a replica holds of a key.
+    pub enum FetchOutcome {
+        /// This.
+        1 = Held {
+            /// Its set: live versions, or a tombstone.
+            set: EncodedSet,
+        },
+        /// No record.
+        2 = Absent,
+        /// A record that cannot be read. It counts as missing and is healed by the next merge.
+        3 = Damaged,
+        /// It did not look.
+        4 = Refused {
+            /// Why.
+            reason: ReplicaRefusal,
+        },
+    }
+}
+
+wire_struct! {
+    /// Keys of one bucket in some partitions, in key order.
+    pub struct PeerScan {
+        /// The bucket's replication class.
+        pub class: ClassId,
+        /// The partitions, ascending.
+        pub partitions: Vec<PartitionId>,
+        /// The bucket.
+        pub bucket: BucketName,
+        /// What the keys begin with; may be empty.
+        pub prefix: Bytes,
+        /// Only keys behind this one.
+        pub after: Option<Key>,
+        /// Keys on the page at most, tombstones included.
+        pub limit: u32,
+    }
+}
+
+wire_enum! {
+    /// What a scan found.
+    pub enum ScanOutcome {
+        /// These keys.
+        1 = Page(page: PeerPage),
+        /// A part of the index or log cannot be read.
+        2 = Damaged,
+        /// It did not look.
+        3 = Refused {
+            /// Why.
+            reason: ReplicaRefusal,
+        },
+    }
+}
+
+wire_struct! {
+    /// One page of a replica's keys.
+    pub struct PeerPage {
+        /// The keys in ascending order.
+        pub entries: Vec<PeerEntry>,
+        /// Whether more may follow behind the last key.
+        pub more: bool,
+    }
+}
+
+wire_struct! {
+    /// One key of a replica.
+    pub struct PeerEntry {
+        /// The key.
+        pub key: Key,
+        /// Its live versions; none for a tombstone.
+        pub siblings: u32,
+        /// Bytes of their values.
+        pub value_bytes: u64,
+    }
+}
+
+wire_enum! {
+    /// Why a replica did nothing of what it was asked. Nothing was applied there.
+    #[derive(Copy)]
+    pub enum ReplicaRefusal {
+        /// It has too much to do.
+        1 = Overloaded {
+            /// When to try again.
+            retry_after_ms: u32,
+        },
+        /// Its disk is full.
+        2 = DiskFull,
+        /// By its layout it neither owns the partition nor stands in for an owner.
+        3 = NotAnOwner,
+        /// The deadline had passed.
+        4 = Late,
+        /// It is stopping.
+        5 = Stopping,
+    } else {
+        /// A reason that a later version added.
+        Other
+    }
+}
