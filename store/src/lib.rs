@@ -33,6 +33,7 @@ pub mod planted;
 mod random;
 pub mod request;
 pub mod sim_files;
+pub mod sled_index;
 
 pub use clock::Now;
 pub use disk_files::DiskFiles;
@@ -44,3 +45,4 @@ pub use options::{OptionsError, ShardOptions};
 #[cfg(feature = "planted")]
 pub use planted::Planted;
 pub use request::{Apply, ScanPage, ScanRange, ScannedKey, StoreRequest, Token};
+pub use sled_index::{SledIndex, SledOpener};
