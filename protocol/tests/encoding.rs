@@ -142,6 +142,53 @@ fn a_newer_writers_field_of_a_version_survives_mint_and_merge() {
     }
 }
 
+#[test]
+fn a_field_of_any_msgpack_type_is_passed_over_whole() {
+    let fields: [&[u8]; 24] = [
+        &[0x05],
+        &[0xe0],
+        &[0xc0],
+        &[0xc3],
+        &[0xcc, 1],
+        &[0xd1, 1, 2],
+        &[0xce, 1, 2, 3, 4],
+        &[0xd3, 1, 2, 3, 4, 5, 6, 7, 8],
+        &[0xca, 1, 2, 3, 4],
+        &[0xcb, 1, 2, 3, 4, 5, 6, 7, 8],
+        &[0xa2, b'h', b'i'],
+        &[0xd9, 1, b'x'],
+        &[0xda, 0, 1, b'x'],
+        &[0xdb, 0, 0, 0, 1, b'x'],
+        &[0xc4, 2, 0, 0],
+        &[0xc5, 0, 1, 0],
+        &[0xc6, 0, 0, 0, 1, 0],
+        &[0xdc, 0, 2, 0x91, 7, 0xc0],
+        &[0xdd, 0, 0, 0, 1, 7],
+        &[0x82, 1, 2, 3, 0x81, 4, 5],
+        &[0xde, 0, 1, 1, 2],
+        &[0xd4, 9, 0],
+        &[0xd8, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+        &[0xc7, 2, 9, 0, 1],
+    ];
+    let set = encode(&samples::version_set());
+    for field in fields {
+        let mut newer = set.to_vec();
+        newer[0] += 1;
+        newer.extend_from_slice(field);
+        let read = decode::<VersionSet>(newer.clone().into())
+            .unwrap_or_else(|error| panic!("{error}: {field:x?}"));
+        assert_eq!(read.surplus().encoded(), field);
+        assert_eq!(encode(&read), newer);
+        newer.pop();
+        assert!(decode::<VersionSet>(newer.into()).is_err(), "cut short: {field:x?}");
+    }
+    // The one marker that msgpack never uses.
+    let mut newer = set.to_vec();
+    newer[0] += 1;
+    newer.push(0xc1);
+    assert_eq!(decode::<VersionSet>(newer.into()), Err(DecodeError::WrongType));
+}
+
 /// Writes only the first `count` fields.
 fn cut_to<T: WireFields>(value: &T, count: u32) -> Bytes {
     let mut fields = Vec::new();

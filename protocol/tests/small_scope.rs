@@ -225,6 +225,25 @@ impl World {
         steps
     }
 
+    /// Whether the numbers of events suffice for the step, of which a long history could need more.
+    fn has_numbers_for(&self, step: Step) -> bool {
+        match step {
+            Step::Restart(at) | Step::Crash(at) | Step::Wipe(at) => {
+                self.replicas[at].run + 1 < RUNS
+            }
+            Step::Read(_) | Step::Merge { .. } => true,
+            Step::PutLatest(at) | Step::PutNothing(at) | Step::PutContext(at) => {
+                self.has_counter(at)
+            }
+            Step::DeleteLatest(at) | Step::DeleteContext(at) => self.has_counter(at),
+        }
+    }
+
+    fn has_counter(&self, at: usize) -> bool {
+        let actor = Actor(at as u64 * RUNS + self.replicas[at].run);
+        self.events.iter().filter(|event| event.dot.actor == actor).count() < COUNTERS as usize
+    }
+
     /// Equal for worlds with the same future.
     fn fingerprint(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
@@ -293,6 +312,32 @@ fn every_history_of_six_steps_agrees_with_causality() {
     let worlds = search(6, &RIGHT).unwrap_or_else(|violation| panic!("{violation}"));
     println!("{worlds} worlds");
     assert!(worlds > 50_000, "the search must reach more than {worlds} worlds to mean anything");
+}
+
+/// A random history of at most 24 steps, from a seed alone.
+fn walk(seed: u64) -> Result<(), String> {
+    let mut world = World::default();
+    let mut path = Vec::new();
+    for number in 0..24u64 {
+        let steps: Vec<Step> =
+            world.steps().into_iter().filter(|step| world.has_numbers_for(*step)).collect();
+        let hash = blake3::hash(&[seed.to_le_bytes(), number.to_le_bytes()].concat());
+        let step = steps[hash.as_bytes()[0] as usize % steps.len()];
+        path.push(step);
+        if let Some(after) =
+            world.after(step, &RIGHT).map_err(|violation| format!("{violation}, after {path:?}"))?
+        {
+            world = after;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn longer_random_histories_agree_with_causality() {
+    for seed in 0..2_000 {
+        walk(seed).unwrap_or_else(|violation| panic!("walk({seed}): {violation}"));
+    }
 }
 
 /// Runs the search over wrong rules, which must not survive it.

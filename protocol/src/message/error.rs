@@ -334,3 +334,49 @@ impl From<ContextError> for RequestError {
         RequestError::BadContext { reason }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ErrorClass, RequestError, Retry};
+    use crate::version::OperationId;
+
+    #[test]
+    fn only_a_write_that_may_have_been_applied_is_of_unknown_outcome() {
+        let operation = OperationId(1);
+        let may_be_applied = [
+            RequestError::AppliedBelowW { needed: 2, got: 1, operation, causes: Vec::new() },
+            RequestError::OutcomeUnknown { operation },
+            RequestError::Other(99),
+        ];
+        assert!(
+            may_be_applied
+                .iter()
+                .all(|error| error.class() == ErrorClass::Unknown && !error.is_not_applied())
+        );
+        let not_applied = [
+            RequestError::Unavailable { needed: 2, got: 1, causes: Vec::new() },
+            RequestError::DeadlineExceeded,
+            RequestError::Overloaded { retry_after_ms: 1 },
+            RequestError::DiskFull,
+        ];
+        assert!(not_applied.iter().all(RequestError::is_not_applied));
+    }
+
+    #[test]
+    fn a_retry_is_advised_only_where_it_can_succeed() {
+        assert_eq!(RequestError::Overloaded { retry_after_ms: 7 }.retry(), Retry::After { ms: 7 });
+        assert_eq!(RequestError::WrongLayout.retry(), Retry::AfterTopology);
+        assert_eq!(RequestError::Stopping.retry(), Retry::After { ms: 0 });
+        for hopeless in
+            [RequestError::NoSuchBucket, RequestError::NotAllowed, RequestError::TooManySiblings]
+        {
+            assert_eq!(hopeless.retry(), Retry::No, "{hopeless}");
+        }
+    }
+
+    #[test]
+    fn an_error_reads_as_a_sentence() {
+        let error = RequestError::TooLarge { what: super::LimitKind::Value, size: 9, limit: 4 };
+        assert_eq!(error.to_string(), "9 bytes of value: at most 4");
+    }
+}

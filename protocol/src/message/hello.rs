@@ -127,3 +127,31 @@ pub fn negotiate(
     let highest = hello.protocol_max.min(*ours.end());
     if lowest > highest { Err(NoCommonVersion) } else { Ok((highest, hello.features & features)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Features, Hello, NoCommonVersion, negotiate};
+
+    fn hello(protocol_min: u16, protocol_max: u16) -> Hello {
+        Hello { protocol_min, protocol_max, features: Features(0b110), ..Hello::current() }
+    }
+
+    #[test]
+    fn the_highest_common_version_and_the_common_features_are_picked() {
+        let pick = |min, max| negotiate(&hello(min, max), 2..=4, Features(0b011));
+        assert_eq!(pick(1, 9), Ok((4, Features(0b010))));
+        assert_eq!(pick(1, 3), Ok((3, Features(0b010))));
+        assert_eq!(pick(4, 4), Ok((4, Features(0b010))));
+        assert_eq!(pick(1, 1), Err(NoCommonVersion));
+        assert_eq!(pick(5, 9), Err(NoCommonVersion));
+        // A range the wrong way round meets nothing.
+        assert_eq!(pick(4, 2), Err(NoCommonVersion));
+    }
+
+    #[test]
+    fn a_feature_counts_only_when_all_of_it_is_there() {
+        assert!(Features(0b110).contains(Features(0b100)));
+        assert!(!Features(0b110).contains(Features(0b101)));
+        assert_eq!(Features(0b100) | Features(0b001), Features(0b101));
+    }
+}
