@@ -9,4 +9,5 @@ pub mod engine;
 pub mod identity;
 pub mod limits;
 pub mod peer_message;
+pub mod provision;
 pub mod runtime;

@@ -13,11 +13,13 @@
 //! **Not here:** tokens for clients, and revocation. A node leaves by a commit that bans its id, not by a list.
 
 mod authority;
+mod context_keys;
 mod credentials;
 mod name;
 mod tls;
 
 pub use authority::{ClusterAuthority, IssueError, Issued};
+pub use context_keys::{ContextKeysError, parse_context_keys, render_context_keys};
 pub use credentials::{
     AUTHORITY_FILE, CERTIFICATE_FILE, Credentials, CredentialsError, KEY_FILE, write_private,
 };

@@ -5,6 +5,7 @@
 // The driver that uses all of this comes next.
 #![allow(dead_code, unused_imports)]
 
+mod directory;
 mod error;
 pub mod limits;
 mod outgoing;
