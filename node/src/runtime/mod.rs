@@ -8,6 +8,7 @@
 mod directory;
 mod error;
 pub mod limits;
+mod listener;
 mod outgoing;
 mod peers;
 mod transport;

@@ -26,6 +26,7 @@ mod link;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use accept::accept;
+pub(crate) use accept::{Acceptor, accept, verified_name};
 pub(crate) use dial::Dialler;
 pub(crate) use event::{Channel, Link, LinkId, PeerEvent, Purpose};
+pub(crate) use link::LinkNumbers;

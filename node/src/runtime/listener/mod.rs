@@ -1,0 +1,20 @@
+//! The door for clients: TLS over TCP, QUIC, and plaintext TCP for development.
+//!
+//! All three carry the same frames, so all end in one [`session`]: a greeting that agrees on version and features, then
+//! requests in any number and answers in any order. A client has shown a certificate of our authority before its first
+//! byte is read; only a process started for development lets in anybody, and only from this machine.
+//!
+//! Overload goes back to where it comes from: a session takes no more requests than
+//! [`limits::REQUESTS_PER_CLIENT`](crate::runtime::limits::REQUESTS_PER_CLIENT) whose answers the client has not been
+//! sent, and the driver's queue is bounded, so a client that asks too fast or reads too slowly waits in its own socket.
+
+mod door;
+mod quic;
+mod session;
+mod tcp;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use door::{ClientEvent, ClientNumber, Door};
+pub(crate) use quic::accept_quic;
+pub(crate) use tcp::{TcpSecurity, accept_tcp, bind_tcp};

@@ -1,0 +1,102 @@
+//! Clients over TCP.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::identity::PeerName;
+use crate::runtime::error::{Listener, RunError};
+use crate::runtime::limits;
+use crate::runtime::listener::door::Door;
+use crate::runtime::listener::session;
+
+/// After a failed accept (no file descriptor left, usually), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How TCP connections are secured.
+#[derive(Clone)]
+pub(crate) enum TcpSecurity {
+    /// Mutual TLS.
+    Tls(Arc<rustls::ServerConfig>),
+    /// Not at all. The settings allow it on 127.0.0.1 only; the accept loop checks the other end as well.
+    Plaintext,
+}
+
+/// Opens the port.
+///
+/// # Errors
+/// [`RunError::PortTaken`] names the address.
+pub(crate) async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, RunError> {
+    let failed = |error| RunError::listen(Listener::ClientsTcp, address, error);
+    TcpListener::bind(address).await.map_err(failed)
+}
+
+/// Accepts clients for as long as the task runs.
+pub(crate) async fn accept_tcp(listener: TcpListener, security: TcpSecurity, door: Rc<Door>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                spawn_local(serve(stream, address, security.clone(), door.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a client");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, address: SocketAddr, security: TcpSecurity, door: Rc<Door>) {
+    let Some(_place) = door.place() else {
+        return tracing::warn!(%address, limit = limits::CLIENTS, "too many clients: closing a new one");
+    };
+    // Answers are written in whole batches; waiting for more would only delay them.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let ended = match security {
+        TcpSecurity::Tls(config) => {
+            let Some(stream) = handshake(stream, address, config, &door).await else { return };
+            let (reader, writer) = tokio::io::split(stream);
+            session::serve(door.clone(), reader, writer).await
+        }
+        TcpSecurity::Plaintext if address.ip().is_loopback() => {
+            let (reader, writer) = stream.into_split();
+            session::serve(door.clone(), reader, writer).await
+        }
+        TcpSecurity::Plaintext => return tracing::warn!(%address, "plaintext from another machine: closing"),
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%address, %error, "a client's session ended");
+    }
+}
+
+async fn handshake(
+    stream: TcpStream,
+    address: SocketAddr,
+    config: Arc<rustls::ServerConfig>,
+    door: &Door,
+) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    let stream = match timeout(limits::GREETING_WITHIN, TlsAcceptor::from(config).accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::info!(%address, %error, "a client's handshake failed");
+            return None;
+        }
+        Err(_) => return None,
+    };
+    let name = stream.get_ref().1.peer_certificates().map(PeerName::of);
+    match name {
+        Some(Ok(name)) if door.admits(name) => Some(stream),
+        _ => {
+            tracing::warn!(%address, ?name, "refused a client's certificate");
+            None
+        }
+    }
+}
