@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::codec::{DecodeError, Reader, Wire, Writer, decode, encode};
+use crate::codec::{DecodeError, Reader, Wire, Writer, decode};
 use crate::version::VersionSet;
 
 /// A version set and its encoding. Cheap to clone; dereferences to the set.
@@ -21,8 +21,9 @@ pub struct EncodedSet {
 impl EncodedSet {
     /// Encodes a set. The result shares no memory with the set's values, so it holds no received frame in memory.
     pub fn new(set: &VersionSet) -> EncodedSet {
-        let encoded = encode(set);
-        EncodedSet::decode(encoded).expect("what was just encoded decodes")
+        let mut out = Vec::with_capacity(size_estimate(set));
+        set.write(&mut Writer::new(&mut out));
+        EncodedSet::decode(out.into()).expect("what was just encoded decodes")
     }
 
     /// Decodes a set and keeps the bytes; its values are slices of them.
@@ -54,6 +55,17 @@ impl EncodedSet {
     pub fn encoded(&self) -> &Bytes {
         &self.encoded
     }
+}
+
+/// About how long the encoding becomes, a little more rather than less: growing on the way would copy the values again.
+fn size_estimate(set: &VersionSet) -> usize {
+    let versions = set
+        .versions()
+        .iter()
+        .map(|(_, version)| version.value.len() + 16 * version.superseded.len());
+    let deletions = set.deletions().iter().map(|(_, deletion)| 16 * deletion.superseded.len());
+    let heads = 56 * (set.versions().len() + set.deletions().len()) + 18 * set.clock().len() + 16;
+    versions.sum::<usize>() + deletions.sum::<usize>() + heads
 }
 
 impl Deref for EncodedSet {

@@ -165,13 +165,11 @@ fn insert<T>(entries: &mut Vec<(Dot, T)>, dot: Dot, value: T) {
 fn superseded_ids(versions: &[&(Dot, Version)], deletions: &[&(Dot, Deletion)]) -> SupersededIds {
     let replaced = versions.iter().map(|(_, version)| version.operation);
     let undone = deletions.iter().map(|(_, deletion)| deletion.operation);
-    let memories: Vec<Vec<OperationId>> = versions
-        .iter()
-        .map(|(_, version)| &version.superseded)
-        .chain(deletions.iter().map(|(_, deletion)| &deletion.superseded))
-        .map(|superseded| superseded.iter().collect())
-        .collect();
+    let memories = || {
+        let versions = versions.iter().map(|(_, version)| &version.superseded);
+        versions.chain(deletions.iter().map(|(_, deletion)| &deletion.superseded))
+    };
     let remembered = (0..limits::SUPERSEDED_IDS)
-        .flat_map(|age| memories.iter().filter_map(move |ids| ids.get(age).copied()));
+        .flat_map(|age| memories().filter_map(move |superseded| superseded.get(age)));
     SupersededIds::of(replaced.chain(undone).chain(remembered))
 }

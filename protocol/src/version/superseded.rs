@@ -20,16 +20,17 @@ impl SupersededIds {
 
     /// The first [`limits::SUPERSEDED_IDS`] distinct ids.
     pub fn of(ids: impl IntoIterator<Item = OperationId>) -> SupersededIds {
-        let mut kept: Vec<OperationId> = Vec::new();
+        let mut kept = Vec::with_capacity(limits::SUPERSEDED_IDS * WIDTH);
         for id in ids {
-            if kept.len() == limits::SUPERSEDED_IDS {
+            if kept.len() == limits::SUPERSEDED_IDS * WIDTH {
                 break;
             }
-            if !kept.contains(&id) {
-                kept.push(id);
+            let bytes = id.0.to_be_bytes();
+            if !kept.chunks_exact(WIDTH).any(|other| other == bytes) {
+                kept.extend_from_slice(&bytes);
             }
         }
-        SupersededIds(kept.iter().flat_map(|id| id.0.to_be_bytes()).collect::<Vec<u8>>().into())
+        SupersededIds(kept.into())
     }
 
     /// The ids in these bytes, or `None` when no list of ids has that length.
@@ -59,12 +60,14 @@ impl SupersededIds {
         self.len() == limits::SUPERSEDED_IDS
     }
 
+    /// The id in this place, counted from the most recently replaced.
+    pub fn get(&self, age: usize) -> Option<OperationId> {
+        self.iter().nth(age)
+    }
+
     /// The ids, the most recently replaced first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = OperationId> + '_ {
-        self.0.chunks_exact(WIDTH).map(|chunk| {
-            let bytes = <[u8; WIDTH]>::try_from(chunk).expect("the chunks are of this width");
-            OperationId(u128::from_be_bytes(bytes))
-        })
+        self.0.as_chunks().0.iter().map(|chunk| OperationId(u128::from_be_bytes(*chunk)))
     }
 
     /// Whether the id is among them.
