@@ -120,16 +120,21 @@ impl Quorum {
         self.slots().all(|(_, standing)| *standing == Standing::Counted)
     }
 
-    /// Why each node that does not count does not; who is still awaited is late.
+    /// Time is up: whoever is still awaited is late.
+    pub(crate) fn expire(&mut self) {
+        for node in self.awaited() {
+            self.fail(node, OwnerCause::TimedOut);
+        }
+    }
+
+    /// Why each node that was given up was.
     pub(crate) fn failures(&self) -> Vec<OwnerFailure> {
         let mut failures: Vec<OwnerFailure> = Vec::new();
         for (node, standing) in self.slots() {
-            let cause = match standing {
-                Standing::Counted => continue,
-                Standing::Failed(cause) => *cause,
-                Standing::Awaited => OwnerCause::TimedOut,
-            };
-            if failures.iter().all(|failure| failure.node != *node) {
+            let is_new = failures.iter().all(|failure| failure.node != *node);
+            if let Standing::Failed(cause) = *standing
+                && is_new
+            {
                 failures.push(OwnerFailure { node: *node, cause });
             }
         }
@@ -192,6 +197,7 @@ mod tests {
         quorum.fail(B, OwnerCause::Overloaded);
         quorum.fail(B, OwnerCause::Unreachable);
         assert!(!quorum.is_reachable());
+        quorum.expire();
         let failures: Vec<_> =
             quorum.failures().iter().map(|failure| (failure.node, failure.cause)).collect();
         assert_eq!(

@@ -104,18 +104,29 @@ impl Get {
     /// Goes on as far as what was heard allows.
     fn judge(&mut self, turn: &mut Turn<'_>) -> Progress {
         if !self.answered && self.confirming.is_none() {
-            if self.heard.is_reached() {
-                let wall_ms = turn.now.wall_ms;
-                if self.holdings.is_found(|set| has_unexpired(set, wall_ms))
-                    || self.heard.is_settled()
-                {
-                    self.conclude(turn);
-                }
-            } else if self.heard.is_settled() {
+            let wall_ms = turn.now.wall_ms;
+            let is_found = self.holdings.is_found(|set| has_unexpired(set, wall_ms));
+            if self.heard.is_reached() && (is_found || self.knows_nothing()) {
+                self.conclude(turn);
+            } else if self.heard.is_settled() && !self.heard.is_reached() {
                 self.fail(turn);
             }
         }
         if self.answered && self.heard.is_settled() { self.finish(turn) } else { Progress::Waiting }
+    }
+
+    /// Whether it is time to say "not found": nobody is left to ask, or nobody who is left could contradict a strict get.
+    fn knows_nothing(&self) -> bool {
+        self.heard.is_settled() || (self.strict && self.is_complete())
+    }
+
+    /// Whether "not found" would be certain: every owner answered, or of a strict get so many that every acknowledged write
+    /// has one of them among its holders.
+    fn is_complete(&self) -> bool {
+        match self.strict {
+            false => self.heard.is_complete(),
+            true => self.heard.got() + self.w > self.place.owners.len(),
+        }
     }
 
     /// Enough was heard. A strict get first makes it last.
@@ -155,18 +166,13 @@ impl Get {
         let context =
             merged.map(|set| turn.view.context_keys.seal(&key.bucket, &key.key, set.clock()));
         let values = merged.map_or_else(Vec::new, |set| unexpired_values(set, turn.now.wall_ms));
-        let counted = self.heard.counted().len();
-        let complete = match (values.is_empty(), self.strict) {
-            (false, _) => true,
-            (true, false) => self.heard.is_complete(),
-            (true, true) => counted + self.w > self.place.owners.len(),
-        };
+        let complete = !values.is_empty() || self.is_complete();
         self.answered = true;
         turn.answer(Response::Get(GetDone {
             values,
             context,
             complete,
-            owners: small(counted),
+            owners: small(self.heard.counted().len()),
             fallbacks: 0,
             needed: small(self.heard.needed()),
         }));
@@ -276,9 +282,13 @@ impl Machine for Get {
     }
 
     fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress {
+        self.heard.expire();
+        if let Some((_, copies)) = &mut self.confirming {
+            copies.expire();
+        }
         if !self.answered {
-            match self.confirming.is_none() && self.heard.is_reached() && !self.strict {
-                // Nothing live was found, and somebody who could know more has not answered: the reply says so.
+            // There is no time left to make anything last, which a strict get owes for whatever it found.
+            match self.heard.is_reached() && (!self.strict || self.holdings.merged().is_none()) {
                 true => self.conclude(turn),
                 false => self.fail(turn),
             }

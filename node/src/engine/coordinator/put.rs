@@ -175,6 +175,7 @@ impl Put {
 
     /// Nothing more will be heard: if there is no answer yet, it is what is known by now.
     fn close(&mut self, turn: &mut Turn<'_>) -> Progress {
+        self.copies.expire();
         if !self.answered {
             let error = outcome::below_w(&self.copies, self.operation);
             self.answer(turn, Response::Error { error });

@@ -1,0 +1,10 @@
+//! What the engine guarantees, shown on a few engines wired by hand: every message, sync and crash is the test's choice.
+
+mod cluster;
+mod disk;
+mod forwarding;
+mod gets;
+mod many;
+mod puts;
+mod refusals;
+mod retries;

@@ -1,0 +1,119 @@
+//! Retries: one operation id makes one effect, whoever coordinates the second attempt.
+
+use kvorum_protocol::message::{Replacing, Request, RequestError, Response};
+
+use crate::cluster::{Cluster, error, key, put_done, values};
+
+/// A put whose answer was lost, and the request to repeat it.
+fn put_with_lost_answer(cluster: &mut Cluster, owner: usize, value: &str) -> Request {
+    let mut put = cluster.put_request(&key("k"), value, Replacing::Nothing);
+    cluster.call(owner, Request::Put(put.clone()));
+    put.options.retry = true;
+    Request::Put(put)
+}
+
+#[test]
+fn a_retry_at_the_same_coordinator_makes_no_second_version() {
+    let mut cluster = Cluster::new(3);
+    let owners = cluster.owners(&key("k"));
+    let retry = put_with_lost_answer(&mut cluster, owners[0], "v");
+    let before = cluster.holdings(&key("k"));
+    let done = put_done(cluster.call(owners[0], retry));
+    assert!(done.retry_checked);
+    assert_eq!(cluster.holdings(&key("k")), before);
+}
+
+#[test]
+fn a_retry_at_another_coordinator_finds_the_first_attempts_dot_and_spreads_it() {
+    let mut cluster = Cluster::new(3);
+    let owners = cluster.owners(&key("k"));
+    cluster.cuts.extend([(owners[0], owners[1]), (owners[0], owners[2])]);
+    let mut put = cluster.put_request(&key("k"), "v", Replacing::Nothing);
+    let first = cluster.ask(owners[0], Request::Put(put.clone()));
+    cluster.settle();
+    cluster.pass_ms(20_000);
+    assert!(matches!(
+        error(cluster.reply(first).unwrap().clone()),
+        RequestError::AppliedBelowW { got: 1, .. }
+    ));
+    cluster.cuts.clear();
+
+    put.options.retry = true;
+    let done = put_done(cluster.call(owners[1], Request::Put(put)));
+    let holdings = cluster.holdings(&key("k"));
+    let versions = holdings[0].as_ref().unwrap().versions();
+    assert_eq!(versions.len(), 1);
+    assert_eq!(versions[0].0, done.dot, "the first attempt's dot");
+    assert!(holdings.iter().all(|holding| *holding == holdings[0]));
+}
+
+#[test]
+fn a_retry_of_a_write_that_was_replaced_does_not_bring_it_back() {
+    let mut cluster = Cluster::new(3);
+    let owners = cluster.owners(&key("k"));
+    let retry = put_with_lost_answer(&mut cluster, owners[0], "old");
+    cluster.put(owners[0], &key("k"), "new", Replacing::Latest);
+    let done = put_done(cluster.call(owners[1], retry));
+    assert!(done.retry_checked);
+    assert_eq!(values(&cluster.get(owners[2], &key("k"))), ["new"]);
+}
+
+#[test]
+fn a_retry_that_finds_nothing_is_applied_and_says_whether_it_could_be_checked() {
+    let mut cluster = Cluster::new(3);
+    let owners = cluster.owners(&key("k"));
+    let mut put = cluster.put_request(&key("k"), "v", Replacing::Nothing);
+    put.options.retry = true;
+    assert!(put_done(cluster.call(owners[0], Request::Put(put))).retry_checked);
+
+    cluster.kill(owners[2]);
+    let mut put = cluster.put_request(&key("k"), "w", Replacing::Nothing);
+    put.options.retry = true;
+    assert!(!put_done(cluster.call(owners[0], Request::Put(put))).retry_checked);
+    assert_eq!(values(&cluster.get(owners[1], &key("k"))), ["v", "w"]);
+}
+
+#[test]
+fn a_retry_does_not_wait_for_a_silent_owner_longer_than_half_of_its_time() {
+    let mut cluster = Cluster::new(3);
+    let owners = cluster.owners(&key("k"));
+    cluster.cuts.push((owners[0], owners[2]));
+    let mut put = cluster.put_request(&key("k"), "v", Replacing::Nothing);
+    put.options.retry = true;
+    put.options.deadline_ms = 10_000;
+    let request = cluster.ask(owners[0], Request::Put(put));
+    cluster.settle();
+    assert_eq!(cluster.reply(request), None);
+    cluster.pass_ms(5_000);
+    let done = put_done(cluster.reply(request).unwrap().clone());
+    assert!(!done.retry_checked);
+}
+
+#[test]
+fn a_retry_never_claims_that_nothing_was_applied() {
+    let mut cluster = Cluster::new(3);
+    let owners = cluster.owners(&key("k"));
+    let retry = put_with_lost_answer(&mut cluster, owners[0], "v");
+    let Request::Put(put) = &retry else { unreachable!() };
+    let operation = put.options.operation;
+    cluster.kill(owners[0]);
+    cluster.kill(owners[2]);
+    let record = cluster.record(&key("k"));
+    cluster.nodes[owners[1]].disk.forget(&record);
+    let answer = error(cluster.call(owners[1], retry));
+    assert_eq!(answer, RequestError::OutcomeUnknown { operation });
+}
+
+#[test]
+fn a_duplicated_request_makes_one_version() {
+    let mut cluster = Cluster::new(4);
+    let stranger = cluster.stranger(&key("k"));
+    let put = cluster.put_request(&key("k"), "v", Replacing::Nothing);
+    let request = cluster.ask(stranger, Request::Put(put));
+    let forwarded = cluster.in_flight[0].clone();
+    cluster.in_flight.push(forwarded);
+    cluster.settle();
+    assert!(matches!(cluster.reply(request), Some(Response::Put(_))));
+    let owner = cluster.owners(&key("k"))[0];
+    assert_eq!(values(&cluster.get(owner, &key("k"))), ["v"]);
+}
