@@ -11,6 +11,9 @@
 //! partitions: since the targets can be met, one always exists, and the cheapest with the fewest steps leaves every
 //! row sound.
 //!
+//! Over the changes of the sweep in `tests/layout` the moves are 0.3 % above the least possible, in the worst single
+//! change (of a few dozen moves) 17 %.
+//!
 //! Among equal steps the one that makes the fewest new neighbours is taken.
 
 use std::cmp::Reverse;
