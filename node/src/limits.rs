@@ -12,6 +12,10 @@ pub const MAX_REPLICA_TASKS: usize = 65_536;
 /// When a client that met [`MAX_REQUESTS`] may try again: about the time in which a full house drains on a loaded node.
 pub const RETRY_AFTER_MS: u32 = 50;
 
+/// Forwarded requests that are remembered, so that a second copy of one is not carried out again. A copy that comes after
+/// so many others is past its deadline.
+pub const HEARD_FORWARDS: usize = 4_096;
+
 /// Times that a request may be passed on. The receiving node forwards once; the second hop covers the moment in which two
 /// nodes hold different layouts. More would only chase one's own tail.
 pub const MAX_HOPS: u8 = 2;

@@ -17,6 +17,7 @@ mod coordinator;
 mod deadlines;
 mod effect;
 mod forward;
+mod heard;
 mod input;
 mod machine;
 mod machines;
@@ -47,6 +48,7 @@ pub use view::{ClusterView, MemberView};
 
 use crate::engine::admit::{Asked, Desk};
 use crate::engine::deadlines::Deadlines;
+use crate::engine::heard::Heard;
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::machines::{Machines, Running};
 use crate::engine::origin::Origin;
@@ -62,6 +64,7 @@ pub struct Engine {
     view: Arc<ClusterView>,
     peers: Peers,
     machines: Machines,
+    heard: Heard,
     deadlines: Deadlines,
     effects: VecDeque<Effect>,
     /// Answers of parts, on their way to the machine that began them.
@@ -81,6 +84,7 @@ impl Engine {
             options,
             view,
             peers: Peers::default(),
+            heard: Heard::default(),
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),
             part_answers: VecDeque::new(),
@@ -159,6 +163,7 @@ impl Engine {
 
     fn hear_peer(&mut self, now: Now, from: NodeId, message: PeerMessage) {
         match message {
+            PeerMessage::Forward { token, .. } if !self.heard.first_time(from, token) => {}
             PeerMessage::Forward { token, hops, request, deadline_ms } => {
                 let asked = Asked::by_peer(request, hops, now.after_ms(deadline_ms.into()));
                 self.begin(now, Origin::Peer { node: from, token }, asked);
@@ -262,11 +267,8 @@ impl Engine {
             }
         }
         for Part { index, request, deadline_ns } in parts {
-            self.begin(
-                now,
-                Origin::Batch { parent: token, index },
-                Asked::as_part(request, deadline_ns),
-            );
+            let origin = Origin::Batch { parent: token, index };
+            self.begin(now, origin, Asked::as_part(request, deadline_ns));
         }
     }
 

@@ -3,7 +3,7 @@
 use kvorum_node::peer_message::PeerMessage;
 use kvorum_protocol::message::{Replacing, Request, RequestError};
 
-use crate::cluster::{Cluster, error, key, values};
+use crate::cluster::{Cluster, Flight, error, key, values};
 
 #[test]
 fn a_node_that_does_not_own_the_key_passes_the_request_to_the_first_owner() {
@@ -97,4 +97,20 @@ fn a_request_is_not_passed_on_for_ever() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_forwarded_write_that_arrives_twice_is_minted_once() {
+    let mut cluster = Cluster::new(5);
+    let key = key("k");
+    let (owners, stranger) = (cluster.owners(&key), cluster.stranger(&key));
+    let put = cluster.put_request(&key, "v", Replacing::Latest);
+    cluster.ask(stranger, Request::Put(put));
+    let forward = cluster.in_flight.pop().expect("the request is passed on");
+    assert!(matches!(forward.message, PeerMessage::Forward { .. }));
+    cluster.in_flight.push(Flight { message: forward.message.clone(), ..forward });
+    cluster.in_flight.push(forward);
+    cluster.settle();
+    assert_eq!(cluster.nodes[owners[0]].engine.stats().writes_applied, 1);
+    assert_eq!(values(&cluster.get(stranger, &key)), ["v"]);
 }
