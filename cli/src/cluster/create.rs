@@ -1,0 +1,328 @@
+//! Making a cluster: an authority, an identity for each node, and one directory for each node to copy.
+//!
+//! Everything is made in a directory of its own beside the target and renamed at the end, so that a cluster is there
+//! whole or not at all. Nothing is ever overwritten: a second authority for the same directories would lock every node out.
+//!
+//! ```text
+//! OUT/n1/kvorum.toml           every setting of the node, commented
+//! OUT/n1/context.keys          the keys that seal contexts, the same for all nodes (0600)
+//! OUT/n1/certificates/         authority.pem, node.pem, node.key (0600)
+//! OUT/client/config.toml       for ~/.config/kvorum/, with authority.pem, client.pem, client.key (0600)
+//! OUT/authority/               the CA's key (0600): keep it off the nodes
+//! ```
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use kvorum_gossip::facts::NodeAddresses;
+use kvorum_node::config::{
+    CONFIG_FILE, ClusterConfig, Config, ListenConfig, LogConfig, MemberConfig, NodeConfig,
+    PathsConfig, StoreConfig,
+};
+use kvorum_node::identity::{
+    AUTHORITY_FILE, CERTIFICATE_FILE, ClusterAuthority, IssueError, Issued, KEY_FILE,
+    render_context_keys, write_private,
+};
+use kvorum_protocol::ContextKeys;
+use kvorum_ring::{NodeId, PartitionCount};
+use tempfile::TempDir;
+
+use crate::args::cluster::NodeSpec;
+use crate::cluster::config_file::ConfigText;
+use crate::exit_code::ExitCode;
+use crate::failure::{Failure, Outcome};
+
+/// The directory of the client's files.
+pub(crate) const CLIENT_DIRECTORY: &str = "client";
+/// The directory of the authority's key.
+pub(crate) const AUTHORITY_DIRECTORY: &str = "authority";
+
+/// Log segments of a cluster on one machine: small, because many nodes share its disk.
+const DEV_SEGMENT_MIB: u64 = 4;
+/// Page cache of a node that shares its machine with many.
+const DEV_INDEX_CACHE_MIB: u64 = 16;
+
+/// What cluster is to be made.
+#[derive(Debug, Clone)]
+pub(crate) struct Creation {
+    /// Its name.
+    pub(crate) name: String,
+    /// How many partitions.
+    pub(crate) partitions: u32,
+    /// Its nodes.
+    pub(crate) nodes: Vec<NodeSpec>,
+    /// All nodes on this machine: they listen on loopback only, and clients may use plaintext there.
+    pub(crate) is_local: bool,
+}
+
+/// A node that was made.
+#[derive(Debug, Clone)]
+pub(crate) struct CreatedNode {
+    /// What people call it; also its directory.
+    pub(crate) name: String,
+    /// Its id.
+    pub(crate) id: NodeId,
+}
+
+/// Makes the cluster's directories in `out`, which must be empty or not exist. The nodes come back in the order in which
+/// they were named.
+///
+/// # Errors
+/// Usage when the specification makes no sense, refused when something is there already, and whatever the file system
+/// says, with the path.
+pub(crate) fn create(creation: &Creation, out: &Path) -> Outcome<Vec<CreatedNode>> {
+    let members = members(creation)?;
+    let now = SystemTime::now();
+    let authority = ClusterAuthority::create(&creation.name, now).map_err(not_issued)?;
+    let context_keys =
+        render_context_keys(&ContextKeys { current: rand::random(), previous: None });
+    let temporary = empty_place(out)?;
+    let place = temporary.path();
+    let mut sorted = members.clone();
+    sorted.sort_by_key(|member| member.id);
+    for (member, spec) in members.iter().zip(&creation.nodes) {
+        let node = Node { member, spec, sorted: &sorted, creation };
+        let issued = authority.issue_node(member.id, now).map_err(not_issued)?;
+        node.write(&place.join(&member.name), &authority, &issued, &context_keys)?;
+    }
+    write_client(&place.join(CLIENT_DIRECTORY), creation, &members, &authority, now)?;
+    let directory = place.join(AUTHORITY_DIRECTORY);
+    private_directory(&directory)?;
+    private_file(&directory.join(AUTHORITY_FILE), authority.certificate_pem())?;
+    private_file(&directory.join("authority.key"), &authority.key_pem())?;
+    put_in_place(temporary, out)?;
+    Ok(members.into_iter().map(|member| CreatedNode { name: member.name, id: member.id }).collect())
+}
+
+/// The members in the order of the specification, each with a fresh id.
+fn members(creation: &Creation) -> Outcome<Vec<MemberConfig>> {
+    let reserved = [CLIENT_DIRECTORY, AUTHORITY_DIRECTORY];
+    let mut names = std::collections::BTreeSet::new();
+    for spec in &creation.nodes {
+        if reserved.contains(&spec.name.as_str()) {
+            return Err(Failure::usage(format!(
+                "no node can be called {}: its directory has that name",
+                spec.name
+            )));
+        }
+        if !names.insert(&spec.name) {
+            return Err(Failure::usage(format!("two nodes are called {}", spec.name)));
+        }
+    }
+    let member = |spec: &NodeSpec| {
+        let address = |offset| format!("{}:{}", bracketed(&spec.host), spec.port_base + offset);
+        MemberConfig {
+            id: NodeId(rand::random()),
+            name: spec.name.clone(),
+            addresses: NodeAddresses { peers: address(0), clients: address(1), admin: address(2) },
+            zone: spec.zone.clone(),
+            weight: spec.weight,
+        }
+    };
+    Ok(creation.nodes.iter().map(member).collect())
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// One node about to be written.
+struct Node<'a> {
+    member: &'a MemberConfig,
+    spec: &'a NodeSpec,
+    sorted: &'a [MemberConfig],
+    creation: &'a Creation,
+}
+
+impl Node<'_> {
+    fn write(
+        &self,
+        directory: &Path,
+        authority: &ClusterAuthority,
+        issued: &Issued,
+        context_keys: &str,
+    ) -> Outcome<()> {
+        let paths = PathsConfig::default();
+        let certificates = directory.join(&paths.certificates);
+        private_directory(directory)?;
+        private_directory(&certificates)?;
+        private_file(&directory.join(CONFIG_FILE), &self.config(paths.clone())?.render())?;
+        private_file(&directory.join(&paths.context_keys), context_keys)?;
+        private_file(&certificates.join(AUTHORITY_FILE), authority.certificate_pem())?;
+        private_file(&certificates.join(CERTIFICATE_FILE), &issued.certificate_pem)?;
+        private_file(&certificates.join(KEY_FILE), &issued.key_pem)
+    }
+
+    fn config(&self, paths: PathsConfig) -> Outcome<Config> {
+        let creation = self.creation;
+        let partitions = PartitionCount::new(creation.partitions).map_err(|error| {
+            Failure::usage(format!("--partitions {}: {error}", creation.partitions))
+        })?;
+        let interface = if creation.is_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        let listen = |offset| SocketAddr::new(IpAddr::V4(interface), self.spec.port_base + offset);
+        let store = if creation.is_local {
+            StoreConfig { segment_mib: DEV_SEGMENT_MIB, index_cache_mib: DEV_INDEX_CACHE_MIB }
+        } else {
+            StoreConfig::default()
+        };
+        Ok(Config {
+            node: NodeConfig { id: self.member.id, name: self.member.name.clone() },
+            cluster: ClusterConfig {
+                name: creation.name.clone(),
+                partitions,
+                members: self.sorted.to_vec(),
+            },
+            listen: ListenConfig {
+                peers: listen(0),
+                clients: listen(1),
+                admin: listen(2),
+                dev_plaintext: creation.is_local,
+            },
+            paths,
+            store,
+            log: LogConfig::default(),
+        })
+    }
+}
+
+fn write_client(
+    directory: &Path,
+    creation: &Creation,
+    members: &[MemberConfig],
+    authority: &ClusterAuthority,
+    now: SystemTime,
+) -> Outcome<()> {
+    let issued = authority.issue_client(now).map_err(not_issued)?;
+    let endpoint = |member: &MemberConfig| format!("{}@{}", member.id, member.addresses.clients);
+    let config = ConfigText {
+        cluster: Some(creation.name.clone()),
+        endpoints: members.iter().map(endpoint).collect(),
+        ca: Some(AUTHORITY_FILE.into()),
+        certificate: Some("client.pem".into()),
+        key: Some("client.key".into()),
+    };
+    private_directory(directory)?;
+    private_file(&directory.join("config.toml"), &config.render()?)?;
+    private_file(&directory.join(AUTHORITY_FILE), authority.certificate_pem())?;
+    private_file(&directory.join("client.pem"), &issued.certificate_pem)?;
+    private_file(&directory.join("client.key"), &issued.key_pem)
+}
+
+/// A fresh directory beside `out`, after a check that `out` is not in use. It goes again unless it is put in place.
+fn empty_place(out: &Path) -> Outcome<TempDir> {
+    match fs::read_dir(out) {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                let failure =
+                    Failure::new(ExitCode::Refused, format!("{} is not empty", out.display()));
+                return Err(failure.advise(
+                    "Nothing is overwritten: choose another directory, or remove this one.",
+                ));
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Failure::file("open", out, &error)),
+    }
+    let parent = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(|error| Failure::file("create", parent, &error))?;
+    let place = tempfile::Builder::new().prefix(".kvorum-").tempdir_in(parent);
+    place.map_err(|error| Failure::file("create a directory in", parent, &error))
+}
+
+/// Moves what was made to where it belongs. Renaming onto an empty directory replaces it.
+fn put_in_place(place: TempDir, out: &Path) -> Outcome<()> {
+    fs::rename(place.path(), out).map_err(|error| Failure::file("create", out, &error))?;
+    // It is not there under its old name any more, so there is nothing to remove.
+    let _ = place.keep();
+    Ok(())
+}
+
+fn private_directory(path: &Path) -> Outcome<()> {
+    let made = fs::DirBuilder::new().mode(0o700).create(path);
+    made.map_err(|error| Failure::file("create", path, &error))
+}
+
+fn private_file(path: &Path, content: &str) -> Outcome<()> {
+    write_private(path, content.as_bytes()).map_err(|error| Failure::file("write", path, &error))
+}
+
+fn not_issued(error: IssueError) -> Failure {
+    Failure::usage(format!("cannot make a certificate: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use kvorum_node::config::Config;
+    use kvorum_node::identity::Credentials;
+
+    use super::{Creation, create};
+    use crate::cluster::config_file::ClientConfig;
+    use crate::exit_code::ExitCode;
+
+    fn creation(nodes: &[&str], is_local: bool) -> Creation {
+        let nodes = nodes.iter().map(|text| text.parse().expect("a node")).collect();
+        Creation { name: "prod".to_owned(), partitions: 64, nodes, is_local }
+    }
+
+    #[test]
+    fn every_node_gets_settings_and_certificates_that_load_and_that_nobody_else_can_read() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let out = directory.path().join("cluster");
+        let specs = ["n1=10.0.0.1:7400,zone=a", "n2=host-b:7400,zone=b,weight=200"];
+        let created = create(&creation(&specs, false), &out).expect("made");
+        let mut lists = Vec::new();
+        for node in &created {
+            let config = Config::load(&out.join(&node.name)).expect("settings that load");
+            assert_eq!((config.node.id, config.listen.dev_plaintext), (node.id, false));
+            assert_eq!(config.listen.clients.to_string(), "0.0.0.0:7401");
+            let certificates = out.join(&node.name).join("certificates");
+            Credentials::load(&certificates).expect("credentials that load");
+            let mode =
+                fs::metadata(certificates.join("node.key")).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            lists.push(config.cluster);
+        }
+        assert_eq!(lists[0], lists[1]);
+        let client =
+            ClientConfig::read(&out.join("client/config.toml")).expect("a client's config");
+        assert!(client.identity.is_some());
+        assert_eq!(client.endpoints[1].to_string(), format!("{}@host-b:7401", created[1].id));
+        assert!(out.join("authority/authority.key").is_file());
+        assert_eq!(
+            fs::read_dir(directory.path()).expect("listed").count(),
+            1,
+            "nothing half-made is left"
+        );
+    }
+
+    #[test]
+    fn nothing_is_overwritten_and_an_empty_directory_may_be_there() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        create(&creation(&["n1=h:1"], false), directory.path())
+            .expect("an empty directory is fine");
+        let failure =
+            create(&creation(&["n1=h:1"], false), directory.path()).expect_err("not empty");
+        assert_eq!(failure.code(), ExitCode::Refused);
+    }
+
+    #[test]
+    fn names_that_collide_are_refused_before_anything_is_made() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for specs in
+            [["n1=h:1", "n1=h:11"], ["client=h:1", "n2=h:11"], ["n1=h:1", "authority=h:11"]]
+        {
+            let failure =
+                create(&creation(&specs, false), directory.path()).expect_err("a collision");
+            assert_eq!(failure.code(), ExitCode::Usage);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! A cluster of real processes on this machine, as `kv dev` and `kv demo` run it.
+//!
+//! Every node is `kv node start` on a directory of its own, exactly as on a machine of its own; only the plaintext
+//! client port on loopback is extra. The cluster's directory holds `cluster.toml`, one directory and one log for each
+//! node, the CA, and a client directory.
+
+pub(crate) mod child;
+pub(crate) mod cluster_file;
+pub(crate) mod ports;
+pub(crate) mod ready;
+pub(crate) mod signals;
+
+use std::fs;
+use std::future::{Future, poll_fn};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::ExitStatus;
+use std::task::Poll;
+
+use kvorum_client::Endpoint;
+use tempfile::TempDir;
+
+use crate::args::cluster::NodeSpec;
+use crate::cluster::create::{Creation, create};
+use crate::failure::{Failure, Outcome};
+use crate::local::child::NodeProcess;
+use crate::local::cluster_file::{ClusterFile, LocalNode};
+
+/// Partitions of a cluster on this machine: enough to spread over a handful of nodes evenly, and few enough to list.
+const PARTITIONS: u32 = 256;
+
+/// How many nodes when nobody says.
+pub(crate) const DEFAULT_NODES: u16 = 5;
+
+/// The first port when nobody says.
+pub(crate) const DEFAULT_PORT_BASE: u16 = 7400;
+
+/// What cluster is wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// How many nodes; `None` takes what the directory holds, or the default.
+    pub(crate) nodes: Option<u16>,
+    /// Where; `None` is a temporary directory that goes with the cluster.
+    pub(crate) directory: Option<PathBuf>,
+    /// The first port, 0 for free ones; `None` takes what the directory holds, or the default.
+    pub(crate) port_base: Option<u16>,
+    /// What the nodes log.
+    pub(crate) log_level: String,
+}
+
+/// A cluster on this machine, its processes running or not.
+#[derive(Debug)]
+pub(crate) struct LocalCluster {
+    directory: PathBuf,
+    file: ClusterFile,
+    processes: Vec<Option<NodeProcess>>,
+    log_level: String,
+    temporary: Option<TempDir>,
+}
+
+impl LocalCluster {
+    /// Opens the cluster that the plan's directory holds, or makes one there. Nothing is started yet.
+    ///
+    /// # Errors
+    /// A failure that names the port that is taken, or says how the plan and the directory disagree.
+    pub(crate) fn open(plan: &Plan) -> Outcome<LocalCluster> {
+        let (directory, temporary) = match &plan.directory {
+            Some(directory) => {
+                fs::create_dir_all(directory)
+                    .map_err(|error| Failure::file("create", directory, &error))?;
+                let absolute = fs::canonicalize(directory);
+                (absolute.map_err(|error| Failure::file("open", directory, &error))?, None)
+            }
+            None => {
+                let temporary = tempfile::Builder::new().prefix("kvorum-").tempdir();
+                let temporary = temporary
+                    .map_err(|error| Failure::file("create", &std::env::temp_dir(), &error))?;
+                (temporary.path().to_owned(), Some(temporary))
+            }
+        };
+        let file = match ClusterFile::read(&directory)? {
+            Some(file) => reopened(file, plan, &directory)?,
+            None => made(plan, &directory)?,
+        };
+        let processes = file.nodes.iter().map(|_| None).collect();
+        Ok(LocalCluster {
+            directory,
+            file,
+            processes,
+            log_level: plan.log_level.clone(),
+            temporary,
+        })
+    }
+
+    /// Where everything is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Whether the directory goes when the cluster ends.
+    pub(crate) fn is_temporary(&self) -> bool {
+        self.temporary.is_some()
+    }
+
+    /// Its nodes, in order.
+    pub(crate) fn nodes(&self) -> &[LocalNode] {
+        &self.file.nodes
+    }
+
+    /// The position of the node called `name`.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.file.nodes.iter().position(|node| node.name == name)
+    }
+
+    /// The plaintext client ports.
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        self.file.nodes.iter().map(LocalNode::endpoint).collect()
+    }
+
+    /// The process id of a node that runs.
+    pub(crate) fn pid(&self, node: usize) -> Option<u32> {
+        self.processes[node].as_ref().and_then(NodeProcess::pid)
+    }
+
+    /// Where a node's log is.
+    pub(crate) fn log(&self, node: usize) -> PathBuf {
+        self.directory.join(format!("{}.log", self.file.nodes[node].name))
+    }
+
+    /// The command that runs one node of this cluster again.
+    pub(crate) fn restart_command(&self, node: usize) -> String {
+        format!("kv dev --dir {} --only {}", self.directory.display(), self.file.nodes[node].name)
+    }
+
+    /// Starts one node.
+    pub(crate) fn start(&mut self, node: usize) -> Outcome<()> {
+        let directory = self.directory.join(&self.file.nodes[node].name);
+        let process = NodeProcess::start(&directory, &self.log(node), &self.log_level)?;
+        self.processes[node] = Some(process);
+        Ok(())
+    }
+
+    /// SIGKILLs one node and waits until it is gone.
+    pub(crate) async fn kill(&mut self, node: usize) -> Outcome<()> {
+        let Some(mut process) = self.processes[node].take() else { return Ok(()) };
+        let killed = process.kill().await;
+        killed.map_err(|error| Failure::unavailable(format!("cannot kill a node: {error}")))
+    }
+
+    /// Waits until a node ends that nobody stopped; never returns when none runs.
+    pub(crate) async fn next_death(&mut self) -> (usize, Option<ExitStatus>) {
+        let (node, status) = {
+            let running = self.processes.iter_mut().enumerate();
+            let mut waits: Vec<_> = running
+                .filter_map(|(node, process)| process.as_mut().map(|process| (node, process)))
+                .map(|(node, process)| Box::pin(async move { (node, process.ended().await.ok()) }))
+                .collect();
+            poll_fn(|context| {
+                let first = waits.iter_mut().find_map(|wait| match Pin::new(wait).poll(context) {
+                    Poll::Ready(death) => Some(death),
+                    Poll::Pending => None,
+                });
+                first.map_or(Poll::Pending, Poll::Ready)
+            })
+            .await
+        };
+        self.processes[node] = None;
+        (node, status)
+    }
+
+    /// The nodes that have ended by themselves, without waiting.
+    pub(crate) fn dead(&mut self) -> Vec<(usize, ExitStatus)> {
+        let processes = self.processes.iter_mut().enumerate();
+        processes
+            .filter_map(|(node, process)| Some((node, process.as_mut()?.try_ended()?)))
+            .collect()
+    }
+
+    /// Keeps a temporary directory beyond the cluster's end, and says where it is.
+    pub(crate) fn keep(&mut self) -> Option<PathBuf> {
+        self.temporary.take().map(TempDir::keep)
+    }
+
+    /// Stops every node cleanly and waits for all of them. A temporary directory goes with `self`.
+    pub(crate) async fn stop(mut self) -> Outcome<()> {
+        for process in self.processes.iter_mut().flatten() {
+            process.ask_to_stop();
+        }
+        for process in self.processes.iter_mut().flatten() {
+            let stopped = process.stop().await;
+            stopped
+                .map_err(|error| Failure::unavailable(format!("cannot stop a node: {error}")))?;
+        }
+        if let Some(temporary) = self.temporary.take() {
+            let path = temporary.path().to_owned();
+            temporary.close().map_err(|error| Failure::file("remove", &path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks that a kept cluster is the one that was asked for.
+fn reopened(file: ClusterFile, plan: &Plan, directory: &Path) -> Outcome<ClusterFile> {
+    let held = file.nodes.len();
+    let first = file.nodes[0].peer_port;
+    let place = directory.display();
+    if plan.nodes.is_some_and(|nodes| usize::from(nodes) != held) {
+        let failure = Failure::usage(format!("{place} holds a cluster of {held} nodes"));
+        return Err(failure.advise("Leave out --nodes, or choose another --dir."));
+    }
+    if plan.port_base.is_some_and(|base| base != 0 && base != first) {
+        let failure =
+            Failure::usage(format!("{place} holds a cluster whose ports begin at {first}"));
+        return Err(failure.advise("Leave out --port-base, or choose another --dir."));
+    }
+    Ok(file)
+}
+
+/// Makes a new cluster in an empty directory.
+fn made(plan: &Plan, directory: &Path) -> Outcome<ClusterFile> {
+    let nodes = plan.nodes.unwrap_or(DEFAULT_NODES);
+    let bases = match plan.port_base.unwrap_or(DEFAULT_PORT_BASE) {
+        0 => ports::free(nodes)?,
+        first => ports::fixed(first, nodes)?,
+    };
+    let specs = bases.iter().enumerate().map(|(position, base)| NodeSpec {
+        name: format!("n{}", position + 1),
+        host: "127.0.0.1".to_owned(),
+        port_base: *base,
+        zone: kvorum_ring::Zone::default(),
+        weight: kvorum_ring::Weight::default(),
+    });
+    let creation = Creation {
+        name: "dev".to_owned(),
+        partitions: PARTITIONS,
+        nodes: specs.collect(),
+        is_local: true,
+    };
+    let created = create(&creation, directory)?;
+    let nodes = created.iter().zip(&bases);
+    let nodes =
+        nodes.map(|(node, base)| LocalNode::at(node.name.clone(), node.id, *base)).collect();
+    let file = ClusterFile::new("dev", nodes);
+    file.write(directory)?;
+    Ok(file)
+}

@@ -1,0 +1,84 @@
+//! One file for each verb, and the way in: parse, run the verb, say how it went.
+
+mod bucket;
+mod cluster_init;
+mod completions;
+mod delete;
+mod demo;
+mod dev;
+mod diag;
+mod get;
+mod ls;
+mod node_start;
+mod put;
+mod ring_show;
+mod ring_where;
+mod sim;
+mod status;
+mod version;
+
+use std::future::Future;
+
+use clap::Parser;
+
+use crate::args::cluster::{ClusterVerb, NodeVerb};
+use crate::args::ring::RingVerb;
+use crate::args::{Arguments, Verb};
+use crate::exit_code::ExitCode;
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+
+/// Runs the verb of the command line.
+pub(crate) fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => return explain(&answer),
+    };
+    let output = arguments.global.output();
+    match run(arguments.verb, output) {
+        Ok(code) => code,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.code()
+        }
+    }
+}
+
+/// Help and `--version` are answers, everything else that clap says is a mistake in the arguments.
+fn explain(answer: &clap::Error) -> ExitCode {
+    // A reader that went away while help was printed is no failure.
+    let _ = answer.print();
+    if answer.use_stderr() { ExitCode::Usage } else { ExitCode::Success }
+}
+
+fn run(verb: Verb, output: Output) -> Outcome<ExitCode> {
+    match verb {
+        Verb::Completions { shell } => completions::run(shell, output),
+        Verb::Version => version::run(output),
+        Verb::Cluster(ClusterVerb::Init(options)) => cluster_init::run(&options, output),
+        Verb::Node(NodeVerb::Start(options)) => node_start::run(&options, output),
+        Verb::Sim(verb) => sim::run(verb, output),
+        Verb::Demo(options) => wait(demo::run(&options, output)),
+        Verb::Dev(options) => wait(dev::run(&options, output)),
+        Verb::Put(options) => wait(put::run(options.resolve(), output)),
+        Verb::Get(options) => wait(get::run(&options, output)),
+        Verb::Delete(options) => wait(delete::run(&options, output)),
+        Verb::Ls(options) => wait(ls::run(&options, output)),
+        Verb::Status(options) => wait(status::run(&options.connection, output)),
+        Verb::Ring(RingVerb::Show { connection }) => wait(ring_show::run(&connection, output)),
+        Verb::Ring(RingVerb::Where { key, connection }) => {
+            wait(ring_where::run(&key, &connection, output))
+        }
+        Verb::Bucket(verb) => wait(bucket::run(verb, output)),
+        Verb::Diag(options) => wait(diag::run(&options, output)),
+    }
+}
+
+/// One thread is enough: a verb waits for the network, and a single-threaded runtime keeps batches whole.
+fn wait(verb: impl Future<Output = Outcome<ExitCode>>) -> Outcome<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failure::unavailable(format!("cannot start the async runtime: {error}"))
+    })?;
+    runtime.block_on(verb)
+}

@@ -1,0 +1,202 @@
+//! `kv status`: the nodes, and whether every partition has its quorum.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::args::connection::ConnectionArguments;
+use crate::cluster::connect::connect;
+use crate::cluster::health::{Health, NodeHealth};
+use crate::exit_code::ExitCode;
+use crate::failure::Outcome;
+use crate::output::style::Style;
+use crate::output::table::{Align, Table};
+use crate::output::{Output, units};
+
+/// Prints the state of the cluster; the exit code says it too.
+pub(super) async fn run(connection: &ConnectionArguments, output: Output) -> Outcome<ExitCode> {
+    let client = connect(connection, output).await?;
+    let health = Health::ask(&client).await;
+    let code = health.code();
+    let topology = client.topology();
+    if output.is_json() {
+        let nodes: Vec<Value> = health.nodes.iter().map(node_json).collect();
+        output.json(&json!({
+            "cluster": topology.cluster, "layout": topology.layout.name().to_string(), "state": code.name(),
+            "partitions": health.partitions, "nodes": nodes,
+        }))?;
+        return Ok(code);
+    }
+    let style = output.style();
+    output.line(&format!(
+        "cluster {}  layout {}",
+        style.name(&topology.cluster),
+        topology.layout.name()
+    ))?;
+    output.table(&table(&health, style))?;
+    output.line(&summary(&health, style))?;
+    Ok(code)
+}
+
+fn summary(health: &Health, style: Style) -> String {
+    let partitions = &health.partitions;
+    let word = match (health.code(), partitions.word()) {
+        (ExitCode::Success, word) => style.good(word),
+        (ExitCode::BelowQuorum, word) => style.bad(word),
+        (_, "healthy") => style.warn("degraded"),
+        (_, word) => style.warn(word),
+    };
+    let up = health.nodes.iter().filter(|node| node.status.is_ok()).count();
+    format!(
+        "{word}: {up} of {} nodes up; partitions: {} healthy, {} degraded, {} below quorum",
+        health.nodes.len(),
+        units::count(partitions.healthy.into()),
+        units::count(partitions.degraded.into()),
+        units::count(partitions.below_quorum.into()),
+    )
+}
+
+fn table(health: &Health, style: Style) -> Table {
+    let mut table = Table::new(&[
+        ("node", Align::Left),
+        ("state", Align::Left),
+        ("keys", Align::Right),
+        ("log", Align::Right),
+        ("live", Align::Right),
+        ("backlog", Align::Right),
+        ("requests", Align::Right),
+        ("up for", Align::Right),
+        ("remarks", Align::Left),
+    ]);
+    for node in &health.nodes {
+        let mut row = vec![style.name(&node.name)];
+        match &node.status {
+            Ok(status) => {
+                let figures = &status.node;
+                row.push(style.good("up"));
+                row.push(units::count(figures.keys));
+                row.push(units::bytes(figures.log_bytes));
+                row.push(units::bytes(figures.live_bytes));
+                row.push(units::count(figures.index_backlog));
+                row.push(units::count(figures.requests));
+                row.push(units::duration(Duration::from_millis(figures.uptime_ms)));
+            }
+            Err(_) => {
+                row.push(style.bad("down"));
+                row.resize(8, style.dim("-"));
+            }
+        }
+        row.push(remarks(node).join(", "));
+        table.row(row);
+    }
+    table
+}
+
+/// What is unusual about a node.
+fn remarks(node: &NodeHealth) -> Vec<String> {
+    let mut remarks = Vec::new();
+    match &node.status {
+        Ok(status) => {
+            if status.node.refilling {
+                remarks.push("refilling".to_owned());
+            }
+            if status.node.hinted_keys > 0 {
+                remarks.push(format!(
+                    "holds {} for others",
+                    units::plural(status.node.hinted_keys, "key")
+                ));
+            }
+            if !node.doubted_by.is_empty() {
+                remarks.push(format!("believed down by {}", node.doubted_by.join(", ")));
+            }
+        }
+        Err(_) if node.doubted_by.is_empty() => remarks.push("does not answer us".to_owned()),
+        Err(_) => remarks.push(format!("seen down by us, {}", node.doubted_by.join(", "))),
+    }
+    remarks
+}
+
+fn node_json(node: &NodeHealth) -> Value {
+    let figures = node.status.as_ref().ok().map(|status| {
+        let figures = &status.node;
+        let tasks: Vec<Value> = status
+            .tasks
+            .iter()
+            .map(|task| json!({ "name": task.name, "done": task.done, "total": task.total, "paused": task.paused }))
+            .collect();
+        json!({
+            "version": figures.version, "run": figures.run, "uptime_ms": figures.uptime_ms, "keys": figures.keys,
+            "log_bytes": figures.log_bytes, "live_bytes": figures.live_bytes,
+            "index_backlog": figures.index_backlog, "refilling": figures.refilling, "requests": figures.requests,
+            "hinted_keys": figures.hinted_keys, "tasks": tasks,
+        })
+    });
+    let error = node.status.as_ref().err().map(ToString::to_string);
+    json!({
+        "name": node.name, "id": node.id.to_string(), "up": node.status.is_ok(), "error": error,
+        "believed_down_by": node.doubted_by, "figures": figures,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use kvorum_client::{ErrorKind, OperationError};
+    use kvorum_protocol::OperationId;
+    use kvorum_protocol::message::{NodeStatus, StatusDone};
+    use kvorum_ring::NodeId;
+
+    use super::{summary, table};
+    use crate::cluster::health::{Health, NodeHealth, Partitions};
+    use crate::output::style::Style;
+
+    fn up(name: &str, id: u128) -> NodeHealth {
+        let node = NodeStatus {
+            node: NodeId(id),
+            name: name.to_owned(),
+            version: "0.1.0".to_owned(),
+            run: 1,
+            uptime_ms: 61_000,
+            keys: 1_234,
+            log_bytes: 5 << 20,
+            live_bytes: 1 << 20,
+            index_backlog: 0,
+            refilling: true,
+            requests: 7,
+            hinted_keys: 0,
+        };
+        let status =
+            StatusDone { node, peers: Vec::new(), tasks: Vec::new(), below_quorum: 0, degraded: 0 };
+        NodeHealth {
+            id: NodeId(id),
+            name: name.to_owned(),
+            status: Ok(status),
+            doubted_by: Vec::new(),
+        }
+    }
+
+    fn down(name: &str, id: u128) -> NodeHealth {
+        let error =
+            OperationError { operation: OperationId(1), attempts: 0, kind: ErrorKind::NoAnswer };
+        let doubted_by = vec!["n1".to_owned()];
+        NodeHealth { id: NodeId(id), name: name.to_owned(), status: Err(error), doubted_by }
+    }
+
+    #[test]
+    fn every_node_has_a_line_and_the_last_line_counts_the_partitions() {
+        let partitions = Partitions { healthy: 200, degraded: 56, below_quorum: 0 };
+        let health = Health { nodes: vec![up("n1", 1), down("n2", 2)], partitions };
+        let lines = table(&health, Style::plain()).lines(Style::plain());
+        assert_eq!(lines.len(), 3);
+        assert!(lines[1].contains("1,234") && lines[1].ends_with("refilling"), "{}", lines[1]);
+        assert!(
+            lines[2].contains("down") && lines[2].ends_with("seen down by us, n1"),
+            "{}",
+            lines[2]
+        );
+        let summary = summary(&health, Style::plain());
+        assert_eq!(
+            summary,
+            "degraded: 1 of 2 nodes up; partitions: 200 healthy, 56 degraded, 0 below quorum"
+        );
+    }
+}
