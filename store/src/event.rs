@@ -129,9 +129,9 @@ pub enum PoisonReason {
     /// The index could not be written or synced; it is rebuilt at the next start.
     #[error("the index failed: {0}")]
     Index(IndexError),
-    /// A segment could not be read, renamed or removed by compaction.
-    #[error("compaction failed: {0}")]
-    Compaction(FileError),
+    /// A segment could not be read for a rebuild, renamed or removed.
+    #[error("a segment failed: {0}")]
+    Segment(FileError),
 }
 
 /// Damage that was noticed while running. The marks of all records are void from here on, and absences do not count.

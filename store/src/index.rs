@@ -190,7 +190,21 @@ pub trait IndexOpener: Send + 'static {
     fn destroy(&mut self) -> Result<(), IndexError>;
 }
 
-/// Compares the whole index with what it says of itself.
+/// Visits all entries of an index, ascending by key.
+///
+/// # Errors
+/// What the index says while it is scanned.
+pub fn visit_all<I: Index>(
+    index: &I,
+    mut visit: impl FnMut(&[u8], &IndexEntry),
+) -> Result<(), IndexError> {
+    index.scan(&[], &mut |key, entry| {
+        visit(key, entry);
+        ControlFlow::Continue(())
+    })
+}
+
+/// Whether the whole index adds up to what it says of itself.
 ///
 /// # Errors
 /// What the index says while it is scanned.
@@ -200,10 +214,9 @@ pub fn verify<I: Index>(
 ) -> Result<bool, IndexError> {
     let Some(sentinel) = index.sentinel()? else { return Ok(false) };
     let mut sum = EntrySum::default();
-    index.scan(&[], &mut |key, entry| {
+    visit_all(index, |key, entry| {
         sum.add(key, entry.sequence);
         visit(key, entry);
-        ControlFlow::Continue(())
     })?;
     Ok(sum == sentinel.sum)
 }

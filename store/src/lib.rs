@@ -22,27 +22,35 @@ pub mod event;
 pub mod files;
 pub mod index;
 pub mod index_value;
+pub mod job;
 pub mod limits;
 pub mod location;
-#[expect(dead_code, reason = "the shard that writes it comes next")]
 mod log;
 pub mod memory_index;
 pub mod options;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod random;
+pub mod recovery;
+mod reindex;
 pub mod request;
+pub mod shard;
 pub mod sim_files;
 pub mod sled_index;
+pub mod workers;
 
 pub use clock::Now;
 pub use disk_files::DiskFiles;
 pub use event::{DamageNotice, MintedDot, PoisonReason, ReadError, StoreEvent, StoreRefusal};
 pub use files::{File, FileError, FileErrorKind, FileOperation, Files};
 pub use index::{Index, IndexBatch, IndexEntry, IndexError, IndexKey, IndexOpener, Sentinel};
+pub use job::{CommitJob, CompactJob, Done, IndexJob, Job, ReadJob};
 pub use location::{Location, SegmentId};
 pub use options::{OptionsError, ShardOptions};
 #[cfg(feature = "planted")]
 pub use planted::Planted;
+pub use recovery::{IndexFate, IndexFault, OpenError, Opened, RecoveryReport, open};
 pub use request::{Apply, ScanPage, ScanRange, ScannedKey, StoreRequest, Token};
+pub use shard::{Shard, ShardStats};
 pub use sled_index::{SledIndex, SledOpener};
+pub use workers::{Committer, Compactor, Indexer, Reader};

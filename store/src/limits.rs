@@ -70,6 +70,12 @@ pub const COMPACT_STEP_BYTES: usize = 1024 * 1024;
 /// A segment is worth compacting when at least one part in this many of it is dead.
 pub const COMPACT_DEAD_SHARE: u64 = 3;
 
+/// The same when the disk is full: less would be work without end for next to nothing.
+pub const COMPACT_DEAD_SHARE_FULL: u64 = 20;
+
+/// Segments less than a quarter full that may stand about before compaction joins them. Each start leaves one.
+pub const SHORT_SEGMENTS: usize = 8;
+
 /// Keys of one page of a scan.
 pub const SCAN_KEYS: u32 = 10_000;
 

@@ -11,4 +11,5 @@ pub(crate) mod handles;
 pub(crate) mod manifest;
 pub(crate) mod scan;
 pub(crate) mod segment;
+pub(crate) mod walk;
 pub(crate) mod writer;

@@ -95,7 +95,7 @@ impl ShardOptions {
         ShardOptions {
             segment_bytes: 16 * 1024,
             table_bytes: 8 * 1024,
-            pending_bytes: 64 * 1024,
+            pending_bytes: 16 * 1024,
             unindexed_records: 64,
             queued_operations: 256,
             index_batch: 16,
@@ -135,7 +135,6 @@ impl ShardOptions {
     }
 
     /// Most bytes of one batch.
-    #[expect(dead_code, reason = "for the core")]
     pub(crate) fn batch_bytes(&self) -> usize {
         limits::BATCH_BYTES.min((self.segment_bytes / limits::BATCH_SEGMENT_SHARE) as usize)
     }

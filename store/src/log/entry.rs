@@ -116,6 +116,23 @@ impl Logged {
         }
     }
 
+    pub(crate) fn is_removal(&self) -> bool {
+        matches!(self, Logged::Removal { .. })
+    }
+
+    /// The entry in memory of its own, so that it does not hold the segment's bytes.
+    pub(crate) fn detached(self) -> Logged {
+        match self {
+            Logged::Record(record) => {
+                let (key, set) = (record.key.detached(), record.set.detached());
+                Logged::Record(Record { key, set, ..record })
+            }
+            Logged::Removal { key, covers_through } => {
+                Logged::Removal { key: key.detached(), covers_through }
+            }
+        }
+    }
+
     /// Reads a frame's payload, which lies within `bytes`; `None` when it is no entry or does not decode.
     pub(crate) fn read(frame: &Frame<'_>, bytes: &Bytes) -> Option<Logged> {
         match frame.kind {

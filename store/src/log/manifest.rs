@@ -58,7 +58,9 @@ wire_struct! {
         pub(crate) first_batch: u64,
         /// Its last batch so far.
         pub(crate) last_batch: u64,
-        /// Bytes written so far, header included.
+        /// Bytes up to which the checkpoint covers it: replay begins here.
+        pub(crate) covered: u32,
+        /// Bytes written so far, header included. All of them were synced.
         pub(crate) end: u32,
         /// Bytes of frames that the index named at the checkpoint.
         pub(crate) live: u64,
@@ -184,6 +186,15 @@ mod tests {
 
     fn manifest(version: u64) -> Manifest {
         let (id, kind) = (SegmentId(4), SegmentKind::Bulk);
+        let record = SegmentRecord {
+            id,
+            kind,
+            first_batch: 3,
+            last_batch: 12,
+            covered: 900,
+            end: 4_096,
+            live: 77,
+        };
         Manifest {
             version,
             store_id: StoreId(7 << 99),
@@ -195,14 +206,7 @@ mod tests {
             synced_sequence: 99,
             clean: false,
             refilling: true,
-            segments: vec![SegmentRecord {
-                id,
-                kind,
-                first_batch: 3,
-                last_batch: 12,
-                end: 4_096,
-                live: 77,
-            }],
+            segments: vec![record],
         }
     }
 

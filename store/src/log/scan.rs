@@ -91,8 +91,11 @@ impl<'a> Scan<'a> {
 /// The header of a batch's part in one segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct BatchHeader {
-    /// The batch's number, counting from 1 without a gap. Every lower one was synced before this was written.
+    /// The batch's number, counting from 1 without a gap.
     pub(crate) number: u64,
+    /// The first batch that this run of the writer wrote. Every batch from that one up to this one, exclusive, was synced
+    /// before this was written; of the last batch of an earlier run nothing is said.
+    pub(crate) first_of_run: u64,
     /// Every sequence up to this one was synced before.
     pub(crate) synced_sequence: u64,
     /// Frames of the batch in this segment.
@@ -104,7 +107,7 @@ pub(crate) struct BatchHeader {
 }
 
 impl BatchHeader {
-    const PAYLOAD_BYTES: usize = 20;
+    const PAYLOAD_BYTES: usize = 28;
 
     /// Bytes of the header's frame.
     pub(crate) const FRAME_BYTES: usize = frame::FRAME_HEADER_BYTES + BatchHeader::PAYLOAD_BYTES;
@@ -112,6 +115,7 @@ impl BatchHeader {
     /// Appends the header's frame.
     pub(crate) fn append(&self, out: &mut Vec<u8>, key: &SegmentKey, base: u32) {
         frame::append(out, key, base, FrameKind::Batch, self.number, |out| {
+            out.extend_from_slice(&self.first_of_run.to_le_bytes());
             out.extend_from_slice(&self.synced_sequence.to_le_bytes());
             for number in [self.frames, self.bytes, self.other_frames] {
                 out.extend_from_slice(&number.to_le_bytes());
@@ -122,12 +126,20 @@ impl BatchHeader {
     /// Reads a header from its frame; `None` when the payload has another length (a later format).
     pub(crate) fn parse(frame: &Frame<'_>) -> Option<BatchHeader> {
         let payload = <[u8; BatchHeader::PAYLOAD_BYTES]>::try_from(frame.payload).ok()?;
-        let (sequence, rest) = payload.split_first_chunk::<8>()?;
+        let (first, rest) = payload.split_first_chunk::<8>()?;
+        let (sequence, rest) = rest.split_first_chunk::<8>()?;
         let (numbers, _) = rest.as_chunks::<4>();
         let [frames, bytes, other_frames] =
             <[[u8; 4]; 3]>::try_from(numbers).ok()?.map(u32::from_le_bytes);
-        let synced_sequence = u64::from_le_bytes(*sequence);
-        Some(BatchHeader { number: frame.sequence, synced_sequence, frames, bytes, other_frames })
+        let [first_of_run, synced_sequence] = [*first, *sequence].map(u64::from_le_bytes);
+        Some(BatchHeader {
+            number: frame.sequence,
+            first_of_run,
+            synced_sequence,
+            frames,
+            bytes,
+            other_frames,
+        })
     }
 }
 
@@ -186,6 +198,7 @@ mod tests {
         let key = SegmentKey::new(9, SegmentId(1));
         let header = BatchHeader {
             number: 5,
+            first_of_run: 2,
             synced_sequence: 1 << 50,
             frames: 3,
             bytes: 99,

@@ -38,6 +38,8 @@ struct Active<F: Files> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Written {
     pub(crate) batch: u64,
+    /// The highest segment there was when the batch was written: what its removal markers cover through.
+    pub(crate) newest_segment: SegmentId,
     /// Where each entry is, in the batch's order; a marker's copy in the main segment.
     pub(crate) locations: Vec<Location>,
     /// Segments touched, as they are now, in order of their ids.
@@ -61,6 +63,7 @@ pub(crate) struct LogWriter<F: Files> {
     shape: LogShape,
     next_segment: SegmentId,
     next_batch: u64,
+    first_of_run: u64,
     synced_sequence: u64,
     main: Option<Active<F>>,
     bulk: Option<Active<F>>,
@@ -80,6 +83,7 @@ impl<F: Files> LogWriter<F> {
             shape,
             next_segment,
             next_batch,
+            first_of_run: next_batch,
             synced_sequence,
             main: None,
             bulk: None,
@@ -105,6 +109,7 @@ impl<F: Files> LogWriter<F> {
             self.make_room(SegmentKind::Bulk, bulk_bytes, &mut spares, &mut written)?;
         }
         let newest = SegmentId(self.next_segment.0 - 1);
+        written.newest_segment = newest;
         for entry in entries {
             written.locations.push(self.place(entry, entry.home(), newest));
             if entry.has_bulk_copy() {
@@ -225,11 +230,12 @@ impl<F: Files> LogWriter<F> {
             SegmentKind::Bulk => &self.main,
         };
         let other_frames = other.as_ref().map_or(0, |active| active.frames);
-        let synced_sequence = self.synced_sequence;
+        let (first_of_run, synced_sequence) = (self.first_of_run, self.synced_sequence);
         let Active { extent, handle, buffer, frames } = self.active(kind);
         let bytes = (buffer.len() - BatchHeader::FRAME_BYTES) as u32;
         let header = BatchHeader {
             number: written.batch,
+            first_of_run,
             synced_sequence,
             frames: *frames,
             bytes,

@@ -1,0 +1,204 @@
+//! What the core hands to the workers and what comes back.
+//!
+//! A job carries all that its worker needs; a worker keeps no state that a restart could not rebuild. At most one job is
+//! with the committer, the indexer and the compactor each; the readers may have a few.
+
+use kvorum_protocol::{EncodedSet, RecordKey};
+
+use crate::event::ReadError;
+use crate::files::FileError;
+use crate::index::{EntrySum, IndexEntry, IndexError, IndexKey};
+use crate::location::{Location, SegmentId};
+use crate::log::entry::{LogEntry, Logged};
+use crate::log::manifest::Manifest;
+use crate::log::segment::SegmentKind;
+use crate::log::writer::Written;
+use crate::request::{ScanPage, ScanRange, Token};
+
+/// A job for one of the workers.
+#[derive(Debug)]
+pub enum Job {
+    /// For the [`crate::Committer`].
+    Commit(CommitJob),
+    /// For a [`crate::Reader`].
+    Read(ReadJob),
+    /// For the [`crate::Indexer`].
+    Index(IndexJob),
+    /// For the [`crate::Compactor`].
+    Compact(CompactJob),
+}
+
+/// A batch to append and sync.
+#[derive(Debug)]
+pub struct CommitJob {
+    pub(crate) entries: Vec<LogEntry>,
+    pub(crate) spares: Vec<u32>,
+    pub(crate) bytes: usize,
+}
+
+impl CommitJob {
+    /// Entries in the batch.
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes to be written, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Something to read.
+#[derive(Debug)]
+pub struct ReadJob(pub(crate) Reading);
+
+#[derive(Debug)]
+pub(crate) enum Reading {
+    Load { number: u64, keys: Vec<RecordKey> },
+    Scan { token: Token, range: ScanRange, overlay: Vec<Overlay> },
+}
+
+/// What the table knows better than the index, for a scan.
+#[derive(Clone, Debug)]
+pub(crate) struct Overlay {
+    pub(crate) key: IndexKey,
+    /// Live values and their bytes; `None` when there is no record.
+    pub(crate) values: Option<(u16, u32)>,
+}
+
+/// What a load found.
+#[derive(Clone, Debug)]
+pub(crate) enum Loaded {
+    /// The index does not know the key.
+    Absent,
+    Found {
+        entry: IndexEntry,
+        logged: Box<Logged>,
+    },
+    /// The index names a removal marker; its frame is not read.
+    Removed {
+        entry: IndexEntry,
+        covers_through: SegmentId,
+    },
+    /// The frame is not valid, or is not of this key and sequence.
+    Damaged {
+        entry: IndexEntry,
+    },
+    /// The index failed.
+    IndexFailed,
+}
+
+/// Something to do for the index.
+#[derive(Debug)]
+pub struct IndexJob(pub(crate) Indexing);
+
+#[derive(Debug)]
+pub(crate) enum Indexing {
+    Apply { changes: Vec<IndexChange> },
+    Checkpoint { batch: u64, manifest: Box<Manifest> },
+    Rebuild { segments: Vec<(SegmentId, SegmentKind, u32)> },
+}
+
+/// A change to one entry of the index.
+#[derive(Clone, Debug)]
+pub(crate) struct IndexChange {
+    pub(crate) key: IndexKey,
+    /// The sequence that the index names now.
+    pub(crate) old: Option<u64>,
+    /// What it is to name; `None` to forget the key.
+    pub(crate) new: Option<NewEntry>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct NewEntry {
+    pub(crate) sequence: u64,
+    pub(crate) location: Location,
+    pub(crate) content: Content,
+}
+
+/// What the entry's summary is computed from, on the indexer's thread.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Set(EncodedSet),
+    Removed { covers_through: SegmentId },
+}
+
+/// Something to do for the space that the log takes.
+#[derive(Debug)]
+pub struct CompactJob(pub(crate) Compacting);
+
+#[derive(Debug)]
+pub(crate) enum Compacting {
+    /// Read a part of a sealed segment and say what may be alive in it.
+    Step { segment: SegmentId, kind: SegmentKind, offset: u32, end: u32, budget: usize },
+    /// Preallocate a file.
+    Prepare { spare: u32, bytes: u32 },
+    /// Remove a segment's file, or keep it as a spare.
+    Retire { segment: SegmentId, kind: SegmentKind, keep_as: Option<u32>, bytes: u32 },
+}
+
+/// What may be alive in a part of a segment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Step {
+    pub(crate) candidates: Vec<Candidate>,
+    /// Where the next step begins.
+    pub(crate) next: u32,
+    /// Bytes that are no frame.
+    pub(crate) damaged: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) placed: Location,
+    pub(crate) sequence: u64,
+    pub(crate) logged: Logged,
+    /// What the index said when the step was read.
+    pub(crate) index: Option<IndexEntry>,
+}
+
+/// A finished job.
+#[derive(Debug)]
+pub struct Done(pub(crate) Finished);
+
+#[derive(Debug)]
+pub(crate) enum Finished {
+    Committed(Result<Written, FileError>),
+    Loaded { number: u64, found: Vec<(RecordKey, Loaded)> },
+    Scanned { token: Token, result: Result<ScanPage, ReadError> },
+    Indexed(Result<EntrySum, IndexError>),
+    Checkpointed(Result<(), CheckpointError>),
+    Rebuilt(Result<Rebuilt, RebuildError>),
+    Stepped { segment: SegmentId, result: Result<Step, StepError> },
+    Prepared { spare: u32, result: Result<(), FileError> },
+    Retired { segment: SegmentId, keep_as: Option<u32>, result: Result<bool, FileError> },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CheckpointError {
+    Index(IndexError),
+    Manifest(FileError),
+}
+
+/// What a rebuild of the index found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rebuilt {
+    /// Entries that were missing or stale.
+    pub(crate) repaired: u64,
+    pub(crate) sum: EntrySum,
+    /// Bytes of frames that the index names, by segment.
+    pub(crate) live: Vec<(SegmentId, u64)>,
+    /// Bytes that are no frame.
+    pub(crate) damaged: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RebuildError {
+    Index(IndexError),
+    File(FileError),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StepError {
+    Index(IndexError),
+    File(FileError),
+}

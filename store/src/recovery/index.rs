@@ -1,0 +1,183 @@
+//! Opening the index with every suspicion.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::replay::{ReplayError, Tail};
+use super::{IndexFate, IndexFault, OpenError, Start};
+use crate::files::Files;
+use crate::index::{Index, IndexBatch, IndexError, IndexOpener, Sentinel};
+use crate::location::SegmentId;
+use crate::log::entry::{Copies, EntryBody, LogEntry, Logged};
+use crate::log::handles::Handles;
+use crate::log::walk::Found;
+use crate::log::writer::Written;
+use crate::reindex::{Reindex, record_entry, removal_entry};
+use crate::workers::count;
+
+/// The index, brought up to the end of the log.
+pub(super) struct OpenedIndex<I> {
+    pub(super) index: I,
+    pub(super) sentinel: Sentinel,
+    pub(super) live: Vec<(SegmentId, u64)>,
+    pub(super) tail: Tail,
+    pub(super) fate: IndexFate,
+}
+
+/// An entry of the last batch and how it is written again.
+pub(super) type Unproven = (Found, LogEntry);
+
+/// Opens the index and replays the log into it; whatever is wrong with it, deletes it and replays the whole log.
+pub(super) fn open_index<F: Files, O: IndexOpener>(
+    opener: &mut O,
+    handles: &Handles<F>,
+    start: &Start,
+    honours_markers: bool,
+) -> Result<OpenedIndex<O::Index>, OpenError> {
+    // An index engine may panic over damage instead of saying so.
+    let attempt = catch_unwind(AssertUnwindSafe(|| use_index(opener, handles, start)));
+    let fault = match attempt {
+        Ok(Ok(opened)) => return Ok(opened),
+        Ok(Err(Failure::File(error))) => return Err(error.into()),
+        Ok(Err(Failure::Index(fault))) => fault,
+        Err(_panic) => IndexFault::Unopenable,
+    };
+    opener.destroy()?;
+    let index = opener.open()?;
+    let sentinel = Sentinel { store_id: start.manifest.store_id.0, ..Sentinel::default() };
+    let (sentinel, tail) =
+        match replay(&index, sentinel, handles, start, Replay { all: true, honours_markers }) {
+            Ok(replayed) => replayed,
+            Err(ReplayError::File(error)) => return Err(error.into()),
+            Err(ReplayError::Index(error)) => return Err(error.into()),
+        };
+    let (_, live) = count(&index)?;
+    Ok(OpenedIndex { index, sentinel, live, tail, fate: IndexFate::Rebuilt(fault) })
+}
+
+enum Failure {
+    File(crate::files::FileError),
+    Index(IndexFault),
+}
+
+impl From<IndexError> for Failure {
+    fn from(_: IndexError) -> Failure {
+        Failure::Index(IndexFault::Unopenable)
+    }
+}
+
+fn use_index<F: Files, O: IndexOpener>(
+    opener: &mut O,
+    handles: &Handles<F>,
+    start: &Start,
+) -> Result<OpenedIndex<O::Index>, Failure> {
+    if start.is_damaged() {
+        return Err(Failure::Index(IndexFault::LogDamaged));
+    }
+    let index = opener.open()?;
+    let found = index.sentinel()?;
+    let store_id = start.manifest.store_id.0;
+    let (sentinel, fate) = match found {
+        Some(found) if found.store_id == store_id => (found, IndexFate::Kept),
+        None if start.created => (Sentinel { store_id, ..Sentinel::default() }, IndexFate::Created),
+        Some(_) | None => return Err(Failure::Index(IndexFault::Foreign)),
+    };
+    if sentinel.batch < start.manifest.checkpoint_batch {
+        return Err(Failure::Index(IndexFault::Stale));
+    }
+    if start.is_clean() {
+        let live = start.manifest.segments.iter().map(|record| (record.id, record.live)).collect();
+        return Ok(OpenedIndex { index, sentinel, live, tail: Tail::default(), fate });
+    }
+    let replayed =
+        replay(&index, sentinel, handles, start, Replay { all: false, honours_markers: true });
+    let (sentinel, tail) = match replayed {
+        Ok(replayed) => replayed,
+        Err(ReplayError::File(error)) => return Err(Failure::File(error)),
+        Err(ReplayError::Index(error)) => return Err(error.into()),
+    };
+    let (sum, live) = count(&index)?;
+    if sum != sentinel.sum {
+        return Err(Failure::Index(IndexFault::Incomplete));
+    }
+    Ok(OpenedIndex { index, sentinel, live, tail, fate })
+}
+
+/// How much of the log to replay, and whether removal markers count.
+#[derive(Clone, Copy)]
+struct Replay {
+    all: bool,
+    honours_markers: bool,
+}
+
+fn replay<F: Files, I: Index>(
+    index: &I,
+    sentinel: Sentinel,
+    handles: &Handles<F>,
+    start: &Start,
+    how: Replay,
+) -> Result<(Sentinel, Tail), ReplayError> {
+    let existing: BTreeSet<SegmentId> = start.listing.segments().map(|(id, _)| id).collect();
+    let mut reindex = Reindex::new(index, &existing, sentinel);
+    let tail = Tail::read(start, handles, how.all, &mut |found| {
+        let counts = how.honours_markers || !found.logged.is_removal();
+        if counts { reindex.add(found) } else { Ok(()) }
+    })?;
+    let batch = tail.last_batch.max(sentinel.batch);
+    let (sum, _) = reindex.finish(batch).map_err(ReplayError::Index)?;
+    Ok((Sentinel { batch, sum, ..sentinel }, tail))
+}
+
+impl<I: Index> OpenedIndex<I> {
+    /// What is left of batches that are not proven, as far as the index names it.
+    pub(super) fn unproven_entries(&self) -> Result<Vec<Unproven>, IndexError> {
+        let mut entries: Vec<Unproven> = Vec::new();
+        for found in self.tail.unproven() {
+            let named = self.index.get(&found.logged.key().to_index_bytes())?;
+            if named.is_some_and(|entry| {
+                (entry.sequence, entry.location) == (found.sequence, found.location)
+            }) {
+                let body = match found.logged.clone() {
+                    Logged::Record(record) => EntryBody::Record(record.into()),
+                    Logged::Removal { key, .. } => {
+                        EntryBody::Removal { key, copies: Copies::Both, covers_through: None }
+                    }
+                };
+                entries.push((found.clone(), LogEntry { sequence: found.sequence, body }));
+            }
+        }
+        entries.sort_by_key(|(found, _)| found.sequence);
+        Ok(entries)
+    }
+
+    /// Says in the index that everything up to `batch` is reflected, and makes it durable.
+    pub(super) fn checkpoint(&self, batch: u64) -> Result<(), IndexError> {
+        let sentinel = Sentinel { batch, ..self.sentinel };
+        self.index.apply(&IndexBatch { changes: Vec::new(), sentinel })?;
+        self.index.flush()?;
+        match self.index.sentinel()? == Some(sentinel) {
+            true => Ok(()),
+            false => Err(IndexError::Damaged),
+        }
+    }
+}
+
+/// Names the new places of entries that were written again.
+pub(super) fn relocate<I: Index>(
+    opened: &OpenedIndex<I>,
+    entries: &[Unproven],
+    written: &Written,
+) -> Result<(), IndexError> {
+    let mut changes = Vec::with_capacity(entries.len());
+    for ((found, _), location) in entries.iter().zip(&written.locations) {
+        let entry = match &found.logged {
+            Logged::Record(record) => record_entry(&record.set, found.sequence, *location),
+            Logged::Removal { .. } => {
+                removal_entry(written.newest_segment, found.sequence, *location)
+            }
+        };
+        changes.push((found.logged.key().to_index_bytes().into(), Some(entry)));
+    }
+    changes.sort_by(|left: &(crate::IndexKey, _), right| left.0.cmp(&right.0));
+    opened.index.apply(&IndexBatch { changes, sentinel: opened.sentinel })
+}

@@ -1,0 +1,376 @@
+//! The core of a shard: a pure state machine between the engine and the workers.
+//!
+//! Requests come in through [`Shard::submit`], finished jobs through [`Shard::complete`]; events and new jobs go out
+//! through `poll_event` and `poll_job`. The life of a write: *applied* in the table (a sequence is given, the new version
+//! is visible), *committed* in the next batch (acknowledged when its sync is done), *indexed* later with others in key
+//! order, and then, if nobody asks for it, *evicted*.
+//!
+//! Invariants: one batch is with the committer at a time, so what is synced is always a prefix of the sequences; the index
+//! is told of synced versions only; a request is refused, if at all, before it has had any effect.
+
+mod apply;
+mod checkpoint;
+mod commit;
+mod compaction;
+mod feed;
+mod loads;
+mod rebuild;
+pub(crate) mod segments;
+mod space;
+mod stats;
+pub(crate) mod table;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+
+use kvorum_protocol::{RecordKey, Run};
+
+use crate::clock::Now;
+use crate::event::{PoisonReason, StoreEvent, StoreRefusal};
+use crate::index::{EntrySum, IndexKey};
+use crate::job::{Done, Finished, Job, Overlay, ReadJob, Reading};
+use crate::limits;
+use crate::options::ShardOptions;
+use crate::random::Stream;
+use crate::reindex::summary;
+use crate::request::{ScanRange, StoreRequest, Token};
+use crate::workers::Bounds;
+use checkpoint::Checkpointing;
+use commit::Commits;
+use compaction::Compaction;
+use feed::Feed;
+use loads::Loads;
+use rebuild::Rebuilding;
+use segments::Segments;
+use space::Space;
+pub use stats::ShardStats;
+use table::{Body, Seeded, Slot, Table};
+
+/// What recovery hands over: where the log stands.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) store_id: u128,
+    pub(crate) segments: Segments,
+    pub(crate) spares: Vec<u32>,
+    pub(crate) next_sequence: u64,
+    pub(crate) last_batch: u64,
+    pub(crate) manifest_version: u64,
+    pub(crate) refilling: bool,
+    pub(crate) sum: EntrySum,
+}
+
+/// The core. Pure: it reads no clock, touches no file and draws its numbers from the seed given at opening.
+#[derive(Debug)]
+pub struct Shard {
+    options: ShardOptions,
+    store_id: u128,
+    run: Run,
+    runs: Stream,
+    actors: Stream,
+    table: Table,
+    /// Keys whose newest version the index does not name yet, synced or not, in index order.
+    unindexed: BTreeMap<IndexKey, Slot>,
+    commits: Commits,
+    loads: Loads,
+    feed: Feed,
+    checkpoint: Checkpointing,
+    segments: Segments,
+    compaction: Compaction,
+    space: Space,
+    rebuilding: Rebuilding,
+    sum: EntrySum,
+    refilling: bool,
+    life: Life,
+    events: VecDeque<StoreEvent>,
+    scans: VecDeque<ReadJob>,
+    scans_out: usize,
+    now: Now,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    Open,
+    Closing,
+    Closed,
+    Poisoned,
+}
+
+impl Shard {
+    pub(crate) fn new(options: ShardOptions, seed: u64, recovered: Recovered) -> Shard {
+        let mut runs = Stream::new(seed, "run");
+        let hasher = || Seeded::new(Stream::new(seed, "table").next_u64());
+        let next_sequence = recovered.next_sequence;
+        Shard {
+            store_id: recovered.store_id,
+            run: Run(runs.next_u64()),
+            runs,
+            actors: Stream::new(seed, "actor"),
+            table: Table::new(options.table_bytes, hasher()),
+            unindexed: BTreeMap::new(),
+            commits: Commits::new(next_sequence, recovered.last_batch),
+            loads: Loads::new(hasher()),
+            feed: Feed::default(),
+            checkpoint: Checkpointing::new(recovered.manifest_version, recovered.last_batch),
+            segments: recovered.segments,
+            compaction: Compaction::default(),
+            space: Space::new(recovered.spares),
+            rebuilding: Rebuilding::No,
+            sum: recovered.sum,
+            refilling: recovered.refilling,
+            life: Life::Open,
+            events: VecDeque::new(),
+            scans: VecDeque::new(),
+            scans_out: 0,
+            now: Now::default(),
+            options,
+        }
+    }
+
+    /// Takes a request. Its answers come out of [`Shard::poll_event`]. After `Poisoned` or `Closed` it is ignored.
+    pub fn submit(&mut self, now: Now, request: StoreRequest) {
+        self.now = now;
+        let token = request.token();
+        match self.admission(&request) {
+            Some(_) if matches!(self.life, Life::Closed | Life::Poisoned) => {}
+            Some(reason) => self.refuse(token, reason),
+            None => match request {
+                StoreRequest::Apply { token, key, change } => {
+                    self.operate(key, loads::Operation::Apply { token, change });
+                }
+                StoreRequest::Read { token, key } => {
+                    self.operate(key, loads::Operation::Read { token })
+                }
+                StoreRequest::Remove { token, key } => {
+                    self.operate(key, loads::Operation::Remove { token })
+                }
+                StoreRequest::Scan { token, range } => self.scan(token, range),
+            },
+        }
+    }
+
+    /// Takes the result of a job.
+    pub fn complete(&mut self, now: Now, done: Done) {
+        self.now = now;
+        if self.life == Life::Poisoned {
+            return;
+        }
+        match done.0 {
+            Finished::Committed(Ok(written)) => self.committed(written),
+            Finished::Committed(Err(error)) => self.poison(PoisonReason::Log(error)),
+            Finished::Loaded { number, found } => self.loaded(number, found),
+            Finished::Scanned { token, result } => {
+                self.scans_out -= 1;
+                if result.is_err() {
+                    self.index_is_damaged();
+                }
+                self.events.push_back(StoreEvent::Scanned { token, result });
+            }
+            Finished::Indexed(Ok(sum)) => self.indexed(sum),
+            Finished::Indexed(Err(error)) => self.poison(PoisonReason::Index(error)),
+            Finished::Checkpointed(result) => self.checkpointed(result),
+            Finished::Rebuilt(result) => self.rebuilt(result),
+            Finished::Stepped { segment, result } => self.stepped(segment, result),
+            Finished::Prepared { spare, result } => self.prepared(spare, result),
+            Finished::Retired { segment, keep_as, result } => {
+                self.retired(segment, keep_as, result)
+            }
+        }
+        self.advance();
+    }
+
+    /// The next event, in order.
+    pub fn poll_event(&mut self) -> Option<StoreEvent> {
+        self.events.pop_front()
+    }
+
+    /// The next job for a worker. To be asked until there is none, after every `submit`, `complete` and `tick`.
+    pub fn poll_job(&mut self) -> Option<Job> {
+        if matches!(self.life, Life::Closed | Life::Poisoned) {
+            return None;
+        }
+        self.commit_job()
+            .map(Job::Commit)
+            .or_else(|| self.read_job().map(Job::Read))
+            .or_else(|| self.index_job().map(Job::Index))
+            .or_else(|| self.compact_job().map(Job::Compact))
+    }
+
+    /// When [`Shard::tick`] wants to be called next, in monotonic nanoseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        match self.life {
+            Life::Closed | Life::Poisoned => None,
+            Life::Open | Life::Closing => {
+                [self.feed_deadline(), self.checkpoint_deadline(), self.space.retry_at()]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
+        }
+    }
+
+    /// Lets time pass: a deadline may have been reached.
+    pub fn tick(&mut self, now: Now) {
+        self.now = now;
+        self.advance();
+    }
+
+    /// Begins to close: nothing new is taken, everything taken is finished, synced and indexed, and `Closed` follows. The
+    /// next start replays nothing.
+    pub fn begin_close(&mut self, now: Now) {
+        self.now = now;
+        if self.life == Life::Open {
+            self.life = Life::Closing;
+            self.advance();
+        }
+    }
+
+    /// This run: marks of other runs are not trusted. It changes when damage is found.
+    pub fn run(&self) -> Run {
+        self.run
+    }
+
+    /// Whether records may be missing here, so that absences count for no quorum.
+    pub fn is_refilling(&self) -> bool {
+        self.refilling
+    }
+
+    /// Ends refilling, after every co-owner was compared with. Durable with the next checkpoint, which begins now.
+    pub fn finish_refilling(&mut self, now: Now) {
+        self.now = now;
+        self.refilling = false;
+        self.checkpoint.demand();
+    }
+
+    /// Why the request cannot be taken, if so.
+    fn admission(&self, request: &StoreRequest) -> Option<StoreRefusal> {
+        let overloaded = StoreRefusal::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS };
+        if self.life != Life::Open {
+            return Some(StoreRefusal::Closing);
+        }
+        if self.rebuilding != Rebuilding::No
+            || self.loads.queued() >= self.options.queued_operations
+        {
+            return Some(overloaded);
+        }
+        match request {
+            StoreRequest::Read { .. } => None,
+            StoreRequest::Scan { range, .. } => {
+                let too_large = range.partitions.len() > limits::SCAN_PARTITIONS
+                    || range.limit > limits::SCAN_KEYS;
+                (too_large || self.scans.len() >= self.options.queued_operations)
+                    .then_some(overloaded)
+            }
+            StoreRequest::Remove { .. } => self.no_credit(0).then_some(overloaded),
+            StoreRequest::Apply { change, .. } => {
+                if self.no_credit(apply::change_bytes(change)) {
+                    return Some(overloaded);
+                }
+                self.space
+                    .refuses(change, self.options.reserve_segments)
+                    .then_some(StoreRefusal::DiskFull)
+            }
+        }
+    }
+
+    /// Whether a change of so many bytes would exceed what may wait. One change alone is always taken.
+    fn no_credit(&self, bytes: usize) -> bool {
+        let waiting = self.commits.pending_bytes() + self.loads.queued_bytes();
+        let bytes_full = waiting > 0 && waiting + bytes > self.options.pending_bytes;
+        bytes_full || self.unindexed.len() + self.loads.queued() >= self.options.unindexed_records
+    }
+
+    fn refuse(&mut self, token: Token, reason: StoreRefusal) {
+        self.events.push_back(StoreEvent::Refused { token, reason });
+    }
+
+    fn poison(&mut self, reason: PoisonReason) {
+        self.life = Life::Poisoned;
+        self.events.push_back(StoreEvent::Poisoned { reason });
+    }
+
+    /// Moves on whatever can move on without a new input.
+    fn advance(&mut self) {
+        if matches!(self.life, Life::Closed | Life::Poisoned) {
+            return;
+        }
+        self.advance_rebuild();
+        self.advance_checkpoint();
+        self.table.shrink(self.compaction.pinned_from());
+        if self.life == Life::Closing && self.is_quiet() && self.checkpoint.is_clean() {
+            self.life = Life::Closed;
+            self.events.push_back(StoreEvent::Closed);
+        }
+    }
+
+    /// Whether nothing waits for a disk but what the shard does of its own accord.
+    fn is_quiet(&self) -> bool {
+        self.commits.is_idle()
+            && self.loads.is_idle()
+            && self.scans.is_empty()
+            && self.scans_out == 0
+    }
+
+    /// Begins a new run: from here on no mark is trusted, and absences here do not count.
+    fn begin_new_run(&mut self) {
+        self.run = Run(self.runs.next_u64());
+        if !self.refilling {
+            self.refilling = true;
+            self.checkpoint.demand();
+        }
+    }
+
+    fn scan(&mut self, token: Token, range: ScanRange) {
+        let mut overlay = Vec::new();
+        if !self.unindexed.is_empty() {
+            for partition in &range.partitions {
+                let bounds = Bounds::of(&range, *partition);
+                let known = self
+                    .unindexed
+                    .range::<[u8], _>((Bound::Included(&bounds.start[..]), Bound::Unbounded));
+                overlay.extend(
+                    known
+                        .take_while(|(key, _)| key.starts_with(&bounds.prefix))
+                        // The last key of the page before, if it is still there.
+                        .filter(|(key, _)| range.after.is_none() || key[..] != bounds.start[..])
+                        .map(|(key, slot)| self.overlay(key, *slot)),
+                );
+            }
+            overlay.sort_unstable_by(|left, right| left.key.cmp(&right.key));
+        }
+        self.scans.push_back(ReadJob(Reading::Scan { token, range, overlay }));
+    }
+
+    fn overlay(&self, key: &IndexKey, slot: Slot) -> Overlay {
+        let values = self.table.entry(slot).body.record().map(|record| summary(&record.set));
+        Overlay { key: key.clone(), values }
+    }
+
+    fn read_job(&mut self) -> Option<ReadJob> {
+        if self.loads.jobs_out() + self.scans_out >= limits::READ_JOBS {
+            return None;
+        }
+        if let Some(job) = self.loads.job() {
+            return Some(job);
+        }
+        let job = self.scans.pop_front()?;
+        self.scans_out += 1;
+        Some(job)
+    }
+
+    /// Notes that the newest version of an entry is not in the index yet.
+    fn note_unindexed(&mut self, slot: Slot) {
+        let entry = self.table.entry_mut(slot);
+        if !entry.noted {
+            entry.noted = true;
+            self.unindexed.insert(entry.key.to_index_bytes().into(), slot);
+            self.feed.note(self.now);
+        }
+    }
+
+    /// Whether a key's newest version, if any, is synced.
+    fn body_of(&self, key: &RecordKey) -> Option<(&Body, bool)> {
+        let slot = self.table.find(key)?;
+        let entry = self.table.entry(slot);
+        Some((&entry.body, entry.is_synced()))
+    }
+}

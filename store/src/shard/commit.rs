@@ -1,0 +1,255 @@
+//! Batches: what was applied is synced together, in order, as fast as the committer comes back.
+//!
+//! While a batch is being synced the next one gathers; when the committer is idle everything gathered goes. There is no
+//! artificial delay: a lone writer gets a batch of one, and the busier it is the larger the batches.
+
+use std::collections::VecDeque;
+
+use super::Shard;
+use super::table::{Body, Placed, Slot, Synced};
+use crate::event::StoreEvent;
+use crate::job::CommitJob;
+use crate::limits;
+use crate::location::Location;
+use crate::log::entry::{EntryBody, LogEntry};
+use crate::log::writer::Written;
+use crate::request::Token;
+
+/// An entry on its way into the log.
+#[derive(Debug)]
+struct Pending {
+    slot: Slot,
+    entry: LogEntry,
+}
+
+/// An entry of a sealed segment that is to be written again.
+#[derive(Debug)]
+pub(crate) struct Move {
+    /// `None` for the second copy of a marker, which nothing names.
+    pub(crate) slot: Option<Slot>,
+    pub(crate) from: Location,
+    pub(crate) entry: LogEntry,
+}
+
+/// What the batch in work will have changed.
+#[derive(Debug, Default)]
+struct InFlight {
+    moves: Vec<(Option<Slot>, u64)>,
+    entries: Vec<(Slot, u64, Body)>,
+    bytes: usize,
+}
+
+fn body_of(entry: &LogEntry) -> Body {
+    match &entry.body {
+        EntryBody::Record(record) => Body::Record(record.clone()),
+        EntryBody::Removal { covers_through, .. } => {
+            Body::Removed { covers_through: *covers_through }
+        }
+    }
+}
+
+/// The way into the log.
+#[derive(Debug)]
+pub(crate) struct Commits {
+    next_sequence: u64,
+    synced_sequence: u64,
+    last_batch: u64,
+    pending: VecDeque<Pending>,
+    /// Bytes that are not synced yet, those in flight included.
+    pending_bytes: usize,
+    moves: VecDeque<Move>,
+    in_flight: Option<InFlight>,
+    /// Who waits for which sequence to be synced, ascending by sequence.
+    waiting: VecDeque<(u64, Token)>,
+    pub(super) batches: u64,
+    pub(super) syncs: u64,
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+}
+
+impl Commits {
+    pub(crate) fn new(next_sequence: u64, last_batch: u64) -> Commits {
+        Commits {
+            next_sequence,
+            synced_sequence: next_sequence - 1,
+            last_batch,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            moves: VecDeque::new(),
+            in_flight: None,
+            waiting: VecDeque::new(),
+            batches: 0,
+            syncs: 0,
+            entries: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Gives out the next sequence.
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.next_sequence += 1;
+        self.next_sequence - 1
+    }
+
+    /// The highest sequence given out.
+    pub(crate) fn newest(&self) -> u64 {
+        self.next_sequence - 1
+    }
+
+    pub(crate) fn synced_sequence(&self) -> u64 {
+        self.synced_sequence
+    }
+
+    pub(crate) fn last_batch(&self) -> u64 {
+        self.last_batch
+    }
+
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    /// Whether nothing waits for a sync.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.moves.is_empty() && self.in_flight.is_none()
+    }
+
+    /// Whether no move is on its way.
+    pub(crate) fn no_moves(&self) -> bool {
+        self.moves.is_empty() && self.in_flight.as_ref().is_none_or(|batch| batch.moves.is_empty())
+    }
+
+    pub(crate) fn push(&mut self, slot: Slot, entry: LogEntry) {
+        self.pending_bytes += entry.size_bound();
+        self.pending.push_back(Pending { slot, entry });
+    }
+
+    pub(crate) fn push_move(&mut self, moved: Move) {
+        self.moves.push_back(moved);
+    }
+
+    /// `token` is durable when the newest sequence is.
+    pub(crate) fn await_newest(&mut self, token: Token) {
+        self.waiting.push_back((self.newest(), token));
+    }
+
+    /// `token` is durable when this sequence is, which is not synced yet.
+    pub(crate) fn await_sequence(&mut self, token: Token, sequence: u64) {
+        let place = self.waiting.partition_point(|(other, _)| *other <= sequence);
+        self.waiting.insert(place, (sequence, token));
+    }
+
+    /// Tokens whose sequence is reached.
+    fn durable(&mut self, through: u64) -> impl Iterator<Item = StoreEvent> + '_ {
+        let count = self.waiting.partition_point(|(sequence, _)| *sequence <= through);
+        self.waiting.drain(..count).map(|(_, token)| StoreEvent::Durable { token })
+    }
+}
+
+impl Shard {
+    /// The next batch, if the committer is idle and there is anything to commit.
+    pub(super) fn commit_job(&mut self) -> Option<CommitJob> {
+        if self.commits.in_flight.is_some() {
+            return None;
+        }
+        let limit = self.options.batch_bytes();
+        let mut batch = InFlight::default();
+        let mut entries = Vec::with_capacity(self.commits.pending.len().min(limits::BATCH_ENTRIES));
+        let mut bytes = 0;
+        // Moves first: a marker of this batch must cover whatever is moved in it. A quarter of the batch is theirs, so that
+        // neither side starves the other.
+        while let Some(moved) = self.commits.moves.pop_front() {
+            if self.is_still_newest(&moved) {
+                bytes += moved.entry.size_bound();
+                batch.moves.push((moved.slot, moved.entry.sequence));
+                entries.push(moved.entry);
+            }
+            if bytes >= limit / 4 {
+                break;
+            }
+        }
+        while let Some(next) = self.commits.pending.front() {
+            let size = next.entry.size_bound();
+            if !entries.is_empty()
+                && (bytes + size > limit || entries.len() >= limits::BATCH_ENTRIES)
+            {
+                break;
+            }
+            let Some(Pending { slot, entry }) = self.commits.pending.pop_front() else { break };
+            bytes += size;
+            batch.bytes += size;
+            batch.entries.push((slot, entry.sequence, body_of(&entry)));
+            entries.push(entry);
+        }
+        if entries.is_empty() {
+            return None;
+        }
+        #[cfg(feature = "planted")]
+        if self.options.planted == Some(crate::Planted::AckBeforeSync) {
+            let through = batch.entries.last().map_or(0, |(_, sequence, _)| *sequence);
+            self.events.extend(self.commits.durable(through));
+        }
+        self.commits.in_flight = Some(batch);
+        Some(CommitJob { entries, spares: self.space.spares().to_vec(), bytes })
+    }
+
+    /// The compare of compare-and-set: a move is worth writing only while its entry is where it was read.
+    fn is_still_newest(&mut self, moved: &Move) -> bool {
+        let Some(slot) = moved.slot else { return true };
+        let entry = self.table.entry_mut(slot);
+        let here = Placed { sequence: moved.entry.sequence, location: moved.from };
+        let newest = entry.sequence == here.sequence && entry.placed() == Some(here);
+        if !newest {
+            entry.moving = false;
+        }
+        newest
+    }
+
+    pub(super) fn committed(&mut self, written: Written) {
+        let Some(batch) = self.commits.in_flight.take() else { return };
+        self.commits.batches += 1;
+        self.commits.syncs += u64::from(written.syncs);
+        self.commits.bytes += written.bytes;
+        self.commits.entries += batch.entries.len() as u64;
+        self.commits.last_batch = written.batch;
+        self.commits.pending_bytes -= batch.bytes;
+        self.checkpoint.note_written(self.now, written.bytes);
+        self.space.used(&written.spares_used);
+        self.segments.extend(&written.extents);
+        let newest_sequence = batch.entries.last().map(|(_, sequence, _)| *sequence);
+        let (moved, placed) = written.locations.split_at(batch.moves.len());
+        for ((slot, sequence), location) in batch.moves.into_iter().zip(moved) {
+            let Some(slot) = slot else { continue };
+            let entry = self.table.entry_mut(slot);
+            entry.moving = false;
+            let Some(body) = entry.synced.as_ref().map(|synced| synced.body.clone()) else {
+                continue;
+            };
+            self.place(slot, Placed { sequence, location: *location }, body);
+        }
+        for ((slot, sequence, mut body), location) in batch.entries.into_iter().zip(placed) {
+            if let Body::Removed { covers_through } = &mut body {
+                *covers_through = Some(written.newest_segment);
+            }
+            self.place(slot, Placed { sequence, location: *location }, body);
+        }
+        if let Some(sequence) = newest_sequence {
+            self.commits.synced_sequence = sequence;
+            self.events.extend(self.commits.durable(sequence));
+        }
+    }
+
+    /// An entry's version is on disk: what was there before is dead.
+    fn place(&mut self, slot: Slot, placed: Placed, body: Body) {
+        let entry = self.table.entry_mut(slot);
+        if entry.sequence == placed.sequence {
+            // A marker learns what it covers only now.
+            entry.body = body.clone();
+        }
+        if let Some(before) = entry.synced.replace(Synced { placed, body }) {
+            self.segments.release(before.placed.location);
+        }
+        self.segments.occupy(placed.location);
+        self.note_unindexed(slot);
+        self.feed.note(self.now);
+    }
+}

@@ -1,0 +1,254 @@
+//! Operations on keys that are not in the table: they wait, in order, until the key was read.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use kvorum_protocol::RecordKey;
+
+use super::table::{Body, Entry, KeyMap, Placed, Seeded};
+use super::{Shard, apply};
+use crate::event::{DamageNotice, ReadError, StoreEvent, StoreRefusal};
+use crate::index::IndexEntry;
+use crate::job::{Loaded, ReadJob, Reading};
+use crate::limits;
+use crate::log::entry::Logged;
+use crate::request::{Apply, Token};
+
+/// What is to be done to a key.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    Apply {
+        token: Token,
+        change: Apply,
+    },
+    Read {
+        token: Token,
+    },
+    Remove {
+        token: Token,
+    },
+    /// Forget the marker of this sequence, if it is still the newest.
+    DropMarker {
+        sequence: u64,
+    },
+}
+
+impl Operation {
+    fn bytes(&self) -> usize {
+        match self {
+            Operation::Apply { change, .. } => apply::change_bytes(change),
+            _ => 0,
+        }
+    }
+
+    fn token(&self) -> Option<Token> {
+        match self {
+            Operation::Apply { token, .. }
+            | Operation::Read { token }
+            | Operation::Remove { token } => Some(*token),
+            Operation::DropMarker { .. } => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// The job that reads the key; `None` while it waits for one.
+    job: Option<u64>,
+    operations: VecDeque<Operation>,
+}
+
+/// Keys that are being read.
+#[derive(Debug)]
+pub(crate) struct Loads {
+    keys: KeyMap<Waiting>,
+    wanted: VecDeque<RecordKey>,
+    next_job: u64,
+    jobs: BTreeSet<u64>,
+    queued: usize,
+    queued_bytes: usize,
+}
+
+impl Loads {
+    pub(crate) fn new(hasher: Seeded) -> Loads {
+        Loads {
+            keys: KeyMap::with_hasher(hasher),
+            wanted: VecDeque::new(),
+            next_job: 0,
+            jobs: BTreeSet::new(),
+            queued: 0,
+            queued_bytes: 0,
+        }
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    pub(crate) fn jobs_out(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.keys.is_empty() && self.jobs.is_empty()
+    }
+
+    /// The number that the next job will have: what was read before it is older than now.
+    pub(crate) fn next_job(&self) -> u64 {
+        self.next_job
+    }
+
+    /// Whether every job below `number` has come back.
+    pub(crate) fn all_back_before(&self, number: u64) -> bool {
+        self.jobs.first().is_none_or(|first| *first >= number)
+    }
+
+    /// A job that reads keys, if any are wanted.
+    pub(crate) fn job(&mut self) -> Option<ReadJob> {
+        let number = self.next_job;
+        let mut keys = Vec::new();
+        while keys.len() < limits::LOADS_PER_JOB {
+            let Some(key) = self.wanted.pop_front() else { break };
+            // A key that compaction happened to bring in is not wanted any more.
+            if let Some(waiting) = self.keys.get_mut(&key).filter(|waiting| waiting.job.is_none()) {
+                waiting.job = Some(number);
+                keys.push(key);
+            }
+        }
+        if keys.is_empty() {
+            return None;
+        }
+        self.next_job += 1;
+        self.jobs.insert(number);
+        Some(ReadJob(Reading::Load { number, keys }))
+    }
+
+    fn queue(&mut self, key: RecordKey, operation: Operation) {
+        self.queued += 1;
+        self.queued_bytes += operation.bytes();
+        match self.keys.get_mut(&key) {
+            Some(waiting) => waiting.operations.push_back(operation),
+            None => {
+                // The key outlives the frame that it came in.
+                let key = key.detached();
+                self.wanted.push_back(key.clone());
+                self.keys
+                    .insert(key, Waiting { job: None, operations: VecDeque::from([operation]) });
+            }
+        }
+    }
+
+    /// Takes what waits for a key: by the job that read it, or whatever job there is.
+    pub(crate) fn take(&mut self, key: &RecordKey, job: Option<u64>) -> VecDeque<Operation> {
+        let mine = self.keys.get(key).is_some_and(|waiting| job.is_none() || waiting.job == job);
+        let operations = match mine {
+            true => self.keys.remove(key).map(|waiting| waiting.operations).unwrap_or_default(),
+            false => VecDeque::new(),
+        };
+        self.queued -= operations.len();
+        self.queued_bytes -= operations.iter().map(Operation::bytes).sum::<usize>();
+        operations
+    }
+}
+
+impl Shard {
+    /// Does an operation now if the key is known, else when it was read.
+    pub(super) fn operate(&mut self, key: RecordKey, operation: Operation) {
+        if self.table.find(&key).is_some() {
+            self.perform(key, operation);
+        } else {
+            self.loads.queue(key, operation);
+        }
+    }
+
+    pub(super) fn loaded(&mut self, number: u64, found: Vec<(RecordKey, Loaded)>) {
+        self.loads.jobs.remove(&number);
+        for (key, loaded) in found {
+            let operations = self.loads.take(&key, Some(number));
+            if operations.is_empty() {
+                continue;
+            }
+            match self.take_in(&key, loaded) {
+                Ok(()) => operations
+                    .into_iter()
+                    .for_each(|operation| self.perform(key.clone(), operation)),
+                Err(()) => self.refuse_all(operations),
+            }
+        }
+    }
+
+    /// Puts what was read into the table; an absent key stays out of it.
+    fn take_in(&mut self, key: &RecordKey, loaded: Loaded) -> Result<(), ()> {
+        let (entry, body) = match loaded {
+            Loaded::Absent => return Ok(()),
+            Loaded::Found { entry, logged } => match *logged {
+                Logged::Record(record) => (entry, Body::Record(record.into())),
+                Logged::Removal { covers_through, .. } => {
+                    (entry, Body::Removed { covers_through: Some(covers_through) })
+                }
+            },
+            Loaded::Removed { entry, covers_through } => {
+                (entry, Body::Removed { covers_through: Some(covers_through) })
+            }
+            Loaded::Damaged { entry } => {
+                self.record_is_damaged(&entry);
+                (entry, Body::Damaged)
+            }
+            Loaded::IndexFailed => {
+                self.index_is_damaged();
+                return Err(());
+            }
+        };
+        let placed = Placed { sequence: entry.sequence, location: entry.location };
+        self.table.insert(Entry::loaded(key.clone(), body, placed));
+        Ok(())
+    }
+
+    fn record_is_damaged(&mut self, entry: &IndexEntry) {
+        let notice =
+            DamageNotice::Record { segment: entry.location.segment, offset: entry.location.offset };
+        self.events.push_back(StoreEvent::Damage(notice));
+        self.begin_new_run();
+    }
+
+    /// Answers operations that cannot be done now.
+    pub(super) fn refuse_all(&mut self, operations: VecDeque<Operation>) {
+        for token in operations.iter().filter_map(Operation::token) {
+            self.refuse(token, StoreRefusal::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS });
+        }
+    }
+
+    /// Refuses everything that waits for a read.
+    pub(super) fn refuse_queued(&mut self) {
+        let wanted = std::mem::take(&mut self.loads.wanted);
+        for key in wanted {
+            let operations = self.loads.take(&key, None);
+            self.refuse_all(operations);
+        }
+    }
+
+    /// Does an operation on a key that is in the table, or known to be absent.
+    pub(super) fn perform(&mut self, key: RecordKey, operation: Operation) {
+        match operation {
+            Operation::Apply { token, change } => self.apply(token, key, change),
+            Operation::Read { token } => self.read(token, &key),
+            Operation::Remove { token } => self.remove(token, &key),
+            Operation::DropMarker { sequence } => self.drop_marker(&key, sequence),
+        }
+    }
+
+    fn read(&mut self, token: Token, key: &RecordKey) {
+        if let Some(slot) = self.table.find(key) {
+            self.table.touch(slot);
+        }
+        let result = match self.body_of(key) {
+            Some((Body::Record(record), _)) => Ok(Some(record.set.clone())),
+            Some((Body::Damaged, _)) => Err(ReadError::Damaged),
+            Some((Body::Removed { .. } | Body::Gone, _)) | None => Ok(None),
+        };
+        self.events.push_back(StoreEvent::Read { token, result, refilling: self.refilling });
+    }
+}

@@ -1,0 +1,200 @@
+//! The segments that exist, and how much of each is alive.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kvorum_protocol::RecordKey;
+
+use crate::limits;
+use crate::location::{Location, SegmentId};
+use crate::log::manifest::SegmentRecord;
+use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentKind};
+use crate::log::writer::SegmentExtent;
+
+/// What is going on with a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// Being written to.
+    Active,
+    /// Complete.
+    Sealed,
+    /// Complete, and compaction could not read it: left alone until the next start.
+    Unreadable,
+    /// Nothing in it is needed once everything up to this sequence is synced and a checkpoint was made after that.
+    Emptied { after: u64 },
+    /// No manifest names it any more; its file goes when the read jobs below this number are back.
+    Retiring { reads_before: u64 },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub(crate) extent: SegmentExtent,
+    /// Bytes of frames that hold the newest synced version of their key.
+    pub(crate) live: u64,
+    pub(crate) state: State,
+    /// Markers that covered nothing but this segment: to be forgotten when it is gone.
+    pub(crate) spent_markers: Vec<(RecordKey, u64)>,
+}
+
+impl Segment {
+    fn dead(&self) -> u64 {
+        u64::from(self.extent.end.saturating_sub(SEGMENT_HEADER_BYTES)).saturating_sub(self.live)
+    }
+}
+
+/// All segments of the shard.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Segments {
+    segments: BTreeMap<SegmentId, Segment>,
+    next: SegmentId,
+}
+
+impl Segments {
+    /// Segments of earlier runs, all complete.
+    pub(crate) fn recovered(extents: Vec<SegmentExtent>, next: SegmentId) -> Segments {
+        let sealed = |extent: SegmentExtent| {
+            let segment =
+                Segment { extent, live: 0, state: State::Sealed, spent_markers: Vec::new() };
+            (extent.id, segment)
+        };
+        Segments { segments: extents.into_iter().map(sealed).collect(), next }
+    }
+
+    /// Sets how much of each segment is alive.
+    pub(crate) fn set_live(&mut self, live: &[(SegmentId, u64)]) {
+        for segment in self.segments.values_mut() {
+            segment.live = 0;
+        }
+        for (id, bytes) in live {
+            if let Some(segment) = self.segments.get_mut(id) {
+                segment.live = *bytes;
+            }
+        }
+    }
+
+    /// Takes in what a commit wrote. A new segment seals the one of its kind before it.
+    pub(crate) fn extend(&mut self, extents: &[SegmentExtent]) {
+        for extent in extents {
+            if let Some(known) = self.segments.get_mut(&extent.id) {
+                known.extent = *extent;
+                continue;
+            }
+            for other in self.segments.values_mut() {
+                if other.extent.kind == extent.kind && other.state == State::Active {
+                    other.state = State::Sealed;
+                }
+            }
+            self.next = self.next.max(SegmentId(extent.id.0 + 1));
+            let segment = Segment {
+                extent: *extent,
+                live: 0,
+                state: State::Active,
+                spent_markers: Vec::new(),
+            };
+            self.segments.insert(extent.id, segment);
+        }
+    }
+
+    /// A frame came to hold the newest synced version of its key.
+    pub(crate) fn occupy(&mut self, location: Location) {
+        if let Some(segment) = self.segments.get_mut(&location.segment) {
+            segment.live += u64::from(location.length);
+        }
+    }
+
+    /// A frame no longer does.
+    pub(crate) fn release(&mut self, location: Location) {
+        if let Some(segment) = self.segments.get_mut(&location.segment) {
+            segment.live = segment.live.saturating_sub(u64::from(location.length));
+        }
+    }
+
+    pub(crate) fn next(&self) -> SegmentId {
+        self.next
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SegmentId) -> Option<&mut Segment> {
+        self.segments.get_mut(&id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.values()
+    }
+
+    pub(crate) fn remove(&mut self, id: SegmentId) -> Option<Segment> {
+        self.segments.remove(&id)
+    }
+
+    /// Every segment's end: what is written so far.
+    pub(crate) fn ends(&self) -> BTreeMap<SegmentId, u32> {
+        self.segments.iter().map(|(id, segment)| (*id, segment.extent.end)).collect()
+    }
+
+    /// Whether a segment other than `but` exists that can hold what a marker covers.
+    pub(crate) fn any_through(&self, covers_through: SegmentId, but: SegmentId) -> bool {
+        self.segments.range(..=covers_through).any(|(id, _)| *id != but)
+    }
+
+    /// All segments with their ends, main ones first.
+    pub(crate) fn main_first(&self) -> Vec<(SegmentId, SegmentKind, u32)> {
+        let all = self.segments.values().map(|segment| segment.extent);
+        let mut all: Vec<_> = all.map(|extent| (extent.id, extent.kind, extent.end)).collect();
+        all.sort_by_key(|(id, kind, _)| (*kind, *id));
+        all
+    }
+
+    /// The segment that compaction should take next: the one with most dead bytes, if that is a fair part of it or if
+    /// space is short. Else, when short segments of many starts have gathered, the shortest.
+    pub(crate) fn victim(&self, segment_bytes: u32, space_is_short: bool) -> Option<SegmentExtent> {
+        let sealed = || self.segments.values().filter(|segment| segment.state == State::Sealed);
+        let dead = sealed()
+            .max_by_key(|segment| (segment.dead(), std::cmp::Reverse(segment.extent.id)))?;
+        let share = if space_is_short {
+            limits::COMPACT_DEAD_SHARE_FULL
+        } else {
+            limits::COMPACT_DEAD_SHARE
+        };
+        let written = u64::from(dead.extent.end - SEGMENT_HEADER_BYTES);
+        if dead.dead() > 0 && dead.dead().saturating_mul(share) >= written || written == 0 {
+            return Some(dead.extent);
+        }
+        let short = || sealed().filter(|segment| segment.extent.end < segment_bytes / 4);
+        if short().count() <= limits::SHORT_SEGMENTS {
+            return None;
+        }
+        short().min_by_key(|segment| segment.extent.end).map(|segment| segment.extent)
+    }
+
+    /// What the manifest says of the segments: those that no checkpoint up to `synced` has made needless.
+    pub(crate) fn records(
+        &self,
+        covered: &BTreeMap<SegmentId, u32>,
+        gone: &BTreeSet<SegmentId>,
+    ) -> Vec<SegmentRecord> {
+        let kept = self.segments.values().filter(|segment| {
+            !matches!(segment.state, State::Retiring { .. }) && !gone.contains(&segment.extent.id)
+        });
+        kept.map(|Segment { extent, live, .. }| SegmentRecord {
+            id: extent.id,
+            kind: extent.kind,
+            first_batch: extent.first_batch,
+            last_batch: extent.last_batch,
+            covered: covered.get(&extent.id).copied().unwrap_or(SEGMENT_HEADER_BYTES),
+            end: extent.end,
+            live: *live,
+        })
+        .collect()
+    }
+
+    /// Emptied segments that a checkpoint begun when `synced` was synced makes needless.
+    pub(crate) fn needless(&self, synced: u64) -> BTreeSet<SegmentId> {
+        let emptied = self
+            .segments
+            .values()
+            .filter(|segment| matches!(segment.state, State::Emptied { after } if after <= synced));
+        emptied.map(|segment| segment.extent.id).collect()
+    }
+}

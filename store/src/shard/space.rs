@@ -1,0 +1,110 @@
+//! Room for the log: spare files, and the watermark.
+//!
+//! Segments are preallocated, so the disk is found full while a spare is made, with nobody waiting, and not in the middle
+//! of a commit. When no further spare can be made, those in stock are rationed: client writes stop first, then what peers
+//! and deletes write; the last one is compaction's, because only compaction can make room.
+
+use super::{Life, Shard};
+use crate::clock::Now;
+use crate::files::FileError;
+use crate::job::{CompactJob, Compacting};
+use crate::limits;
+use crate::request::Apply;
+use kvorum_protocol::Change;
+
+/// Spare files in stock.
+#[derive(Debug)]
+pub(crate) struct Space {
+    spares: Vec<u32>,
+    next_spare: u32,
+    full: bool,
+    retry_at: Option<u64>,
+}
+
+impl Space {
+    pub(crate) fn new(spares: Vec<u32>) -> Space {
+        let next_spare = spares.iter().max().map_or(0, |last| last + 1);
+        Space { spares, next_spare, full: false, retry_at: None }
+    }
+
+    pub(super) fn spares(&self) -> &[u32] {
+        &self.spares
+    }
+
+    /// Whether the disk gave no room for another spare.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    pub(super) fn used(&mut self, spares: &[u32]) {
+        self.spares.retain(|spare| !spares.contains(spare));
+    }
+
+    pub(super) fn retry_at(&self) -> Option<u64> {
+        self.retry_at
+    }
+
+    /// Whether there is no room for this change.
+    pub(super) fn refuses(&self, change: &Apply, reserve: usize) -> bool {
+        let adds = matches!(change, Apply::Update { change: Change::Value { .. }, .. });
+        let keep = if adds { reserve } else { reserve / 2 };
+        self.full && self.spares.len() <= keep
+    }
+
+    fn ran_out(&mut self, now: Now) {
+        self.full = true;
+        self.retry_at = Some(now.after_ms(limits::SPACE_RETRY_MS));
+    }
+
+    fn gained(&mut self, spare: u32, reserve: usize) {
+        self.spares.push(spare);
+        self.full &= self.spares.len() <= reserve;
+    }
+
+    /// A name for a new spare.
+    pub(super) fn next_spare(&mut self) -> u32 {
+        self.next_spare += 1;
+        self.next_spare - 1
+    }
+}
+
+impl Shard {
+    /// How many spares to keep: the reserve, and one for clients.
+    pub(super) fn lacks_spares(&self) -> bool {
+        self.space.spares.len() <= self.options.reserve_segments
+    }
+
+    /// Makes a spare when the stock is short.
+    pub(super) fn prepare_job(&mut self) -> Option<CompactJob> {
+        let waits = self.space.retry_at.is_some_and(|at| at > self.now.mono_ns);
+        if !self.lacks_spares() || waits || self.life != Life::Open {
+            return None;
+        }
+        let files = self.segments.len() + self.space.spares.len();
+        if self.options.max_segments.is_some_and(|max| files >= max) {
+            self.space.ran_out(self.now);
+            return None;
+        }
+        self.space.retry_at = None;
+        let spare = self.space.next_spare();
+        Some(CompactJob(Compacting::Prepare { spare, bytes: self.options.segment_bytes }))
+    }
+
+    pub(super) fn prepared(&mut self, spare: u32, result: Result<(), FileError>) {
+        self.compaction.busy = false;
+        match result {
+            Ok(()) => self.space.gained(spare, self.options.reserve_segments),
+            Err(error) if error.is_no_space() => self.space.ran_out(self.now),
+            // Nothing was promised on this file. If the disk is really failing, the next commit will say so.
+            Err(_) => self.space.retry_at = Some(self.now.after_ms(limits::SPACE_RETRY_MS)),
+        }
+    }
+
+    /// A segment's file is gone, or has become a spare.
+    pub(super) fn freed(&mut self, spare: Option<u32>) {
+        self.space.retry_at = None;
+        if let Some(spare) = spare {
+            self.space.gained(spare, self.options.reserve_segments);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Reads records and lists keys.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kvorum_protocol::{Key, RecordKey};
+use kvorum_ring::PartitionId;
+
+use crate::event::ReadError;
+use crate::files::{File, Files};
+use crate::index::{EntryState, Index, IndexEntry, IndexError};
+use crate::job::{Done, Finished, Loaded, Overlay, ReadJob, Reading};
+use crate::log::entry::Logged;
+use crate::log::frame;
+use crate::log::handles::Handles;
+use crate::log::segment::SegmentKind;
+use crate::request::{ScanPage, ScanRange, ScannedKey};
+
+/// A reader. There may be several; cloning makes another.
+pub struct Reader<F: Files, I: Index> {
+    handles: Handles<F>,
+    index: Arc<I>,
+}
+
+impl<F: Files, I: Index> Clone for Reader<F, I> {
+    fn clone(&self) -> Reader<F, I> {
+        Reader { handles: self.handles.clone(), index: self.index.clone() }
+    }
+}
+
+impl<F: Files, I: Index> Reader<F, I> {
+    pub(crate) fn new(handles: Handles<F>, index: Arc<I>) -> Reader<F, I> {
+        Reader { handles, index }
+    }
+
+    /// Runs one job.
+    pub fn run(&self, job: ReadJob) -> Done {
+        Done(match job.0 {
+            Reading::Load { number, keys } => {
+                let found = keys.into_iter().map(|key| (key.clone(), self.load(&key))).collect();
+                Finished::Loaded { number, found }
+            }
+            Reading::Scan { token, range, overlay } => {
+                let result = self.scan(&range, overlay).map_err(|_| ReadError::IndexDamaged);
+                Finished::Scanned { token, result }
+            }
+        })
+    }
+
+    fn load(&self, key: &RecordKey) -> Loaded {
+        match self.index.get(&key.to_index_bytes()) {
+            Err(_) => Loaded::IndexFailed,
+            Ok(None) => Loaded::Absent,
+            Ok(Some(entry)) => match entry.state {
+                EntryState::Removed { covers_through } => Loaded::Removed { entry, covers_through },
+                EntryState::Record => match self.read(key, &entry) {
+                    Some(logged) => Loaded::Found { entry, logged: Box::new(logged) },
+                    None => Loaded::Damaged { entry },
+                },
+            },
+        }
+    }
+
+    /// The record that the entry names. An unreadable sector is no different from a flipped bit.
+    fn read(&self, key: &RecordKey, entry: &IndexEntry) -> Option<Logged> {
+        let location = entry.location;
+        let handle = match self.handles.get(location.segment) {
+            Some(handle) => handle,
+            // Which kind it is decides its name only.
+            None => [SegmentKind::Main, SegmentKind::Bulk]
+                .into_iter()
+                .find_map(|kind| self.handles.open(location.segment, kind).ok())?,
+        };
+        let mut bytes = vec![0; location.length as usize];
+        let read = handle.file.read_at(u64::from(location.offset), &mut bytes).ok()?;
+        bytes.truncate(read);
+        let bytes = Bytes::from(bytes);
+        let frame = frame::parse(&bytes, &handle.key, location.offset)?;
+        let logged = Logged::read(&frame, &bytes)?;
+        (frame.sequence == entry.sequence && logged.key() == key).then_some(logged)
+    }
+
+    /// The lowest keys over all partitions: each partition is read only as far as it can still contribute.
+    fn scan(&self, range: &ScanRange, overlay: Vec<Overlay>) -> Result<ScanPage, IndexError> {
+        let mut page = Page { keys: BTreeMap::new(), wanted: range.limit as usize + 1 };
+        for partition in &range.partitions {
+            self.scan_partition(range, *partition, &overlay, &mut page)?;
+        }
+        let more = page.keys.len() > range.limit as usize;
+        let keys = page.keys.into_iter().take(range.limit as usize);
+        let keys = keys
+            .map(|(key, (values, value_bytes))| ScannedKey { key, values, value_bytes })
+            .collect();
+        Ok(ScanPage { keys, more })
+    }
+
+    fn scan_partition(
+        &self,
+        range: &ScanRange,
+        partition: PartitionId,
+        overlay: &[Overlay],
+        page: &mut Page,
+    ) -> Result<(), IndexError> {
+        let bounds = Bounds::of(range, partition);
+        for known in overlay.iter().filter(|known| bounds.contain(&known.key)) {
+            if let (Some(values), Some(key)) = (known.values, bounds.key(&known.key)) {
+                // Whether it found a place or not, another one may.
+                let _ = page.add(key, values);
+            }
+        }
+        let known = |key: &[u8]| overlay.binary_search_by(|known| (*known.key).cmp(key)).is_ok();
+        self.index.scan(&bounds.start, &mut |bytes, entry| {
+            if !bytes.starts_with(&bounds.prefix) {
+                return ControlFlow::Break(());
+            }
+            if bytes == bounds.start || known(bytes) || entry.is_removed() {
+                return ControlFlow::Continue(());
+            }
+            let Some(key) = bounds.key(bytes) else { return ControlFlow::Continue(()) };
+            page.add(key, (entry.values, entry.value_bytes))
+        })
+    }
+}
+
+/// The lowest keys seen so far, never more than wanted.
+struct Page {
+    keys: BTreeMap<Key, (u16, u32)>,
+    wanted: usize,
+}
+
+impl Page {
+    /// Adds a key; breaks when neither it nor a higher one has a place any more.
+    fn add(&mut self, key: Key, values: (u16, u32)) -> ControlFlow<()> {
+        if self.keys.len() >= self.wanted {
+            match self.keys.last_key_value() {
+                Some((last, _)) if *last <= key => return ControlFlow::Break(()),
+                _ => drop(self.keys.pop_last()),
+            }
+        }
+        self.keys.insert(key, values);
+        ControlFlow::Continue(())
+    }
+}
+
+/// Where one partition's keys of a range are in the index.
+pub(crate) struct Bounds {
+    /// What every key begins with, and how much of it is not the client's key.
+    pub(crate) prefix: Vec<u8>,
+    head: usize,
+    /// Where to begin. The page before ended with exactly this key, if it exists.
+    pub(crate) start: Vec<u8>,
+}
+
+impl Bounds {
+    pub(crate) fn of(range: &ScanRange, partition: PartitionId) -> Bounds {
+        // A key of one byte stands for "any key": what is in front of it is the head.
+        let any = Key::new(Bytes::from_static(&[0])).expect("one byte is a key");
+        let (space, class, bucket) = (range.space, range.class, range.bucket.clone());
+        let mut prefix = RecordKey { space, class, partition, bucket, key: any }.to_index_bytes();
+        prefix.pop();
+        let head = prefix.len();
+        let mut start = prefix.clone();
+        prefix.extend_from_slice(&range.prefix);
+        start.extend_from_slice(range.after.as_ref().map_or(&[][..], Key::as_bytes));
+        let start = start.max(prefix.clone());
+        Bounds { prefix, head, start }
+    }
+
+    /// Whether a key of the index is in the range.
+    pub(crate) fn contain(&self, key: &[u8]) -> bool {
+        key.starts_with(&self.prefix) && key >= &self.start[..]
+    }
+
+    /// The client's key.
+    fn key(&self, index_key: &[u8]) -> Option<Key> {
+        Key::new(Bytes::copy_from_slice(&index_key[self.head..])).ok()
+    }
+}

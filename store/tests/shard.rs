@@ -1,0 +1,213 @@
+//! What a shard promises while nothing fails.
+
+mod support;
+
+use kvorum_protocol::{Change, Replaces};
+use kvorum_store::memory_index::MemoryDisk;
+use kvorum_store::sim_files::SimFiles;
+use kvorum_store::{Apply, Files, IndexFate, ShardOptions, StoreRefusal, StoreRequest};
+use support::{Store, key, texts, update, value};
+
+fn fresh() -> (SimFiles, MemoryDisk, Store) {
+    let (files, disk) = (SimFiles::new(), MemoryDisk::new());
+    let store = Store::open(&files, &disk, ShardOptions::small(), 1).unwrap();
+    (files, disk, store)
+}
+
+#[test]
+fn a_write_is_visible_at_once_and_durable_after_its_sync() {
+    let (_, _, mut store) = fresh();
+    let put = store.put("a", "one");
+    assert!(store.outcome(put).applied.is_none(), "the key must be read first");
+    assert!(store.step(), "a read job");
+    let outcome = store.outcome(put);
+    assert_eq!(texts(&outcome.applied.unwrap()), ["one"]);
+    assert!(!outcome.durable);
+    let read = store.submit(|token| StoreRequest::Read { token, key: key("a") });
+    assert_eq!(
+        texts(&store.outcome(read).read.unwrap().unwrap().unwrap()),
+        ["one"],
+        "visible before it is durable"
+    );
+    assert!(store.step(), "the commit");
+    assert!(store.outcome(put).durable);
+}
+
+#[test]
+fn a_closed_store_opens_with_everything_and_replays_nothing() {
+    let (files, disk, mut store) = fresh();
+    for number in 0..50 {
+        store.put(&format!("k{number}"), &format!("v{number}"));
+        store.settle();
+    }
+    store.close();
+    assert!(store.closed);
+    drop(store);
+    let mut store = Store::open(&files, &disk, ShardOptions::small(), 2).unwrap();
+    let report = store.opened.report;
+    assert!(report.clean && report.index == IndexFate::Kept && report.replayed == 0, "{report:?}");
+    assert_eq!(report.keys, 50);
+    for number in 0..50 {
+        assert_eq!(store.get(&format!("k{number}")), [format!("v{number}")]);
+    }
+}
+
+#[test]
+fn writes_that_wait_together_share_one_sync() {
+    let (files, _, mut store) = fresh();
+    let puts: Vec<_> = (0..40).map(|number| store.put(&format!("k{number}"), "v")).collect();
+    while store.outcome(puts[39]).applied.is_none() {
+        assert!(store.step());
+    }
+    let before = files.counts().syncs;
+    while !store.outcome(puts[39]).durable {
+        assert!(store.step());
+    }
+    assert!(puts.iter().all(|put| store.outcome(*put).durable));
+    // A sync for the directory (a new segment) and one for the batch, a few times: small batches end at their limit.
+    assert!(
+        files.counts().syncs - before <= 12,
+        "{} syncs for 40 writes",
+        files.counts().syncs - before
+    );
+}
+
+#[test]
+fn a_run_goes_on_under_its_own_actor_and_the_next_run_does_not() {
+    let (files, disk, mut store) = fresh();
+    let puts = [store.put("a", "1"), store.put("a", "2")];
+    store.settle();
+    let dots = puts.map(|put| store.outcome(put).minted.unwrap().dot);
+    assert_eq!((dots[0].actor, dots[0].counter + 1), (dots[1].actor, dots[1].counter));
+    store.close();
+    drop(store);
+    let mut store = Store::open(&files, &disk, ShardOptions::small(), 2).unwrap();
+    let put = store.put("a", "3");
+    store.settle();
+    assert_ne!(store.outcome(put).minted.unwrap().dot.actor, dots[0].actor);
+    assert_eq!(store.get("a"), ["3"]);
+}
+
+#[test]
+fn a_merge_that_knows_more_of_my_actor_ends_it() {
+    let (_, _, mut store) = fresh();
+    let first = store.put("a", "1");
+    store.settle();
+    let dot = store.outcome(first).minted.unwrap().dot;
+    // A peer holds an event of my actor that I have lost.
+    let mut other =
+        Store::open(&SimFiles::new(), &MemoryDisk::new(), ShardOptions::small(), 1).unwrap();
+    other.put("a", "1");
+    let ahead = other.put("a", "2");
+    other.settle();
+    let ahead = other.outcome(ahead);
+    assert_eq!(ahead.minted.unwrap().dot.actor, dot.actor, "the same seed draws the same actor");
+    store.apply("a", Apply::Merge { set: ahead.applied.unwrap() });
+    store.settle();
+    let next = store.put("a", "3");
+    store.settle();
+    assert_ne!(store.outcome(next).minted.unwrap().dot.actor, dot.actor);
+}
+
+#[test]
+fn a_merge_that_changes_nothing_waits_for_what_it_found() {
+    let (_, _, mut store) = fresh();
+    let put = store.put("a", "1");
+    assert!(store.step(), "the read");
+    let set = store.outcome(put).applied.unwrap();
+    let merge = store.apply("a", Apply::Merge { set: set.clone() });
+    let outcome = store.outcome(merge);
+    assert!(
+        outcome.applied.is_some() && !outcome.changed && !outcome.durable,
+        "the put is not synced yet"
+    );
+    store.settle();
+    assert!(store.outcome(merge).durable);
+    let again = store.apply("a", Apply::Merge { set });
+    assert!(store.outcome(again).durable, "what it found is on disk");
+}
+
+#[test]
+fn operations_on_a_key_that_is_being_read_keep_their_order() {
+    let (files, disk, mut store) = fresh();
+    store.put("a", "0");
+    store.settle();
+    store.close();
+    drop(store);
+    let mut store = Store::open(&files, &disk, ShardOptions::small(), 2).unwrap();
+    store.put("a", "1");
+    let read = store.submit(|token| StoreRequest::Read { token, key: key("a") });
+    let none = store.apply("a", update(Replaces::Nothing, value("2"), 77));
+    let late = store.submit(|token| StoreRequest::Read { token, key: key("a") });
+    store.settle();
+    let found = |token| texts(&store.outcome(token).read.unwrap().unwrap().unwrap());
+    assert_eq!(found(read), ["1"]);
+    assert_eq!(found(late), ["1", "2"]);
+    assert!(store.outcome(none).durable);
+}
+
+#[test]
+fn refused_writes_mint_nothing() {
+    let (_, _, mut store) = fresh();
+    let delete = store.apply("a", update(Replaces::Latest, Change::Delete, 1));
+    store.settle();
+    assert_eq!(store.outcome(delete).refused, Some(StoreRefusal::NothingToDelete));
+    for number in 0..64 {
+        store.apply("a", update(Replaces::Nothing, value("s"), 100 + number));
+        store.settle();
+    }
+    let sibling = store.apply("a", update(Replaces::Nothing, value("s"), 999));
+    store.settle();
+    assert_eq!(store.outcome(sibling).refused, Some(StoreRefusal::TooManySiblings));
+    assert_eq!(store.get("a").len(), 64);
+}
+
+#[test]
+fn a_full_queue_answers_overloaded_before_anything_happens() {
+    let (_, _, mut store) = fresh();
+    let puts: Vec<_> = (0..2_000).map(|number| store.put(&format!("k{number}"), "value")).collect();
+    let refused = puts.iter().filter(|put| store.outcome(**put).refused.is_some()).count();
+    assert!(refused > 1_500, "{refused} refused");
+    store.settle();
+    for (number, put) in puts.iter().enumerate() {
+        let outcome = store.outcome(*put);
+        assert_eq!(outcome.durable, outcome.refused.is_none(), "put {number}: {outcome:?}");
+    }
+    let late = store.put("late", "v");
+    store.settle();
+    assert!(store.outcome(late).durable, "there is room again");
+}
+
+#[test]
+fn an_evicted_record_comes_back_whole() {
+    let (_, _, mut store) = fresh();
+    for number in 0..300 {
+        store.put(&format!("k{number:03}"), &format!("value {number}"));
+        store.settle();
+        store.pass_ms(10);
+    }
+    let stats = store.opened.shard.stats();
+    assert!(
+        stats.table_bytes <= ShardOptions::small().table_bytes && stats.table_keys < 300,
+        "{stats:?}"
+    );
+    for number in 0..300 {
+        assert_eq!(store.get(&format!("k{number:03}")), [format!("value {number}")]);
+    }
+}
+
+#[test]
+fn a_large_record_goes_to_a_segment_of_its_own_kind() {
+    let (files, disk, mut store) = fresh();
+    let large = "x".repeat(200_000);
+    store.put("large", &large);
+    store.settle();
+    store.put("small", "s");
+    store.settle();
+    store.close();
+    drop(store);
+    assert!(files.list().unwrap().iter().any(|name| name.ends_with(".bulk")));
+    let mut store = Store::open(&files, &disk, ShardOptions::small(), 2).unwrap();
+    assert_eq!(store.get("large"), [large]);
+    assert_eq!(store.get("small"), ["s"]);
+}
