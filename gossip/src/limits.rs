@@ -16,6 +16,9 @@ pub const MAX_FACTS: usize = 16_384;
 /// facts never holds up the requests that share the connection.
 pub const BODIES_BATCH_BYTES: usize = 256 << 10;
 
+/// Largest fact that its writer sends to every peer unasked: a bucket's settings or a member, not a layout.
+pub const PUSHED_FACT_BYTES: usize = 4 << 10;
+
 /// Highest Lamport number taken from others. A number near 2^64, from a flipped bit, would leave no room for any later
 /// write; a write each microsecond needs nine years to come here.
 pub const MAX_LAMPORT: u64 = 1 << 48;

@@ -147,6 +147,22 @@ fn a_write_is_pulled_by_whoever_hears_of_it() {
 }
 
 #[test]
+fn a_small_write_is_sent_to_every_peer_at_once_and_a_large_one_is_not() {
+    let mut nodes = Nodes::new((1..=3).map(|node| (node, FactSet::default())));
+    nodes.get(1).peer_up(NodeId(2));
+    nodes.get(1).peer_up(NodeId(3));
+    nodes.settle();
+    let (small, large) = (FactKey::bucket("small"), FactKey::bucket("large"));
+    nodes.get(1).write(small.clone(), "settings").unwrap();
+    nodes.get(1).write(large.clone(), vec![0; limits::PUSHED_FACT_BYTES + 1]).unwrap();
+    nodes.settle();
+    for node in [2, 3] {
+        assert!(nodes.get(node).set().get(&small).is_some());
+        assert!(nodes.get(node).set().get(&large).is_none());
+    }
+}
+
+#[test]
 fn the_periodic_exchange_visits_every_peer_in_turn() {
     let mut facts = Facts::new(NodeId(2), FactSet::default());
     for peer in [1, 3, 4] {

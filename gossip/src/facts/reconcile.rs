@@ -1,7 +1,7 @@
 //! How nodes come to hold the same facts.
 //!
 //! Two ways, both harmless to repeat and to lose. *News*: a write is announced through membership datagrams, and whoever
-//! lacks that state pulls the body from whom it heard it. *Exchange*: every few seconds, and whenever a peer comes up, a
+//! lacks that state pulls the body from whom it heard it; a small one its writer also sends to all peers at once. *Exchange*: every few seconds, and whenever a peer comes up, a
 //! node sends one peer the digest over all its facts; a peer that differs answers with its summaries; the first then
 //! pulls what it lacks and pushes what the peer lacks. One exchange without loss leaves both alike.
 //!
@@ -71,12 +71,22 @@ impl Facts {
         &self.set
     }
 
-    /// Writes a fact in the name of this node, over whatever state it had, and announces it.
+    /// Writes a fact in the name of this node, over whatever state it had. A small one is sent to every peer that is up,
+    /// so that all know it within a round trip; a large one is announced.
     ///
     /// Returns its version, or `None` when there is no room for another fact.
     pub fn write(&mut self, key: FactKey, body: impl Into<Bytes>) -> Option<FactVersion> {
         let version = self.set.next_version(self.me);
-        self.take(Fact::new(key, version, body)).then_some(version)
+        let fact = Fact::new(key, version, body);
+        if !self.take(fact.clone()) {
+            return None;
+        }
+        if fact.weight() <= limits::PUSHED_FACT_BYTES {
+            for peer in self.peers.clone() {
+                self.send(peer, FactsMessage::Bodies(vec![fact.clone()]));
+            }
+        }
+        Some(version)
     }
 
     /// Takes in what every node derives by itself; anything written wins over it.

@@ -159,6 +159,19 @@ impl Membership {
         }
     }
 
+    /// A connection to this node is up: datagrams to it have a chance now. Announces to it unless it is known to be alive,
+    /// so that joining does not wait for the next round.
+    pub fn reachable(&mut self, now_ns: u64, node: NodeId) {
+        self.now_ns = now_ns;
+        if self.left || (self.connected && self.alive.contains_key(&node)) {
+            return;
+        }
+        if let Some(seed) = self.seeds.iter().find(|seed| seed.node == node).copied() {
+            self.ask(seed);
+            self.drain();
+        }
+    }
+
     /// A datagram came over the connection of peer `from`.
     ///
     /// # Errors
@@ -244,11 +257,15 @@ impl Membership {
         let mut asked: Vec<Seed> = self.seeds.iter().filter(missing).copied().collect();
         asked.shuffle(&mut self.choice);
         for seed in asked.into_iter().take(limits::SEEDS_PER_ROUND) {
-            if self.foca.announce(PeerIdentity::of_seed(seed), &mut self.runtime).is_err() {
-                self.irregularities += 1;
-            }
+            self.ask(seed);
         }
         self.drain();
+    }
+
+    fn ask(&mut self, seed: Seed) {
+        if self.foca.announce(PeerIdentity::of_seed(seed), &mut self.runtime).is_err() {
+            self.irregularities += 1;
+        }
     }
 
     fn drain(&mut self) {
