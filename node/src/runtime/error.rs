@@ -5,10 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use kvorum_ring::NodeId;
+use kvorum_ring::{LayoutError, NodeId};
+use kvorum_store::PoisonReason;
 
 use crate::config::ConfigError;
-use crate::identity::{CredentialsError, NameError, TlsError};
+use crate::identity::{ContextKeysError, CredentialsError, NameError, TlsError};
 
 /// Which of a node's ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,6 +97,27 @@ pub enum RunError {
     /// Another process has this node's id and was there first.
     #[error("another process runs as node {0}; this one stops")]
     DuplicateNode(NodeId),
+    /// The file with the context keys is wrong.
+    #[error("{path}: {error}", path = path.display())]
+    ContextKeys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        error: ContextKeysError,
+    },
+    /// The members in the settings make no layout.
+    #[error("no layout can be made of the members: {0}")]
+    Layout(#[source] LayoutError),
+    /// The store's disk failed while running. Nothing is acknowledged any more; start the node again once the disk works.
+    #[error("the store stopped: {0}")]
+    Poisoned(PoisonReason),
+    /// A thread of the store panicked: a defect. Nothing acknowledged is lost.
+    #[error("the store's {0} thread died")]
+    WorkerDied(&'static str),
+    /// The cluster facts could not be saved.
+    #[error("the facts file could not be saved: {0}")]
+    Facts(#[source] io::Error),
     /// The runtime itself could not be started.
     #[error("cannot start the runtime: {0}")]
     Runtime(#[source] io::Error),

@@ -64,8 +64,6 @@ pub(crate) fn server(
 ) -> Result<quinn::ServerConfig, NoInitialCipherSuite> {
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.transport_config(transport);
-    // A node's address is what its certificate and the members' list say; connections do not wander.
-    config.migration(false);
     config.max_incoming(limits::HANDSHAKES);
     Ok(config)
 }

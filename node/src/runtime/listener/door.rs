@@ -43,7 +43,14 @@ impl Door {
         members: watch::Receiver<BTreeSet<NodeId>>,
         events: mpsc::Sender<ClientEvent>,
     ) -> Door {
-        Door { me, cluster, members, events, places: Semaphore::new(limits::CLIENTS), numbers: Cell::new(0) }
+        Door {
+            me,
+            cluster,
+            members,
+            events,
+            places: Semaphore::new(limits::CLIENTS),
+            numbers: Cell::new(0),
+        }
     }
 
     /// A place for one more connection, given back when the permit is dropped; `None` when all are taken.

@@ -17,4 +17,5 @@ mod tests;
 
 pub(crate) use door::{ClientEvent, ClientNumber, Door};
 pub(crate) use quic::accept_quic;
+pub(crate) use session::push_answer;
 pub(crate) use tcp::{TcpSecurity, accept_tcp, bind_tcp};

@@ -3,12 +3,12 @@
 use std::io;
 use std::rc::Rc;
 
+use kvorum_protocol::Request;
 use kvorum_protocol::codec::DecodeError;
 use kvorum_protocol::frame::{BadMessage, FrameDecoder, read_message, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
 use kvorum_protocol::message::hello::{Features, Greeting, PROTOCOL_VERSION, Welcome, negotiate};
 use kvorum_protocol::message::{ArgumentKind, RequestError, Response};
-use kvorum_protocol::Request;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
@@ -45,7 +45,11 @@ pub(crate) enum SessionError {
 }
 
 /// Serves one client until it leaves.
-pub(crate) async fn serve<R, W>(door: Rc<Door>, mut reader: R, mut writer: W) -> Result<(), SessionError>
+pub(crate) async fn serve<R, W>(
+    door: Rc<Door>,
+    mut reader: R,
+    mut writer: W,
+) -> Result<(), SessionError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin + 'static,
@@ -92,11 +96,16 @@ where
                 Greeting::Welcome(Welcome { protocol, features, node: door.me, cluster_name })
             }
             Err(_) => {
-                let error = RequestError::UnsupportedVersion { min: *VERSIONS.start(), max: *VERSIONS.end() };
+                let error = RequestError::UnsupportedVersion {
+                    min: *VERSIONS.start(),
+                    max: *VERSIONS.end(),
+                };
                 Greeting::Refused { error }
             }
         },
-        _ => Greeting::Refused { error: RequestError::InvalidArgument { argument: ArgumentKind::Malformed } },
+        _ => Greeting::Refused {
+            error: RequestError::InvalidArgument { argument: ArgumentKind::Malformed },
+        },
     };
     let mut out = Vec::new();
     write_message(&mut out, CLIENT_FRAME_BYTES, 0, &answer).map_err(|_| SessionError::Greeting)?;
@@ -131,7 +140,11 @@ async fn read<R: AsyncRead + Unpin>(
                     door.events.send(asked).await.map_err(|_| SessionError::Stopping)?;
                 }
                 Err(BadMessage { request_id: Some(request_id), error }) => {
-                    push_answer(outgoing, request_id, &Response::Error { error: not_understood(error) });
+                    push_answer(
+                        outgoing,
+                        request_id,
+                        &Response::Error { error: not_understood(error) },
+                    );
                 }
                 Err(BadMessage { request_id: None, .. }) => return Err(SessionError::Frame),
             }
@@ -146,12 +159,19 @@ async fn read<R: AsyncRead + Unpin>(
 }
 
 /// Reads some bytes; false at the end of the stream.
-async fn fill<R: AsyncRead + Unpin>(decoder: &mut FrameDecoder, reader: &mut R) -> io::Result<bool> {
+async fn fill<R: AsyncRead + Unpin>(
+    decoder: &mut FrameDecoder,
+    reader: &mut R,
+) -> io::Result<bool> {
     decoder.buffer().reserve(READ_BYTES);
     Ok(reader.read_buf(decoder.buffer()).await? > 0)
 }
 
-async fn write<W: AsyncWrite + Unpin>(mut writer: W, outgoing: Rc<Outgoing>, permits: Rc<Semaphore>) {
+async fn write<W: AsyncWrite + Unpin>(
+    mut writer: W,
+    outgoing: Rc<Outgoing>,
+    permits: Rc<Semaphore>,
+) {
     while let Some(batch) = outgoing.take().await {
         let written = async {
             writer.write_all(&batch.bytes).await?;
@@ -170,14 +190,17 @@ async fn write<W: AsyncWrite + Unpin>(mut writer: W, outgoing: Rc<Outgoing>, per
 
 /// Appends an answer. One that does not fit a frame is replaced by an error that says so.
 pub(crate) fn push_answer(outgoing: &Outgoing, request_id: u64, answer: &Response) {
-    let pushed = outgoing.push(|out| match write_message(out, CLIENT_FRAME_BYTES, request_id, answer) {
-        Ok(()) => true,
-        Err(kvorum_protocol::frame::FrameError::TooLong { length, limit }) => {
-            let what = kvorum_protocol::message::LimitKind::Answer;
-            let error = RequestError::TooLarge { what, size: length as u64, limit: limit as u64 };
-            write_message(out, CLIENT_FRAME_BYTES, request_id, &Response::Error { error }).is_ok()
-        }
-    });
+    let pushed =
+        outgoing.push(|out| match write_message(out, CLIENT_FRAME_BYTES, request_id, answer) {
+            Ok(()) => true,
+            Err(kvorum_protocol::frame::FrameError::TooLong { length, limit }) => {
+                let what = kvorum_protocol::message::LimitKind::Answer;
+                let error =
+                    RequestError::TooLarge { what, size: length as u64, limit: limit as u64 };
+                write_message(out, CLIENT_FRAME_BYTES, request_id, &Response::Error { error })
+                    .is_ok()
+            }
+        });
     if !pushed {
         tracing::debug!(request_id, "an answer for a client that is gone");
     }

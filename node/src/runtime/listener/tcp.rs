@@ -70,7 +70,9 @@ async fn serve(stream: TcpStream, address: SocketAddr, security: TcpSecurity, do
             let (reader, writer) = stream.into_split();
             session::serve(door.clone(), reader, writer).await
         }
-        TcpSecurity::Plaintext => return tracing::warn!(%address, "plaintext from another machine: closing"),
+        TcpSecurity::Plaintext => {
+            return tracing::warn!(%address, "plaintext from another machine: closing");
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(%address, %error, "a client's session ended");
@@ -83,14 +85,15 @@ async fn handshake(
     config: Arc<rustls::ServerConfig>,
     door: &Door,
 ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
-    let stream = match timeout(limits::GREETING_WITHIN, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::info!(%address, %error, "a client's handshake failed");
-            return None;
-        }
-        Err(_) => return None,
-    };
+    let stream =
+        match timeout(limits::GREETING_WITHIN, TlsAcceptor::from(config).accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::info!(%address, %error, "a client's handshake failed");
+                return None;
+            }
+            Err(_) => return None,
+        };
     let name = stream.get_ref().1.peer_certificates().map(PeerName::of);
     match name {
         Some(Ok(name)) if door.admits(name) => Some(stream),

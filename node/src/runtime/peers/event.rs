@@ -31,10 +31,12 @@ pub(crate) struct LinkId(pub(crate) u64);
 /// Which stream a frame came on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Channel {
-    /// The connection's first stream.
-    Main,
+    /// The first stream of the requests connection.
+    Requests,
     /// Cluster facts, on the requests connection.
     Facts,
+    /// The first stream of the other connections. Nothing is said there yet.
+    Silent,
 }
 
 /// An open connection, as the driver uses it.

@@ -55,7 +55,11 @@ pub(crate) async fn carry(greeted: Greeted, events: mpsc::Sender<PeerEvent>) {
         spawn_local(read(peer, channel, duplex.receive, connection.clone(), events.clone()));
         outgoing
     };
-    let main = stream(main, Channel::Main);
+    let main_channel = match purpose {
+        Purpose::Requests => Channel::Requests,
+        Purpose::Membership | Purpose::Bulk => Channel::Silent,
+    };
+    let main = stream(main, main_channel);
     let facts = facts.map(|facts| stream(facts, Channel::Facts));
     if purpose == Purpose::Membership {
         spawn_local(read_datagrams(peer, connection.clone(), events.clone()));

@@ -178,7 +178,7 @@ fn members_connect_once_for_each_purpose_and_frames_travel_both_ways() {
         let (from, inward) = high.all_up().await;
         assert_eq!((to, from), (HIGH, LOW));
         push(&outward.main, b"request");
-        assert_eq!(high.frame().await, (LOW, Channel::Main, b"request".to_vec()));
+        assert_eq!(high.frame().await, (LOW, Channel::Requests, b"request".to_vec()));
         push(inward.facts.as_ref().unwrap(), b"facts");
         assert_eq!(low.frame().await, (HIGH, Channel::Facts, b"facts".to_vec()));
     });
