@@ -113,14 +113,15 @@ mod tests {
     use super::{ProvisionError, write_authority, write_client};
     use crate::identity::ClusterAuthority;
     use std::os::unix::fs::PermissionsExt;
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     #[test]
     fn secrets_are_readable_by_their_owner_only_and_never_overwritten() {
         let directory = tempfile::tempdir().unwrap();
-        let authority = ClusterAuthority::create("test", SystemTime::now()).unwrap();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let authority = ClusterAuthority::create("test", now).unwrap();
         write_authority(&directory.path().join("authority"), &authority).unwrap();
-        write_client(&directory.path().join("client"), &authority, SystemTime::now()).unwrap();
+        write_client(&directory.path().join("client"), &authority, now).unwrap();
         for file in ["authority/authority.key", "client/client.key", "client/client.pem"] {
             let mode = directory.path().join(file).metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file}");

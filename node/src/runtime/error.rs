@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use kvorum_ring::{LayoutError, NodeId};
-use kvorum_store::PoisonReason;
+use kvorum_store::{OpenError, PoisonReason};
 
 use crate::config::ConfigError;
 use crate::identity::{ContextKeysError, CredentialsError, NameError, TlsError};
@@ -109,6 +109,9 @@ pub enum RunError {
     /// The members in the settings make no layout.
     #[error("no layout can be made of the members: {0}")]
     Layout(#[source] LayoutError),
+    /// The store cannot be opened.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] OpenError),
     /// The store's disk failed while running. Nothing is acknowledged any more; start the node again once the disk works.
     #[error("the store stopped: {0}")]
     Poisoned(PoisonReason),

@@ -1,0 +1,37 @@
+//! Gathering a node's figures for an answer.
+
+use kvorum_protocol::message::NodeStatus;
+use kvorum_store::clock::NS_PER_MS;
+
+use crate::engine::Now;
+use crate::runtime::cluster::Figures;
+use crate::runtime::driver::{Driver, Parts};
+
+impl Driver {
+    pub(super) fn figures(&self, now: Now) -> Figures {
+        let Parts { me, engine, shard, membership, cluster, starts, .. } = &self.parts;
+        let store = shard.stats();
+        let node = NodeStatus {
+            node: *me,
+            name: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run: *starts,
+            uptime_ms: now.mono_ns / NS_PER_MS,
+            keys: store.keys,
+            log_bytes: store.log_bytes,
+            live_bytes: store.live_bytes,
+            index_backlog: store.index_backlog as u64,
+            refilling: shard.is_refilling(),
+            requests: self.clients.answered(),
+            hinted_keys: 0,
+        };
+        let others = cluster.view().members.iter().map(|member| member.id).filter(|id| id != me);
+        Figures {
+            node,
+            peers: others.map(|peer| self.peers.figures(peer)).collect(),
+            engine: engine.stats(),
+            clients: self.clients.count(),
+            irregularities: membership.irregularities(),
+        }
+    }
+}

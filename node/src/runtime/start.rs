@@ -1,0 +1,254 @@
+//! From a directory and settings to a running node.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kvorum_gossip::{Membership, MembershipOptions, Seed};
+use kvorum_protocol::ContextKeys;
+use kvorum_ring::NodeId;
+use kvorum_store::{DiskFiles, Opened, Shard, ShardOptions, SledOpener};
+use quinn::{Endpoint, VarInt};
+use rustls::pki_types::CertificateDer;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::timeout;
+
+use crate::config::Config;
+use crate::engine::{Engine, EngineOptions};
+use crate::identity::{self, ALPN_PEER, Credentials, PeerName, parse_context_keys};
+use crate::runtime::clock::Clock;
+use crate::runtime::cluster::Cluster;
+use crate::runtime::directory::Directory;
+use crate::runtime::driver::{Driver, Inbox, Parts};
+use crate::runtime::error::{Listener, RunError};
+use crate::runtime::limits;
+use crate::runtime::listener::{Door, TcpSecurity, accept_quic, accept_tcp, bind_tcp};
+use crate::runtime::peers::{Acceptor, CloseCode, Dialler, LinkNumbers, PeerEvent, accept};
+use crate::runtime::saver::Saver;
+use crate::runtime::transport;
+use crate::runtime::workers::{StoreWorkers, Workers};
+
+/// What closed connections may take to tell the other side.
+const GOODBYE_WITHIN: Duration = Duration::from_millis(500);
+
+const MIB: u64 = 1 << 20;
+
+/// A node's open ports. Nobody is accepted before everything else is ready.
+struct Ports {
+    peers: Endpoint,
+    clients_tcp: TcpListener,
+    clients_quic: Endpoint,
+    tcp_security: TcpSecurity,
+}
+
+/// Runs a node until `stop` completes or it must end.
+pub(crate) async fn serve(
+    root: &Path,
+    config: Config,
+    stop: impl Future<Output = ()> + 'static,
+) -> Result<(), RunError> {
+    let clock = Clock::start();
+    let mut directory = Directory::open(root)?;
+    let credentials = load_credentials(&directory, &config)?;
+    let context_keys = load_context_keys(&directory, &config)?;
+    let ports = open_ports(&config, &credentials).await?;
+
+    let (shard, store_workers) = open_store(&directory, &config)?;
+    let starts = directory.note_start()?;
+    let cluster =
+        Cluster::new(&config, directory.load_facts()?, context_keys).map_err(RunError::Layout)?;
+
+    let (peer_events, peers) = mpsc::channel(limits::NETWORK_EVENTS);
+    let (client_events, clients) = mpsc::channel(limits::NETWORK_EVENTS);
+    let (reports, workers) = mpsc::channel(limits::DONE_JOBS);
+    let (saved_sender, saved) = mpsc::channel(1);
+    let (stop_sender, stop_receiver) = watch::channel(false);
+    let (members, known_members) = watch::channel(BTreeSet::new());
+
+    let (process, numbers) = (rand::random(), Rc::new(LinkNumbers::default()));
+    let dialler = dialler(&config, &credentials, &ports.peers, process, &numbers, &peer_events)?;
+    let acceptor = Acceptor {
+        me: config.node.id,
+        cluster: config.cluster.name.clone(),
+        process,
+        members: known_members.clone(),
+        numbers,
+        events: peer_events,
+        accepted: RefCell::default(),
+    };
+    let door = Door::new(config.node.id, config.cluster.name.clone(), known_members, client_events);
+    let driver = Driver::new(Parts {
+        me: config.node.id,
+        clock,
+        engine: Engine::new(
+            config.node.id,
+            EngineOptions::default(),
+            rand::random(),
+            cluster.view().clone(),
+        ),
+        shard,
+        workers: Workers::start(store_workers, &reports).map_err(RunError::Runtime)?,
+        membership: membership(&config, starts).await,
+        cluster,
+        saver: Saver::start(directory.facts_path(), saved_sender).map_err(RunError::Runtime)?,
+        dialler,
+        members,
+        starts,
+        seed: rand::random(),
+    });
+
+    spawn_local(async move {
+        stop.await;
+        // The driver may have ended by itself.
+        let _ = stop_sender.send(true);
+    });
+    let Ports { peers: peers_endpoint, clients_tcp, clients_quic, tcp_security } = ports;
+    let endpoints = [peers_endpoint.clone(), clients_quic.clone()];
+    let accepting =
+        open_doors(peers_endpoint, clients_quic, clients_tcp, tcp_security, acceptor, door);
+    tracing::info!(
+        node = %config.node.id, name = config.node.name, peers = %config.listen.peers, clients = %config.listen.clients,
+        starts, "ready"
+    );
+    let ended = driver.run(Inbox { peers, clients, workers, saved, stop: stop_receiver }).await;
+    accepting.iter().for_each(JoinHandle::abort);
+    say_goodbye(&endpoints).await;
+    ended
+}
+
+fn load_credentials(directory: &Directory, config: &Config) -> Result<Credentials, RunError> {
+    let credentials = Credentials::load(&directory.path(&config.paths.certificates))?;
+    let chain: Vec<CertificateDer<'_>> = credentials.chain();
+    match PeerName::of(&chain)? {
+        PeerName::Node(node) if node == config.node.id => Ok(credentials),
+        PeerName::Node(node) => {
+            Err(RunError::OtherNode { configured: config.node.id, certified: node.to_string() })
+        }
+        PeerName::Client => Err(RunError::OtherNode {
+            configured: config.node.id,
+            certified: identity::CLIENT_NAME.to_owned(),
+        }),
+    }
+}
+
+fn load_context_keys(directory: &Directory, config: &Config) -> Result<ContextKeys, RunError> {
+    let path = directory.path(&config.paths.context_keys);
+    let text = std::fs::read_to_string(&path).map_err(RunError::file(&path))?;
+    parse_context_keys(&text).map_err(|error| RunError::ContextKeys { path, error })
+}
+
+async fn open_ports(config: &Config, credentials: &Credentials) -> Result<Ports, RunError> {
+    let listen = &config.listen;
+    let mut for_peers =
+        transport::server(identity::accept_peers(credentials)?, transport::peer_transport())?;
+    // A node's address is what the members' list says; connections between nodes do not wander.
+    for_peers.migration(false);
+    let clients_tls = identity::accept_clients(credentials)?;
+    let for_clients = transport::server(clients_tls.clone(), transport::client_transport())?;
+    Ok(Ports {
+        peers: transport::endpoint(Listener::Peers, listen.peers, Some(for_peers))?,
+        clients_tcp: bind_tcp(listen.clients).await?,
+        clients_quic: transport::endpoint(
+            Listener::ClientsQuic,
+            listen.clients,
+            Some(for_clients),
+        )?,
+        tcp_security: match listen.dev_plaintext {
+            true => TcpSecurity::Plaintext,
+            false => TcpSecurity::Tls(Arc::new(clients_tls)),
+        },
+    })
+}
+
+type DiskShard = (Shard, StoreWorkers<DiskFiles, kvorum_store::SledIndex>);
+
+/// Opens the store, which replays its log: seconds at most, and nothing else has begun yet.
+fn open_store(directory: &Directory, config: &Config) -> Result<DiskShard, RunError> {
+    let files = DiskFiles::new(&directory.path(&config.paths.log))
+        .map_err(kvorum_store::OpenError::from)?;
+    let index = directory.path(&config.paths.index);
+    let opener = SledOpener::new(&index, config.store.index_cache_mib * MIB);
+    let options = ShardOptions {
+        expects_existing: directory.has_started_before(),
+        segment_bytes: u32::try_from(config.store.segment_mib * MIB).unwrap_or(u32::MAX),
+        ..ShardOptions::default()
+    };
+    let opened = kvorum_store::open(Arc::new(files), opener, options, rand::random())?;
+    let Opened { shard, committer, reader, indexer, compactor, report } = opened;
+    tracing::info!(?report, "store open");
+    Ok((shard, StoreWorkers { committer, reader, indexer, compactor }))
+}
+
+fn dialler(
+    config: &Config,
+    credentials: &Credentials,
+    endpoint: &Endpoint,
+    process: u64,
+    numbers: &Rc<LinkNumbers>,
+    events: &mpsc::Sender<PeerEvent>,
+) -> Result<Rc<Dialler>, RunError> {
+    let tls =
+        transport::client(identity::dial(credentials, ALPN_PEER)?, transport::peer_transport())?;
+    Ok(Rc::new(Dialler {
+        endpoint: endpoint.clone(),
+        tls,
+        cluster: config.cluster.name.clone(),
+        process,
+        numbers: numbers.clone(),
+        events: events.clone(),
+    }))
+}
+
+async fn membership(config: &Config, starts: u64) -> Membership {
+    let mut seeds = Vec::new();
+    for member in &config.cluster.members {
+        seeds.push(seed(member.id, &member.addresses.peers).await);
+    }
+    let me = seeds.iter().find(|seed| seed.node == config.node.id);
+    let address = me.map_or(config.listen.peers, |me| me.address);
+    Membership::new(
+        MembershipOptions { me: config.node.id, address, renewal: starts, seeds },
+        rand::random(),
+    )
+}
+
+/// Membership only passes addresses on; connections are dialled by name each time. So a name that does not resolve yet
+/// does not matter here.
+async fn seed(node: NodeId, address: &str) -> Seed {
+    let found = tokio::net::lookup_host(address).await.ok().and_then(|mut found| found.next());
+    let unknown = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    Seed { node, address: found.unwrap_or(unknown) }
+}
+
+/// Begins to accept nodes and clients.
+fn open_doors(
+    peers: Endpoint,
+    clients_quic: Endpoint,
+    clients_tcp: TcpListener,
+    security: TcpSecurity,
+    acceptor: Acceptor,
+    door: Door,
+) -> [JoinHandle<()>; 3] {
+    let door = Rc::new(door);
+    [
+        spawn_local(accept(peers, Rc::new(acceptor))),
+        spawn_local(accept_quic(clients_quic, door.clone())),
+        spawn_local(accept_tcp(clients_tcp, security, door)),
+    ]
+}
+
+/// Closes all connections and waits a moment for the other sides to hear of it.
+async fn say_goodbye(endpoints: &[Endpoint]) {
+    for endpoint in endpoints {
+        endpoint.close(VarInt::from_u32(CloseCode::Stopping as u32), b"stopping");
+        // Whoever does not answer finds out by its idle timeout.
+        let _ = timeout(GOODBYE_WITHIN, endpoint.wait_idle()).await;
+    }
+}
