@@ -10,6 +10,7 @@ mod encoding;
 mod exit_code;
 mod failure;
 mod local;
+mod logging;
 mod output;
 mod progress;
 mod verb;

@@ -26,7 +26,8 @@ use crate::args::ring::RingVerb;
 use crate::args::{Arguments, Verb};
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Outcome};
-use crate::output::Output;
+use crate::output::style::ColorChoice;
+use crate::output::{Format, Output};
 
 /// Runs the verb of the command line.
 pub(crate) fn main() -> ExitCode {
@@ -46,6 +47,11 @@ pub(crate) fn main() -> ExitCode {
 
 /// Help and `--version` are answers, everything else that clap says is a mistake in the arguments.
 fn explain(answer: &clap::Error) -> ExitCode {
+    if answer.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let output = Output::new(Format::Json, ColorChoice::Never, false);
+        output.failure(&Failure::usage(answer.render().to_string().trim_end()));
+        return ExitCode::Usage;
+    }
     // A reader that went away while help was printed is no failure.
     let _ = answer.print();
     if answer.use_stderr() { ExitCode::Usage } else { ExitCode::Success }
@@ -56,7 +62,7 @@ fn run(verb: Verb, output: Output) -> Outcome<ExitCode> {
         Verb::Completions { shell } => completions::run(shell, output),
         Verb::Version => version::run(output),
         Verb::Cluster(ClusterVerb::Init(options)) => cluster_init::run(&options, output),
-        Verb::Node(NodeVerb::Start(options)) => node_start::run(&options, output),
+        Verb::Node(NodeVerb::Start(options)) => node_start::run_node(&options, output),
         Verb::Sim(verb) => sim::run(verb, output),
         Verb::Demo(options) => wait(demo::run(&options, output)),
         Verb::Dev(options) => wait(dev::run(&options, output)),

@@ -31,7 +31,15 @@ pub(super) async fn run(options: Put, output: Output) -> Outcome<ExitCode> {
         Replacing::WhatIsRead => resolving(&client, &bucket, &options, request, output).await?,
     };
     let reply = request.send().await;
-    let reply = reply.map_err(|error| explain::write(&doing, &error, &client.topology()))?;
+    let reply = reply.map_err(|error| {
+        let failure = explain::write(&doing, &error, &client.topology());
+        match (failure.code(), &options.source) {
+            (ExitCode::Unknown, Source::Stdin) => {
+                failure.advise("Give it the same value on standard input.")
+            }
+            _ => failure,
+        }
+    })?;
     report(&client, &reply, "put", output)
 }
 

@@ -136,7 +136,10 @@ impl Shared {
         for node in order.iter().filter_map(|node| topology.node(*node)) {
             match tokio::time::timeout_at(end, self.reach(node)).await {
                 Ok(Ok(connection)) => return Some(connection),
-                Ok(Err(failure)) => unreachable.push(failure),
+                Ok(Err(failure)) => {
+                    self.doubt_topology();
+                    unreachable.push(failure);
+                }
                 Err(_) => return None,
             }
         }

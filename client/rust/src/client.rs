@@ -1,6 +1,6 @@
 //! The client: what is shared by everything that a program asks of one cluster.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     known: Mutex<Known>,
     refreshing: AsyncMutex<()>,
     spread: AtomicUsize,
+    /// A node could not be reached: the topology may know by now that it is down.
+    doubted: AtomicBool,
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +67,7 @@ impl Client {
             known: Mutex::new(known),
             refreshing: AsyncMutex::default(),
             spread: AtomicUsize::new(rand::random_range(0..limits::NODES)),
+            doubted: AtomicBool::new(false),
         };
         Ok(Client { shared: Arc::new(shared) })
     }
@@ -112,9 +115,11 @@ impl Shared {
     pub(crate) async fn topology(&self, wanted: bool) -> Arc<Topology> {
         let known = self.known();
         let age = known.since.elapsed();
+        let wanted = wanted || self.doubted.load(Ordering::Relaxed);
         if age < limits::TOPOLOGY_AGE && !(wanted && age >= limits::TOPOLOGY_PAUSE) {
             return known.topology;
         }
+        self.doubted.store(false, Ordering::Relaxed);
         if let Err(error) = self.learn_again().await {
             tracing::debug!(%error, "the topology could not be asked for again");
         }
@@ -124,6 +129,11 @@ impl Shared {
     /// Shifts requests that may go to any node.
     pub(crate) fn next_spread(&self) -> usize {
         self.spread.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A node could not be reached: the next request asks for the topology first.
+    pub(crate) fn doubt_topology(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
     }
 
     /// A connection to a member.

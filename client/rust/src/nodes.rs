@@ -5,6 +5,7 @@
 //! waiting for the same failure.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const SEED_STAGGER: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 struct Link {
     state: AsyncMutex<LinkState>,
+    /// The last attempt to connect failed.
+    has_failed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +66,12 @@ impl Nodes {
         endpoint: &Endpoint,
     ) -> Result<Arc<Connection>, ConnectError> {
         let link = self.link(node);
-        let mut state = link.state.lock().await;
+        let mut state = match link.state.try_lock() {
+            Ok(state) => state,
+            // Somebody is trying again what failed a moment ago: do not wait for the same failure.
+            Err(_) if link.has_failed.load(Ordering::Relaxed) => return Err(ConnectError::Resting),
+            Err(_) => link.state.lock().await,
+        };
         if let Some(connection) =
             state.connection.as_ref().filter(|connection| connection.is_open())
         {
@@ -79,10 +87,12 @@ impl Nodes {
                 let connection = Arc::new(connection);
                 state.connection = Some(Arc::clone(&connection));
                 state.rests_until = None;
+                link.has_failed.store(false, Ordering::Relaxed);
                 Ok(connection)
             }
             Err(error) => {
                 state.rests_until = Some(Instant::now() + limits::UNREACHABLE_REST);
+                link.has_failed.store(true, Ordering::Relaxed);
                 Err(error)
             }
         }
@@ -132,6 +142,7 @@ impl Nodes {
         let link = self.link(connection.node());
         let mut state = link.state.lock().await;
         *state = LinkState { connection: Some(Arc::clone(&connection)), rests_until: None };
+        link.has_failed.store(false, Ordering::Relaxed);
         connection
     }
 }
