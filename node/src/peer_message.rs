@@ -205,3 +205,136 @@ wire_enum! {
         Other
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use kvorum_protocol::codec::{decode, encode};
+    use kvorum_protocol::message::response::Response;
+    use kvorum_protocol::message::{Get, Nothing, Request, RequestOptions};
+    use kvorum_protocol::{
+        Actor, Change, EncodedSet, Key, OperationId, RecordKey, Replaces, Space, VersionSet,
+    };
+    use kvorum_ring::{ClassId, PartitionId};
+
+    use super::{
+        FetchOutcome, PeerEntry, PeerMessage, PeerPage, PeerScan, ReplicaRefusal, ReplicateOutcome,
+        ScanOutcome,
+    };
+
+    fn record_key() -> RecordKey {
+        RecordKey {
+            space: Space::Owned,
+            class: ClassId(0),
+            partition: PartitionId(5),
+            bucket: "b".parse().unwrap(),
+            key: Key::new("k").unwrap(),
+        }
+    }
+
+    fn set() -> EncodedSet {
+        let change = Change::Value { bytes: Bytes::from_static(b"v"), expires_at_ms: None };
+        let minted = VersionSet::empty().mint(Actor(7), Replaces::Nothing, change, OperationId(9));
+        EncodedSet::new(&minted.unwrap().set)
+    }
+
+    fn every_kind() -> Vec<PeerMessage> {
+        let reason = ReplicaRefusal::Overloaded { retry_after_ms: 20 };
+        let get = Get {
+            bucket: "b".parse().unwrap(),
+            key: Key::new("k").unwrap(),
+            options: RequestOptions::new(OperationId(1)),
+        };
+        let range = PeerScan {
+            class: ClassId(1),
+            partitions: vec![PartitionId(0), PartitionId(4_095)],
+            bucket: "b".parse().unwrap(),
+            prefix: Bytes::from_static(b"p"),
+            after: Some(Key::new("pa").unwrap()),
+            limit: 100,
+        };
+        let entries =
+            vec![PeerEntry { key: Key::new("pb").unwrap(), siblings: 2, value_bytes: 64 }];
+        let response = Response::Done(Nothing {});
+        vec![
+            PeerMessage::Replicate { token: 1, key: record_key(), set: set(), deadline_ms: 5 },
+            PeerMessage::Replicated { token: u64::MAX, outcome: ReplicateOutcome::Durable },
+            PeerMessage::Replicated { token: 2, outcome: ReplicateOutcome::Refused { reason } },
+            PeerMessage::Fetch { token: 3, key: record_key(), digest_only: false, deadline_ms: 5 },
+            PeerMessage::Fetched {
+                token: 4,
+                outcome: FetchOutcome::Held { set: set() },
+                refilling: false,
+            },
+            PeerMessage::Fetched { token: 4, outcome: FetchOutcome::Absent, refilling: true },
+            PeerMessage::Fetched { token: 4, outcome: FetchOutcome::Damaged, refilling: true },
+            PeerMessage::Forward { token: 5, hops: 1, request: Request::Get(get), deadline_ms: 9 },
+            PeerMessage::Forwarded { token: 6, response },
+            PeerMessage::Scan { token: 7, scan: 3, range, deadline_ms: 9 },
+            PeerMessage::Scanned {
+                token: 8,
+                scan: 3,
+                outcome: ScanOutcome::Page(PeerPage { entries, more: true }),
+            },
+            PeerMessage::Scanned { token: 8, scan: 3, outcome: ScanOutcome::Damaged },
+        ]
+    }
+
+    #[test]
+    fn every_message_reads_back_as_it_was_written() {
+        for message in every_kind() {
+            assert_eq!(decode::<PeerMessage>(encode(&message)), Ok(message));
+        }
+    }
+
+    #[test]
+    fn a_message_cut_anywhere_is_an_error_and_never_a_panic() {
+        for message in every_kind() {
+            let bytes = encode(&message);
+            for end in 0..bytes.len() {
+                assert!(
+                    decode::<PeerMessage>(bytes.slice(..end)).is_err(),
+                    "{message:?} cut at {end}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_with_a_flipped_bit_never_panics() {
+        for message in every_kind() {
+            let bytes = encode(&message);
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.to_vec();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let _ = decode::<PeerMessage>(Bytes::from(flipped));
+            }
+        }
+    }
+
+    #[test]
+    fn fields_of_a_later_version_are_skipped() {
+        // [2, token 9, [1], an array that this version does not know]
+        let later = Bytes::from_static(&[0x94, 2, 9, 0x91, 1, 0x92, 1, 2]);
+        let message = PeerMessage::Replicated { token: 9, outcome: ReplicateOutcome::Durable };
+        assert_eq!(decode::<PeerMessage>(later), Ok(message));
+        let reason = Bytes::from_static(&[0x93, 2, 9, 0x92, 2, 0x92, 99, 1]);
+        let message = PeerMessage::Replicated {
+            token: 9,
+            outcome: ReplicateOutcome::Refused { reason: ReplicaRefusal::Other(99) },
+        };
+        assert_eq!(decode::<PeerMessage>(reason), Ok(message));
+    }
+
+    #[test]
+    fn tags_are_pinned() {
+        let tags: Vec<u8> = every_kind().iter().map(|message| encode(message)[1]).collect();
+        assert_eq!(tags, [1, 2, 2, 3, 4, 4, 4, 5, 6, 7, 8, 8]);
+        let fetch =
+            PeerMessage::Fetch { token: 3, key: record_key(), digest_only: false, deadline_ms: 5 };
+        assert_eq!(
+            encode(&fetch)[..],
+            [0x95, 3, 3, 0x95, 0, 0, 5, 0xc4, 1, b'b', 0xc4, 1, b'k', 0xc2, 5]
+        );
+    }
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use kvorum_store::Token;
 
 /// The alarms of all machines, earliest first; equal times ring in the order of their tokens.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Deadlines {
     alarms: BTreeSet<(u64, Token)>,
 }

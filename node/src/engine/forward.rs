@@ -27,6 +27,7 @@ pub(crate) enum Errand {
 }
 
 /// A request on its way to an owner.
+#[derive(Clone)]
 pub(crate) struct Forward {
     request: Request,
     errand: Errand,

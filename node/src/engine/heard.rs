@@ -11,7 +11,7 @@ use kvorum_ring::NodeId;
 use crate::limits;
 
 /// The forwarded requests that were heard last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Heard {
     known: BTreeSet<(NodeId, u64)>,
     oldest_first: VecDeque<(NodeId, u64)>,

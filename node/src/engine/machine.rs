@@ -22,7 +22,7 @@ pub(crate) enum Progress {
 }
 
 /// One request's course. Every call may be spurious: late, repeated, or meant for an earlier phase.
-pub(crate) trait Machine: Send {
+pub(crate) trait Machine: Fork + Send {
     /// Begins. Called once, first.
     fn start(&mut self, turn: &mut Turn<'_>) -> Progress;
 
@@ -52,4 +52,22 @@ pub(crate) trait Machine: Send {
 
     /// The alarm that it set has rung.
     fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress;
+}
+
+/// Copies a machine. An engine that can be copied can be explored: a check may try every next step from one state.
+pub(crate) trait Fork {
+    /// A copy in the same state.
+    fn fork(&self) -> Box<dyn Machine>;
+}
+
+impl<M: Machine + Clone + 'static> Fork for M {
+    fn fork(&self) -> Box<dyn Machine> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Machine> {
+    fn clone(&self) -> Box<dyn Machine> {
+        (**self).fork()
+    }
 }

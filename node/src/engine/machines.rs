@@ -14,6 +14,7 @@ use crate::engine::origin::Origin;
 const SLOT_BITS: u32 = 20;
 
 /// One machine with what the engine keeps about it.
+#[derive(Clone)]
 pub(crate) struct Running {
     pub(crate) machine: Box<dyn Machine>,
     /// Who is owed an answer; taken when it is given.
@@ -24,12 +25,14 @@ pub(crate) struct Running {
     pub(crate) is_request: bool,
 }
 
+#[derive(Clone)]
 struct Slot {
     token: Token,
     running: Option<Running>,
 }
 
 /// A table of machines whose tokens are never used twice.
+#[derive(Clone)]
 pub(crate) struct Machines {
     slots: Vec<Slot>,
     free: Vec<u32>,

@@ -57,7 +57,8 @@ use crate::engine::turn::{Part, Turn};
 use crate::limits;
 use crate::peer_message::{PeerMessage, ReplicaRefusal};
 
-/// One shard's engine. See the module's page.
+/// One shard's engine. See the module's page. A copy goes on by itself from the same state.
+#[derive(Clone)]
 pub struct Engine {
     me: NodeId,
     options: EngineOptions,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kvorum_ring::NodeId;
 
 /// The peers believed up.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Peers {
     up: BTreeSet<NodeId>,
 }

@@ -29,6 +29,7 @@ enum Asked {
 }
 
 /// One request of a coordinator at one of its replicas.
+#[derive(Clone)]
 pub(crate) struct Replica {
     from: NodeId,
     /// The coordinator's token.

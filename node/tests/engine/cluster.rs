@@ -27,6 +27,7 @@ pub(crate) struct Flight {
     pub(crate) message: PeerMessage,
 }
 
+#[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) engine: Engine,
@@ -37,6 +38,7 @@ pub(crate) struct Node {
     run: u64,
 }
 
+#[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) now: Now,
     pub(crate) nodes: Vec<Node>,

@@ -17,6 +17,7 @@ struct Held {
 }
 
 /// One node's store.
+#[derive(Clone)]
 pub(crate) struct Disk {
     node: u64,
     run: u64,
@@ -86,6 +87,9 @@ impl Disk {
         let held = self.visible.get(&key).cloned();
         let held = held.unwrap_or(Held { set: VersionSet::empty(), mark: None });
         let (set, mark, minted) = match change {
+            Apply::Update { operation, .. } if held.set.find_operation(operation).is_some() => {
+                (held.set.clone(), held.mark, None)
+            }
             Apply::Update { replaces, change, operation } => {
                 let run = Run(self.run);
                 let actor = choose_actor(held.mark, run, || {
@@ -183,6 +187,27 @@ impl Disk {
         let held = self.visible.iter().map(|(key, held)| format!("{key:?} {:?}\n", held.set));
         held.chain(self.durable.iter().map(|(key, held)| format!("{key:?} {:?}\n", held.set)))
             .collect()
+    }
+
+    /// Whether a crash would lose anything.
+    pub(crate) fn has_unsynced(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Feeds a hash with everything about one record that the future depends on.
+    pub(crate) fn fingerprint(&self, key: &RecordKey, hasher: &mut blake3::Hasher) {
+        for held in [self.visible.get(key), self.durable.get(key)].into_iter().flatten() {
+            hasher.update(EncodedSet::new(&held.set).encoded());
+            hasher.update(format!("{:?}", held.mark).as_bytes());
+        }
+        let counts = [
+            self.visible.len(),
+            self.durable.len(),
+            self.waiting.len(),
+            self.run as usize,
+            self.drawn as usize,
+        ];
+        hasher.update(format!("{counts:?}").as_bytes());
     }
 
     /// What a crash would leave.

@@ -1,5 +1,6 @@
 //! What the engine guarantees, shown on a few engines wired by hand: every message, sync and crash is the test's choice.
 
+mod actor_rule;
 mod cluster;
 mod disk;
 mod forwarding;

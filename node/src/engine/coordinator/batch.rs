@@ -12,6 +12,7 @@ use crate::engine::machine::{Machine, Progress};
 use crate::engine::turn::{Part, Turn};
 
 /// A batch whose items are under way.
+#[derive(Clone)]
 pub(crate) struct Batch {
     kind: Kind,
     /// The items; gone once they are begun.

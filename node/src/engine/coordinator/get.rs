@@ -46,6 +46,7 @@ pub(crate) struct Read {
 }
 
 /// A get under way at its coordinator.
+#[derive(Clone)]
 pub(crate) struct Get {
     place: Place,
     w: usize,

@@ -37,12 +37,14 @@ pub(crate) struct Listing {
 }
 
 /// One node's share of the partitions. Its number is its place in the list of scans.
+#[derive(Clone)]
 struct Scan {
     node: NodeId,
     partitions: Vec<PartitionId>,
 }
 
 /// A listing under way.
+#[derive(Clone)]
 pub(crate) struct List {
     listing: Listing,
     deadline_ns: u64,

@@ -11,6 +11,7 @@ use crate::engine::quorum::Quorum;
 use crate::engine::view::ClusterView;
 
 /// A write that is applied at its coordinator.
+#[derive(Clone)]
 pub(super) struct Applied {
     dot: Dot,
     replaced: Vec<Dot>,

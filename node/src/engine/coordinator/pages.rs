@@ -22,6 +22,7 @@ enum State {
     Closed,
 }
 
+#[derive(Clone)]
 struct Position {
     /// The last key it brought, or where it began.
     last: Option<Key>,
@@ -36,6 +37,7 @@ pub(super) struct Page {
 }
 
 /// The keys that scans have brought, and how far each is.
+#[derive(Clone)]
 pub(super) struct Pages {
     limit: usize,
     positions: Vec<Position>,

@@ -49,6 +49,7 @@ pub(crate) struct Write {
 }
 
 /// A put or delete under way at its coordinator.
+#[derive(Clone)]
 pub(crate) struct Put {
     key: RecordKey,
     replaces: Replaces,
@@ -166,8 +167,7 @@ impl Put {
         turn.answer(response);
     }
 
-    /// The final action. The owners in `copies.missing()` are those that hints will be for; until there are hints, they
-    /// are left to read repair.
+    /// The final action. Hints will be for `copies.missing()`; until there are hints, read repair finds those owners.
     fn finish(&mut self, turn: &mut Turn<'_>) -> Progress {
         turn.stats.writes_left_behind += u64::from(!self.copies.missing().is_empty());
         Progress::Done
@@ -209,8 +209,15 @@ impl Put {
 
     fn applied(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
         let StoreEvent::Applied { set, minted, .. } = event else { return Progress::Waiting };
-        if let Some(minted) = minted {
-            self.applied = Some(Applied::now(&self.replaces, minted, &set));
+        match minted {
+            Some(minted) => self.applied = Some(Applied::now(&self.replaces, minted, &set)),
+            // The request came twice, and the store minted nothing because its record knows the operation.
+            None if self.applied.is_none() => {
+                let found = set.find_operation(self.operation);
+                self.applied =
+                    Some(Applied::before(found.expect("an update mints, or is known already")));
+            }
+            None => {}
         }
         self.spread(turn, set)
     }

@@ -38,6 +38,7 @@ pub(super) enum Recalled {
 }
 
 /// A search for one operation among a key's owners.
+#[derive(Clone)]
 pub(super) struct Recall {
     key: Option<RecordKey>,
     deadline_ns: u64,

@@ -12,6 +12,7 @@ use crate::engine::turn::{Turn, remaining_ms};
 use crate::peer_message::PeerMessage;
 
 /// What one owner holds, as far as it said.
+#[derive(Clone)]
 enum Holding {
     Nothing,
     Damaged,
@@ -19,7 +20,7 @@ enum Holding {
 }
 
 /// The holdings of the owners that answered, and their merge.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Holdings {
     answers: Vec<(NodeId, Holding)>,
     merged: Option<EncodedSet>,
