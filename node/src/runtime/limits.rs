@@ -50,6 +50,10 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// An idle connection sends something so often, and a lost packet or three do not end it.
 pub const KEEP_ALIVE: Duration = Duration::from_millis(600);
 
+/// How long an earlier process with a node's id has to show that it lives when another one turns up: two keep-alives and
+/// some. Without it a node that was killed and started again would wait for the idle timeout of its own dead connections.
+pub const PROOF_OF_LIFE: Duration = Duration::from_millis(1_300);
+
 /// A node that has been told for so long that another process has its id gives up. Long enough for the peers to notice
 /// that a killed process of this very node is gone.
 pub const DUPLICATE_FOR: Duration = Duration::from_secs(12);
@@ -63,5 +67,8 @@ pub const DONE_JOBS: usize = 4_096;
 /// Threads that read records from the log.
 pub const READERS: usize = 2;
 
-/// A stop waits so long for answers under way to be written.
+/// A stop waits so long for requests under way and for the store to close.
 pub const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// A stop waits so long for connections to take what is pending: a client that does not read must not hold it up.
+pub const WRITE_OUT_WITHIN: Duration = Duration::from_millis(500);

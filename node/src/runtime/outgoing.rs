@@ -18,6 +18,8 @@ pub(crate) struct Outgoing {
     dropped: Cell<u64>,
     closed: Cell<bool>,
     wake: Notify,
+    written: Cell<bool>,
+    wake_waiter: Notify,
 }
 
 /// A batch that the writer task took.
@@ -38,6 +40,8 @@ impl Outgoing {
             dropped: Cell::new(0),
             closed: Cell::new(false),
             wake: Notify::new(),
+            written: Cell::new(false),
+            wake_waiter: Notify::new(),
         }
     }
 
@@ -77,6 +81,20 @@ impl Outgoing {
     pub(crate) fn close(&self) {
         self.closed.set(true);
         self.wake.notify_one();
+    }
+
+    /// The writer task has written everything, or cannot write any more.
+    pub(crate) fn finish(&self) {
+        self.close();
+        self.written.set(true);
+        self.wake_waiter.notify_one();
+    }
+
+    /// Waits, after [`Outgoing::close`], until the writer task has finished. For one waiter.
+    pub(crate) async fn finished(&self) {
+        while !self.written.get() {
+            self.wake_waiter.notified().await;
+        }
     }
 
     /// Whether it was closed.

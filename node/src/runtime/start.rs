@@ -29,7 +29,7 @@ use crate::runtime::directory::Directory;
 use crate::runtime::driver::{Driver, Inbox, Parts};
 use crate::runtime::error::{Listener, RunError};
 use crate::runtime::limits;
-use crate::runtime::listener::{Door, TcpSecurity, accept_quic, accept_tcp, bind_tcp};
+use crate::runtime::listener::{ClientEvent, Door, TcpSecurity, accept_quic, accept_tcp, bind_tcp};
 use crate::runtime::peers::{Acceptor, CloseCode, Dialler, LinkNumbers, PeerEvent, accept};
 use crate::runtime::saver::Saver;
 use crate::runtime::transport;
@@ -72,18 +72,9 @@ pub(crate) async fn serve(
     let (stop_sender, stop_receiver) = watch::channel(false);
     let (members, known_members) = watch::channel(BTreeSet::new());
 
-    let (process, numbers) = (rand::random(), Rc::new(LinkNumbers::default()));
-    let dialler = dialler(&config, &credentials, &ports.peers, process, &numbers, &peer_events)?;
-    let acceptor = Acceptor {
-        me: config.node.id,
-        cluster: config.cluster.name.clone(),
-        process,
-        members: known_members.clone(),
-        numbers,
-        events: peer_events,
-        accepted: RefCell::default(),
-    };
-    let door = Door::new(config.node.id, config.cluster.name.clone(), known_members, client_events);
+    let process = Process { number: rand::random(), links: Rc::default(), events: peer_events };
+    let dialler = dialler(&config, &credentials, &ports.peers, &process)?;
+    let doors = doors(&config, process, known_members, client_events);
     let driver = Driver::new(Parts {
         me: config.node.id,
         clock,
@@ -109,10 +100,8 @@ pub(crate) async fn serve(
         // The driver may have ended by itself.
         let _ = stop_sender.send(true);
     });
-    let Ports { peers: peers_endpoint, clients_tcp, clients_quic, tcp_security } = ports;
-    let endpoints = [peers_endpoint.clone(), clients_quic.clone()];
-    let accepting =
-        open_doors(peers_endpoint, clients_quic, clients_tcp, tcp_security, acceptor, door);
+    let endpoints = [ports.peers.clone(), ports.clients_quic.clone()];
+    let accepting = open_doors(ports, doors);
     tracing::info!(
         node = %config.node.id, name = config.node.name, peers = %config.listen.peers, clients = %config.listen.clients,
         starts, "ready"
@@ -190,9 +179,7 @@ fn dialler(
     config: &Config,
     credentials: &Credentials,
     endpoint: &Endpoint,
-    process: u64,
-    numbers: &Rc<LinkNumbers>,
-    events: &mpsc::Sender<PeerEvent>,
+    process: &Process,
 ) -> Result<Rc<Dialler>, RunError> {
     let tls =
         transport::client(identity::dial(credentials, ALPN_PEER)?, transport::peer_transport())?;
@@ -200,9 +187,9 @@ fn dialler(
         endpoint: endpoint.clone(),
         tls,
         cluster: config.cluster.name.clone(),
-        process,
-        numbers: numbers.clone(),
-        events: events.clone(),
+        process: process.number,
+        numbers: process.links.clone(),
+        events: process.events.clone(),
     }))
 }
 
@@ -227,20 +214,42 @@ async fn seed(node: NodeId, address: &str) -> Seed {
     Seed { node, address: found.unwrap_or(unknown) }
 }
 
+/// What this process's connections to peers share.
+struct Process {
+    /// Drawn anew by each process.
+    number: u64,
+    links: Rc<LinkNumbers>,
+    events: mpsc::Sender<PeerEvent>,
+}
+
+/// Who lets nodes in, and who clients.
+fn doors(
+    config: &Config,
+    process: Process,
+    members: watch::Receiver<BTreeSet<NodeId>>,
+    client_events: mpsc::Sender<ClientEvent>,
+) -> (Acceptor, Door) {
+    let (me, cluster) = (config.node.id, config.cluster.name.clone());
+    let acceptor = Acceptor {
+        me,
+        cluster: cluster.clone(),
+        process: process.number,
+        members: members.clone(),
+        numbers: process.links,
+        events: process.events,
+        accepted: RefCell::default(),
+    };
+    (acceptor, Door::new(me, cluster, members, client_events))
+}
+
 /// Begins to accept nodes and clients.
-fn open_doors(
-    peers: Endpoint,
-    clients_quic: Endpoint,
-    clients_tcp: TcpListener,
-    security: TcpSecurity,
-    acceptor: Acceptor,
-    door: Door,
-) -> [JoinHandle<()>; 3] {
+fn open_doors(ports: Ports, (acceptor, door): (Acceptor, Door)) -> [JoinHandle<()>; 3] {
+    let Ports { peers, clients_tcp, clients_quic, tcp_security } = ports;
     let door = Rc::new(door);
     [
         spawn_local(accept(peers, Rc::new(acceptor))),
         spawn_local(accept_quic(clients_quic, door.clone())),
-        spawn_local(accept_tcp(clients_tcp, security, door)),
+        spawn_local(accept_tcp(clients_tcp, tcp_security, door)),
     ]
 }
 

@@ -72,11 +72,9 @@ impl Clients {
         self.outgoing.len()
     }
 
-    /// Ends all connections after what is pending.
-    pub(crate) fn close(&mut self) {
-        for outgoing in self.outgoing.values() {
-            outgoing.close();
-        }
+    /// Where the answers of all clients go.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Outgoing>> {
+        self.outgoing.values()
     }
 }
 

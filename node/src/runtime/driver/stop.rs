@@ -1,5 +1,7 @@
 //! Stopping in good order: finish what was begun, put everything into the index, say goodbye.
 
+use tokio::time::timeout;
+
 use crate::engine::Now;
 use crate::runtime::driver::Driver;
 use crate::runtime::limits;
@@ -55,17 +57,21 @@ impl Driver {
         }
     }
 
-    /// Lets the connections write what is pending, and ends the threads.
-    pub(super) async fn end(mut self) {
-        self.clients.close();
-        for link in self.peers.links() {
-            link.main.close();
-            link.facts.iter().for_each(|facts| facts.close());
+    /// Lets the connections write what is pending, as far as the other sides take it, and ends the threads.
+    pub(super) async fn end(self) {
+        let links =
+            self.peers.links().flat_map(|link| std::iter::once(&link.main).chain(&link.facts));
+        let connections: Vec<_> = self.clients.all().chain(links).cloned().collect();
+        connections.iter().for_each(|outgoing| outgoing.close());
+        let all_written = async {
+            for outgoing in &connections {
+                outgoing.finished().await;
+            }
+        };
+        if timeout(limits::WRITE_OUT_WITHIN, all_written).await.is_err() {
+            tracing::debug!("some connections did not take their last answers");
         }
-        // Gives the writer tasks their turn.
-        tokio::task::yield_now().await;
-        let parts = self.parts;
-        parts.workers.stop();
-        parts.saver.stop();
+        self.parts.workers.stop();
+        self.parts.saver.stop();
     }
 }

@@ -182,10 +182,10 @@ async fn write<W: AsyncWrite + Unpin>(
         }
         permits.add_permits(batch.frames);
     }
-    outgoing.close();
     // Wakes a reader that waits for a permit; and tells the client that nothing more comes.
     permits.close();
     let _ = writer.shutdown().await;
+    outgoing.finish();
 }
 
 /// Appends an answer. One that does not fit a frame is replaced by an error that says so.

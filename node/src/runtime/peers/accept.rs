@@ -74,7 +74,7 @@ impl Acceptor {
         let peer = self.authorise(connection)?;
         let (hello, main) = receive_stream(connection).await?;
         hello.check(&self.cluster)?;
-        self.claim(peer, &hello, connection)?;
+        self.claim(peer, &hello, connection).await?;
         let purpose = hello.purpose;
         let facts = match purpose {
             Purpose::Requests => Some(receive_stream(connection).await?.1),
@@ -111,24 +111,30 @@ impl Acceptor {
     }
 
     /// Enters a connection for its purpose. A process replaces its own; another process's stays as long as it lives.
-    fn claim(
+    async fn claim(
         &self,
         peer: NodeId,
         hello: &PeerHello,
         connection: &Connection,
     ) -> Result<(), CloseCode> {
-        let mut accepted = self.accepted.borrow_mut();
-        if let Some((process, earlier)) = accepted.get(&(peer, hello.purpose))
-            && earlier.close_reason().is_none()
-        {
-            if *process != hello.process {
+        let key = (peer, hello.purpose);
+        let earlier = self.accepted.borrow().get(&key).cloned();
+        if let Some((process, earlier)) = earlier {
+            if process != hello.process && is_alive(&earlier).await {
                 return Err(CloseCode::Duplicate);
             }
-            CloseCode::Replaced.close(earlier);
+            CloseCode::Replaced.close(&earlier);
         }
-        accepted.insert((peer, hello.purpose), (hello.process, connection.clone()));
+        self.accepted.borrow_mut().insert(key, (hello.process, connection.clone()));
         Ok(())
     }
+}
+
+/// Whether anything at all arrives on a connection within [`limits::PROOF_OF_LIFE`].
+async fn is_alive(connection: &Connection) -> bool {
+    let heard = connection.stats().udp_rx.datagrams;
+    let _closed = timeout(limits::PROOF_OF_LIFE, connection.closed()).await;
+    connection.close_reason().is_none() && connection.stats().udp_rx.datagrams > heard
 }
 
 async fn receive_stream(connection: &Connection) -> Result<(PeerHello, Duplex), CloseCode> {

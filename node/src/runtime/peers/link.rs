@@ -81,10 +81,10 @@ pub(crate) async fn carry(greeted: Greeted, events: mpsc::Sender<PeerEvent>) {
 async fn write(mut stream: SendStream, outgoing: Rc<Outgoing>) {
     while let Some(batch) = outgoing.take().await {
         if stream.write_chunk(batch.bytes).await.is_err() {
-            outgoing.close();
-            return;
+            break;
         }
     }
+    outgoing.finish();
 }
 
 async fn read(

@@ -291,6 +291,37 @@ fn of_two_processes_with_one_node_id_the_later_is_refused() {
 }
 
 #[test]
+fn a_process_that_was_killed_does_not_keep_its_successor_out() {
+    let authority = authority();
+    let (low, low_again, high) =
+        (node(&authority, LOW), node(&authority, LOW), node(&authority, HIGH));
+    run(async move {
+        let mut high = peer(HIGH, 2, high);
+        let address = high.address();
+        // A process of its own: connected once, and never heard of again.
+        let (frozen, is_frozen) = tokio::sync::oneshot::channel();
+        let (thaw, thawed) = std::sync::mpsc::sync_channel::<()>(1);
+        let process = std::thread::spawn(move || {
+            run(async move {
+                let mut low = peer(LOW, 1, low);
+                low.dialler.keep_connected(HIGH, address.to_string(), 7);
+                low.all_up().await;
+                frozen.send(()).unwrap();
+                // The whole runtime stands still until the test is over.
+                let _ = thawed.recv();
+            });
+        });
+        is_frozen.await.unwrap();
+        high.all_up().await;
+        let mut low = peer(LOW, 99, low_again);
+        low.dial(HIGH, &high);
+        low.all_up().await;
+        drop(thaw);
+        process.join().unwrap();
+    });
+}
+
+#[test]
 fn a_node_of_another_cluster_is_refused() {
     run(async {
         let authority = authority();
