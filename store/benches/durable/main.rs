@@ -1,0 +1,94 @@
+//! How fast one shard makes records durable on this machine's disk, and how fast it comes back.
+//!
+//! `cargo bench -p kvorum-store` runs everything in a temporary directory of the working directory's disk (`TMPDIR` names
+//! another one); `-- --seconds 60 --keys 1000000` sets how long the sustained part writes and how many keys the reopening
+//! part has. Writers are closed loops: each has one record on its way and submits the next when that one is durable. What
+//! is measured is what a node runs: the core on one thread, each worker on its own, real files, the real index.
+//!
+//! Rates are of this machine and this moment. Compare them with the line for the bare log, taken in the same run.
+
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads clocks and starts threads")]
+
+mod bare_log;
+mod running;
+mod workload;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use running::Running;
+use workload::{Keys, Outcome, write_for};
+
+const WRITERS: usize = 256;
+
+struct Settings {
+    seconds: u64,
+    keys: u64,
+}
+
+fn settings() -> Settings {
+    let mut settings = Settings { seconds: 30, keys: 1_000_000 };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number = || words.next().and_then(|word| word.parse().ok());
+        match word.as_str() {
+            "--seconds" => settings.seconds = number().unwrap_or(settings.seconds),
+            "--keys" => settings.keys = number().unwrap_or(settings.keys),
+            // Cargo's own.
+            _ => {}
+        }
+    }
+    settings
+}
+
+fn main() {
+    let settings = settings();
+    let root = tempfile::tempdir().expect("a temporary directory can be made");
+    println!("{:<46} {:>12} {:>10} {:>10} {:>10} {:>12}", "what", "records/s", "p50 ms", "p99 ms", "syncs/s", "backlog");
+    bare_log::measure(root.path(), WRITERS);
+    writing(root.path(), settings.seconds);
+    reopening(root.path(), settings.keys);
+}
+
+fn writing(root: &Path, seconds: u64) {
+    let mut shard = Running::open(&root.join("writing"));
+    let long = Duration::from_secs(seconds);
+    let short = Duration::from_secs(seconds.clamp(1, 5));
+    write_for(&mut shard, WRITERS, Keys::New, Duration::from_secs(1)).print("new keys, first second (burst)");
+    shard.settle();
+    write_for(&mut shard, WRITERS, Keys::Overwritten(100_000), short).print("overwriting 100,000 keys");
+    shard.settle();
+    for writers in [1, 16, 64] {
+        let outcome = write_for(&mut shard, writers, Keys::Overwritten(100_000), short);
+        outcome.print(&format!("overwriting 100,000 keys, {writers} in flight"));
+    }
+    shard.settle();
+    write_for(&mut shard, WRITERS, Keys::New, short).print("new keys, until the backlog is full");
+    let sustained: Outcome = write_for(&mut shard, WRITERS, Keys::New, long);
+    sustained.print("new keys, sustained");
+    shard.close();
+}
+
+fn reopening(root: &Path, keys: u64) {
+    let directory = root.join("reopening");
+    let mut shard = Running::open(&directory);
+    workload::write_exactly(&mut shard, WRITERS, keys);
+    shard.close();
+
+    let begin = Instant::now();
+    let shard = Running::open(&directory);
+    println!("reopening {keys} keys after a clean stop: {:.2} s  ({:?})", begin.elapsed().as_secs_f64(), shard.report);
+    shard.abandon();
+
+    let begin = Instant::now();
+    let shard = Running::open(&directory);
+    println!("reopening {keys} keys after a kill: {:.2} s  ({:?})", begin.elapsed().as_secs_f64(), shard.report);
+    shard.abandon();
+
+    std::fs::remove_dir_all(directory.join("index")).expect("the index can be removed");
+    let begin = Instant::now();
+    let shard = Running::open(&directory);
+    let seconds = begin.elapsed().as_secs_f64();
+    println!("rebuilding the index of {keys} keys: {seconds:.2} s, {:.0} keys/s  ({:?})", keys as f64 / seconds, shard.report);
+    shard.close();
+}
