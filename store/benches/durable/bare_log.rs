@@ -13,7 +13,8 @@ const RECORD_BYTES: usize = 360;
 /// Measures for three seconds and prints a line.
 pub(crate) fn measure(root: &Path, writers: usize) {
     let path = root.join("bare.log");
-    let file = OpenOptions::new().write(true).create_new(true).open(path).expect("a file can be made");
+    let file =
+        OpenOptions::new().write(true).create_new(true).open(path).expect("a file can be made");
     file.write_all_at(&vec![0; SEGMENT_BYTES], 0).expect("the disk has room");
     file.sync_data().expect("the disk syncs");
     let batch = vec![7; RECORD_BYTES * writers];
@@ -29,5 +30,12 @@ pub(crate) fn measure(root: &Path, writers: usize) {
     }
     let seconds = begin.elapsed().as_secs_f64();
     let name = format!("bare log, {writers} records a sync");
-    println!("{name:<46} {:>12.0} {:>10} {:>10} {:>10.0} {:>12}", syncs as f64 * writers as f64 / seconds, "", "", syncs as f64 / seconds, "");
+    println!(
+        "{name:<46} {:>12.0} {:>10} {:>10} {:>10.0} {:>12}",
+        syncs as f64 * writers as f64 / seconds,
+        "",
+        "",
+        syncs as f64 / seconds,
+        ""
+    );
 }

@@ -44,7 +44,10 @@ fn settings() -> Settings {
 fn main() {
     let settings = settings();
     let root = tempfile::tempdir().expect("a temporary directory can be made");
-    println!("{:<46} {:>12} {:>10} {:>10} {:>10} {:>12}", "what", "records/s", "p50 ms", "p99 ms", "syncs/s", "backlog");
+    println!(
+        "{:<46} {:>12} {:>10} {:>10} {:>10} {:>12}",
+        "what", "records/s", "p50 ms", "p99 ms", "syncs/s", "backlog"
+    );
     bare_log::measure(root.path(), WRITERS);
     writing(root.path(), settings.seconds);
     reopening(root.path(), settings.keys);
@@ -54,9 +57,11 @@ fn writing(root: &Path, seconds: u64) {
     let mut shard = Running::open(&root.join("writing"));
     let long = Duration::from_secs(seconds);
     let short = Duration::from_secs(seconds.clamp(1, 5));
-    write_for(&mut shard, WRITERS, Keys::New, Duration::from_secs(1)).print("new keys, first second (burst)");
+    write_for(&mut shard, WRITERS, Keys::New, Duration::from_secs(1))
+        .print("new keys, first second (burst)");
     shard.settle();
-    write_for(&mut shard, WRITERS, Keys::Overwritten(100_000), short).print("overwriting 100,000 keys");
+    write_for(&mut shard, WRITERS, Keys::Overwritten(100_000), short)
+        .print("overwriting 100,000 keys");
     shard.settle();
     for writers in [1, 16, 64] {
         let outcome = write_for(&mut shard, writers, Keys::Overwritten(100_000), short);
@@ -77,18 +82,30 @@ fn reopening(root: &Path, keys: u64) {
 
     let begin = Instant::now();
     let shard = Running::open(&directory);
-    println!("reopening {keys} keys after a clean stop: {:.2} s  ({:?})", begin.elapsed().as_secs_f64(), shard.report);
+    println!(
+        "reopening {keys} keys after a clean stop: {:.2} s  ({:?})",
+        begin.elapsed().as_secs_f64(),
+        shard.report
+    );
     shard.abandon();
 
     let begin = Instant::now();
     let shard = Running::open(&directory);
-    println!("reopening {keys} keys after a kill: {:.2} s  ({:?})", begin.elapsed().as_secs_f64(), shard.report);
+    println!(
+        "reopening {keys} keys after a kill: {:.2} s  ({:?})",
+        begin.elapsed().as_secs_f64(),
+        shard.report
+    );
     shard.abandon();
 
     std::fs::remove_dir_all(directory.join("index")).expect("the index can be removed");
     let begin = Instant::now();
     let shard = Running::open(&directory);
     let seconds = begin.elapsed().as_secs_f64();
-    println!("rebuilding the index of {keys} keys: {seconds:.2} s, {:.0} keys/s  ({:?})", keys as f64 / seconds, shard.report);
+    println!(
+        "rebuilding the index of {keys} keys: {seconds:.2} s, {:.0} keys/s  ({:?})",
+        keys as f64 / seconds,
+        shard.report
+    );
     shard.close();
 }

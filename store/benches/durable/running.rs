@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use kvorum_store::{
-    CommitJob, CompactJob, DiskFiles, Done, IndexJob, Job, Now, ReadJob, RecoveryReport, Shard, ShardOptions,
-    SledOpener, StoreEvent, StoreRequest, open,
+    CommitJob, CompactJob, DiskFiles, Done, IndexJob, Job, Now, ReadJob, RecoveryReport, Shard,
+    ShardOptions, SledOpener, StoreEvent, StoreRequest, open,
 };
 
 const CACHE_BYTES: u64 = 64 << 20;
@@ -45,7 +45,8 @@ fn lane<J: Send + 'static>(
 
 impl Running {
     pub(crate) fn open(directory: &Path) -> Running {
-        let files = Arc::new(DiskFiles::new(&directory.join("log")).expect("the directory can be made"));
+        let files =
+            Arc::new(DiskFiles::new(&directory.join("log")).expect("the directory can be made"));
         let index = SledOpener::new(&directory.join("index"), CACHE_BYTES);
         let opened = open(files, index, ShardOptions::default(), 1).expect("the shard opens");
         let (mut committer, reader) = (opened.committer, opened.reader);
@@ -77,7 +78,8 @@ impl Running {
     pub(crate) fn step(&mut self) {
         self.hand_out();
         let now = self.now();
-        let wait = self.shard.next_deadline().map_or(1_000_000_000, |at| at.saturating_sub(now.mono_ns));
+        let wait =
+            self.shard.next_deadline().map_or(1_000_000_000, |at| at.saturating_sub(now.mono_ns));
         match self.done.recv_timeout(Duration::from_nanos(wait)) {
             Ok(done) => {
                 self.shard.complete(self.now(), done);

@@ -77,7 +77,8 @@ impl Writers {
             Keys::Overwritten(keys) => self.next.wrapping_mul(0x9e37_79b9_7f4a_7c15) % keys,
         };
         let key = Key::new(Bytes::from(format!("key-{number:012}"))).expect("a valid key");
-        let key = RecordKey::new(ClassId::default(), PartitionCount::default(), self.bucket.clone(), key);
+        let key =
+            RecordKey::new(ClassId::default(), PartitionCount::default(), self.bucket.clone(), key);
         let change = Apply::Update {
             replaces: Replaces::Latest,
             change: Change::Value { bytes: self.value.clone(), expires_at_ms: None },
@@ -88,7 +89,12 @@ impl Writers {
 }
 
 /// Writes for so long.
-pub(crate) fn write_for(shard: &mut Running, writers: usize, keys: Keys, time: Duration) -> Outcome {
+pub(crate) fn write_for(
+    shard: &mut Running,
+    writers: usize,
+    keys: Keys,
+    time: Duration,
+) -> Outcome {
     let begin = Instant::now();
     run(shard, writers, keys, |_| begin.elapsed() < time)
 }
@@ -98,7 +104,12 @@ pub(crate) fn write_exactly(shard: &mut Running, writers: usize, records: u64) {
     run(shard, writers, Keys::New, |submitted| submitted < records);
 }
 
-fn run(shard: &mut Running, writers: usize, keys: Keys, mut more: impl FnMut(u64) -> bool) -> Outcome {
+fn run(
+    shard: &mut Running,
+    writers: usize,
+    keys: Keys,
+    mut more: impl FnMut(u64) -> bool,
+) -> Outcome {
     let first = shard.now().mono_ns;
     let mut loops = Writers::new(writers, keys, first);
     let (begin, syncs) = (Instant::now(), shard.shard.stats().syncs);
