@@ -235,15 +235,18 @@ mod tests {
         let sentinel = filled(&directory);
         let data_file = directory.join(DATA_FILE);
         let whole = fs::read(&data_file).unwrap();
-        let spoil: [(&str, fn(&mut Vec<u8>)); 4] = [
-            ("emptied", Vec::clear),
-            ("cut to a third", |bytes| bytes.truncate(bytes.len() / 3)),
-            ("zeroed", |bytes| bytes.fill(0)),
-            ("zeroed behind its first sector", |bytes| bytes[512..].fill(0)),
-        ];
-        for (what, spoil) in spoil {
+        let zeroed_from = |from: usize| {
             let mut bytes = whole.clone();
-            spoil(&mut bytes);
+            bytes[from..].fill(0);
+            bytes
+        };
+        let spoiled = [
+            ("emptied", Vec::new()),
+            ("cut to a third", whole[..whole.len() / 3].to_vec()),
+            ("zeroed", zeroed_from(0)),
+            ("zeroed behind its first sector", zeroed_from(512)),
+        ];
+        for (what, bytes) in spoiled {
             fs::write(&data_file, bytes).unwrap();
             assert!(!is_trusted(&directory, sentinel), "trusted although {what}");
             // Out of the way it goes, and an empty one takes its place.
