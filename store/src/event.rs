@@ -16,9 +16,9 @@ pub enum StoreEvent {
         token: Token,
         /// What the key holds now.
         set: EncodedSet,
-        /// What an update minted; `None` for a merge.
+        /// What an update minted; `None` for a merge, and for an update whose operation the record knew already.
         minted: Option<MintedDot>,
-        /// Whether the record changed. An update always changes it.
+        /// Whether the record changed. An update that minted always changes it.
         changed: bool,
     },
     /// What `Applied` said is on disk, and so is everything that it was built on.

@@ -4,6 +4,8 @@
 /// A bug of the list that can be armed in the store.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Planted {
+    /// Bug 1: mint under one actor for ever, so that the counter begins again after a record was lost.
+    ActorReused,
     /// Bug 40: acknowledge before the sync.
     AckBeforeSync,
     /// Bug 46, the store's half: go on under a mark of an earlier run.
@@ -16,7 +18,8 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 4] = [
+    pub const ALL: [Planted; 5] = [
+        Planted::ActorReused,
         Planted::AckBeforeSync,
         Planted::ActorContinued,
         Planted::CompactionTrustsIndex,
@@ -26,6 +29,7 @@ impl Planted {
     /// The name by which it is armed, which begins with its number in the list of known bugs.
     pub fn name(self) -> &'static str {
         match self {
+            Planted::ActorReused => "1-actor-reused",
             Planted::AckBeforeSync => "40-ack-before-sync",
             Planted::ActorContinued => "46-actor-continued",
             Planted::CompactionTrustsIndex => "49-compaction-trusts-index",

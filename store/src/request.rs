@@ -61,7 +61,8 @@ impl StoreRequest {
 /// A change to a record.
 #[derive(Clone, Debug)]
 pub enum Apply {
-    /// A client's write, coordinated here: a version is minted under the actor rule.
+    /// A client's write, coordinated here: a version is minted under the actor rule, unless the record knows the operation
+    /// already; then nothing changes, and `Applied` says what is there.
     Update {
         /// What the write says that it replaces.
         replaces: Replaces,

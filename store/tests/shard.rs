@@ -128,6 +128,23 @@ fn a_merge_that_changes_nothing_waits_for_what_it_found() {
 }
 
 #[test]
+fn an_update_that_comes_twice_mints_once() {
+    let (_, _, mut store) = fresh();
+    let first = store.apply("a", update(Replaces::Nothing, value("one"), 77));
+    let second = store.apply("a", update(Replaces::Nothing, value("one"), 77));
+    store.settle();
+    let (first, second) = (store.outcome(first), store.outcome(second));
+    assert!(first.minted.is_some() && first.changed && first.durable);
+    assert!(second.minted.is_none() && !second.changed && second.durable);
+    assert_eq!(second.applied, first.applied);
+    store.put("a", "two");
+    let late = store.apply("a", update(Replaces::Nothing, value("one"), 77));
+    store.settle();
+    assert!(store.outcome(late).minted.is_none(), "what replaced it remembers it");
+    assert_eq!(store.get("a"), ["two"]);
+}
+
+#[test]
 fn operations_on_a_key_that_is_being_read_keep_their_order() {
     let (files, disk, mut store) = fresh();
     store.put("a", "0");

@@ -48,6 +48,12 @@ impl Shard {
         operation: OperationId,
     ) {
         let current = self.current(&key);
+        if let Some(record) = &current
+            && record.set.find_operation(operation).is_some()
+        {
+            // The request came twice: what it did is here, and doing it again would add a second effect.
+            return self.unchanged(token, &key, record.set.clone());
+        }
         let empty = VersionSet::empty();
         let set = current.as_ref().map_or(&empty, |record| record.set.set());
         let mark = current.as_ref().and_then(|record| record.mark);
@@ -58,6 +64,11 @@ impl Shard {
             _ => mark,
         };
         let actor = choose_actor(mark, run, || Actor(actors.next_u64()));
+        #[cfg(feature = "planted")]
+        let actor = match self.options.planted {
+            Some(crate::Planted::ActorReused) => Actor(self.store_id as u64),
+            _ => actor,
+        };
         let minted = match set.mint(actor, replaces, change, operation) {
             Ok(minted) => minted,
             Err(refusal) => return self.refuse(token, refusal_of(refusal)),

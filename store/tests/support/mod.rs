@@ -37,6 +37,8 @@ pub(crate) struct Store {
     pub(crate) closed: bool,
     pub(crate) now: Now,
     next_token: u64,
+    /// Operations of one opening are not those of another.
+    operations: u128,
 }
 
 pub(crate) fn bucket() -> BucketName {
@@ -83,6 +85,7 @@ impl Store {
             closed: false,
             now: Now { mono_ns: 1, wall_ms: 1 },
             next_token: 0,
+            operations: u128::from(seed) << 64,
         })
     }
 
@@ -105,7 +108,7 @@ impl Store {
     }
 
     pub(crate) fn put(&mut self, name: &str, text: &str) -> Token {
-        let operation = u128::from(self.next_token) + 1;
+        let operation = self.operations + u128::from(self.next_token) + 1;
         self.apply(name, update(Replaces::Latest, value(text), operation))
     }
 
