@@ -1,0 +1,106 @@
+//! A client over plaintext TCP.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use bytes::Bytes;
+use kvorum_protocol::codec::Tagged;
+use kvorum_protocol::frame::{FrameDecoder, read_message, write_message};
+use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
+use kvorum_protocol::message::{
+    Get, GetDone, Greeting, Hello, Nothing, Put, Replacing, RequestOptions, StatusDone,
+};
+use kvorum_protocol::{Key, OperationId, Request, Response};
+
+use crate::nodes::PATIENCE;
+
+/// A client as small as can be.
+pub(crate) struct Client {
+    stream: TcpStream,
+    decoder: FrameDecoder,
+    asked: u64,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> io::Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        let mut client =
+            Client { stream, decoder: FrameDecoder::new(CLIENT_FRAME_BYTES), asked: 0 };
+        client.send(0, &Greeting::Hello(Hello::current()))?;
+        match read_message::<Greeting>(client.frame()?) {
+            Ok((_, Greeting::Welcome(_))) => Ok(client),
+            other => panic!("a welcome, not {other:?}"),
+        }
+    }
+
+    fn send<M: Tagged>(&mut self, request_id: u64, message: &M) -> io::Result<()> {
+        let mut out = Vec::new();
+        write_message(&mut out, CLIENT_FRAME_BYTES, request_id, message).unwrap();
+        self.stream.write_all(&out)
+    }
+
+    fn frame(&mut self) -> io::Result<Bytes> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().unwrap() {
+                return Ok(frame);
+            }
+            let mut some = [0; 4_096];
+            let count = self.stream.read(&mut some)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.decoder.buffer().extend_from_slice(&some[..count]);
+        }
+    }
+
+    pub(crate) fn ask(&mut self, request: &Request) -> Response {
+        self.asked += 1;
+        self.send(self.asked, request).unwrap();
+        let (request_id, response) = read_message::<Response>(self.frame().unwrap()).unwrap();
+        assert_eq!(request_id, self.asked);
+        response
+    }
+
+    pub(crate) fn put(
+        &mut self,
+        bucket: &str,
+        name: &str,
+        value: &'static [u8],
+        operation: u128,
+    ) -> Response {
+        self.ask(&Request::Put(Put {
+            bucket: bucket.parse().unwrap(),
+            key: key(name),
+            value: Bytes::from_static(value),
+            replaces: Replacing::Latest,
+            options: RequestOptions::new(OperationId(operation)),
+            expires_at_ms: None,
+        }))
+    }
+
+    pub(crate) fn get(&mut self, name: &str) -> GetDone {
+        let options = RequestOptions::new(OperationId(1 << 100));
+        let get = Get { bucket: "default".parse().unwrap(), key: key(name), options };
+        match self.ask(&Request::Get(get)) {
+            Response::Get(done) => done,
+            other => panic!("a get, not {other:?}"),
+        }
+    }
+
+    pub(crate) fn status(&mut self) -> StatusDone {
+        match self.ask(&Request::Status(Nothing {})) {
+            Response::Status(done) => done,
+            other => panic!("a status, not {other:?}"),
+        }
+    }
+}
+
+fn key(name: &str) -> Key {
+    Key::new(name.as_bytes().to_vec()).unwrap()
+}
+
+pub(crate) fn values(done: &GetDone) -> Vec<&[u8]> {
+    done.values.iter().map(|value| &value.value[..]).collect()
+}
