@@ -251,3 +251,78 @@ pub(crate) struct ListArguments {
 fn parse_key(text: &str) -> Result<Key, String> {
     Key::new(text.as_bytes().to_vec()).map_err(|invalid| invalid.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{GetArguments, Put, Replacing, Selection, Source};
+    use crate::args::{Arguments, Verb};
+    use crate::exit_code::ExitCode;
+
+    fn parse(words: &[&str]) -> Result<Verb, clap::Error> {
+        Arguments::try_parse_from(std::iter::once("kv").chain(words.iter().copied()))
+            .map(|parsed| parsed.verb)
+    }
+
+    fn put(words: &[&str]) -> Put {
+        match parse(&[&["put"], words].concat()).expect("a good command") {
+            Verb::Put(arguments) => arguments.resolve(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn get(words: &[&str]) -> GetArguments {
+        match parse(&[&["get"], words].concat()).expect("a good command") {
+            Verb::Get(arguments) => arguments,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_value_comes_from_the_argument_a_file_or_standard_input() {
+        assert_eq!(put(&["k", "v"]).source, Source::Argument("v".to_owned()));
+        assert_eq!(put(&["k", "-5"]).source, Source::Argument("-5".to_owned()));
+        assert_eq!(put(&["k", "-"]).source, Source::Stdin);
+        assert_eq!(put(&["k"]).source, Source::Stdin);
+        assert_eq!(put(&["k", "--file", "f"]).source, Source::File("f".into()));
+        assert!(parse(&["put", "k", "v", "--file", "f"]).is_err());
+    }
+
+    #[test]
+    fn a_put_replaces_the_latest_unless_told_otherwise_and_only_one_thing() {
+        assert_eq!(put(&["k", "v"]).replacing, Replacing::Latest);
+        assert_eq!(put(&["k", "v", "--sibling"]).replacing, Replacing::Nothing);
+        assert_eq!(put(&["k", "v", "--resolve"]).replacing, Replacing::WhatIsRead);
+        let context = "00ff".parse().expect("hex digits");
+        assert_eq!(put(&["k", "v", "--context", "00ff"]).replacing, Replacing::Context(context));
+        for both in [
+            &["--sibling", "--resolve"][..],
+            &["--context", "00", "--sibling"],
+            &["--context", "00", "--resolve"],
+        ] {
+            assert!(parse(&[&["put", "k", "v"], both].concat()).is_err(), "{both:?}");
+        }
+    }
+
+    #[test]
+    fn siblings_are_counted_from_one_and_all_of_them_need_json() {
+        assert_eq!(get(&["k"]).selection(false), Ok(Selection::Only));
+        assert_eq!(get(&["k", "--sibling", "2"]).selection(false), Ok(Selection::Sibling(1)));
+        assert_eq!(get(&["k", "--all"]).selection(true), Ok(Selection::All));
+        let failure = get(&["k", "--all"]).selection(false).expect_err("raw values run together");
+        assert_eq!(failure.code(), ExitCode::Usage);
+        assert!(parse(&["get", "k", "--sibling", "0"]).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_the_parser() {
+        for words in
+            [&["get", ""][..], &["get", "k", "-r", "0"], &["put", "k", "v", "--operation", "xyz"]]
+        {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+        assert!(parse(&["put", "k", "v", "--retry"]).is_err(), "a retry names its operation");
+        assert!(parse(&["get", "k", "--bucket", "No Such"]).is_err());
+    }
+}

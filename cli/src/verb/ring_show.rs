@@ -22,7 +22,7 @@ struct Ownership {
     class: u8,
     n: u8,
     nodes: Vec<Share>,
-    /// Mean over maximum of partitions per weight: 1 is perfectly even.
+    /// How close every node is to its fair share; 1 is perfectly even.
     balance: f64,
 }
 
@@ -68,8 +68,10 @@ pub(super) async fn run(connection: &ConnectionArguments, output: Output) -> Out
         let most = class.nodes.iter().map(|share| share.owned).max().unwrap_or(0);
         let least = class.nodes.iter().map(|share| share.owned).min().unwrap_or(0);
         output.line(&format!(
-            "{} of each partition; {least} to {most} partitions a node, balance {:.3} (1 is even)",
+            "{} of each partition; {} to {} partitions a node, balance {:.3} (1 is even)",
             units::plural(u64::from(class.n), "copy").replace("copys", "copies"),
+            units::count(least.into()),
+            units::count(most.into()),
             class.balance,
         ))?;
     }
@@ -101,16 +103,42 @@ fn ownership(topology: &Topology, class: ReplicationClass) -> Ownership {
         share.part = f64::from(share.owned) / f64::from(copies.max(1));
     }
     nodes.sort_by(|one, other| one.name.cmp(&other.name).then(one.id.cmp(&other.id)));
-    Ownership { class: class.id().0, n: class.n(), balance: balance(&nodes), nodes }
+    Ownership {
+        class: class.id().0,
+        n: class.n(),
+        balance: balance(&nodes, layout.partitions().get()),
+        nodes,
+    }
 }
 
-/// Mean over maximum of partitions per weight.
-fn balance(nodes: &[Share]) -> f64 {
-    let loads = nodes.iter().map(|share| f64::from(share.owned) / f64::from(share.weight.max(1)));
-    let most = loads.fold(0.0, f64::max);
-    let owned: u32 = nodes.iter().map(|share| share.owned).sum();
-    let weights: u32 = nodes.iter().map(|share| u32::from(share.weight)).sum();
-    if most == 0.0 { 1.0 } else { f64::from(owned) / f64::from(weights.max(1)) / most }
+/// How close every node is to its fair share: 1 when none holds more, less the more one does.
+///
+/// A fair share is by weight, but no node can hold two copies of one partition: what is beyond that goes to the others.
+fn balance(nodes: &[Share], partitions: u32) -> f64 {
+    let fair = fair_shares(nodes, f64::from(partitions));
+    let loads = nodes.iter().zip(fair).map(|(share, fair)| f64::from(share.owned) / fair.max(1.0));
+    1.0 / loads.fold(1.0, f64::max)
+}
+
+/// The shares by weight of all copies, none above `most`.
+fn fair_shares(nodes: &[Share], most: f64) -> Vec<f64> {
+    let mut shares = vec![0.0; nodes.len()];
+    let mut left: f64 = nodes.iter().map(|share| f64::from(share.owned)).sum();
+    let mut open: Vec<usize> = (0..nodes.len()).collect();
+    while !open.is_empty() {
+        let weights: f64 = open.iter().map(|node| f64::from(nodes[*node].weight)).sum();
+        let fair = |node: usize| left * f64::from(nodes[node].weight) / weights;
+        let (full, below): (Vec<usize>, Vec<usize>) =
+            open.iter().partition(|node| fair(**node) >= most);
+        if full.is_empty() {
+            below.iter().for_each(|node| shares[*node] = fair(*node));
+            break;
+        }
+        full.iter().for_each(|node| shares[*node] = most);
+        left -= most * full.len() as f64;
+        open = below;
+    }
+    shares
 }
 
 fn table(class: &Ownership, style: Style) -> Table {
@@ -141,7 +169,7 @@ fn table(class: &Ownership, style: Style) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ownership, Share, balance, table};
+    use super::{Ownership, Share, balance, fair_shares, table};
     use crate::output::style::Style;
 
     fn share(name: &str, weight: u16, owned: u32, part: f64) -> Share {
@@ -149,18 +177,27 @@ mod tests {
         Share { name: name.to_owned(), id, zone, weight, owned, first: 0, part }
     }
 
+    fn close(one: f64, other: f64) -> bool {
+        (one - other).abs() < 1e-9
+    }
+
     #[test]
     fn balance_counts_weights() {
-        assert!(
-            (balance(&[share("a", 100, 50, 0.5), share("b", 100, 50, 0.5)]) - 1.0).abs() < 1e-9
-        );
-        assert!(
-            (balance(&[share("a", 100, 50, 0.0), share("b", 200, 100, 0.0)]) - 1.0).abs() < 1e-9
-        );
-        assert!(
-            (balance(&[share("a", 100, 100, 1.0), share("b", 100, 0, 0.0)]) - 0.5).abs() < 1e-9
-        );
-        assert!((balance(&[]) - 1.0).abs() < 1e-9);
+        assert!(close(balance(&[share("a", 100, 50, 0.5), share("b", 100, 50, 0.5)], 64), 1.0));
+        assert!(close(balance(&[share("a", 100, 50, 0.0), share("b", 200, 100, 0.0)], 128), 1.0));
+        assert!(close(
+            balance(&[share("a", 100, 60, 1.0), share("b", 100, 20, 0.0)], 64),
+            2.0 / 3.0
+        ));
+        assert!(close(balance(&[], 64), 1.0));
+    }
+
+    #[test]
+    fn a_heavy_node_that_holds_a_copy_of_everything_is_balanced() {
+        let nodes = [share("a", 100, 64, 0.0), share("b", 100, 64, 0.0), share("c", 900, 64, 0.0)];
+        assert!(close(balance(&nodes, 64), 1.0));
+        let nodes = [share("a", 100, 32, 0.0), share("b", 100, 32, 0.0), share("c", 900, 64, 0.0)];
+        assert_eq!(fair_shares(&nodes, 64.0), [32.0, 32.0, 64.0]);
     }
 
     #[test]

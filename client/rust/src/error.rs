@@ -56,6 +56,11 @@ pub enum ConnectError {
     /// The connection ended during the greeting.
     #[error("the connection ended during the greeting ({0})")]
     Greeting(io::ErrorKind),
+    /// What came back is not even a frame: something else listens there, or it wants TLS.
+    #[error(
+        "what answers there does not speak our protocol this way (does it want TLS: ID@HOST:PORT?)"
+    )]
+    NotFrames,
     /// What came back is not our protocol.
     #[error("what answers there does not speak our protocol: {0}")]
     NotOurProtocol(DecodeError),

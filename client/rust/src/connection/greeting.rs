@@ -1,7 +1,7 @@
 //! The first frame in each direction: which protocol version, who answers, which cluster.
 
 use kvorum_protocol::codec::DecodeError;
-use kvorum_protocol::frame::{FrameDecoder, FrameError, read_message, write_message};
+use kvorum_protocol::frame::{FrameDecoder, read_message, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
 use kvorum_protocol::message::{Greeting, Hello, PROTOCOL_VERSION, RequestError, Welcome};
 use std::io;
@@ -21,13 +21,13 @@ pub(super) async fn exchange(
 ) -> Result<(Welcome, FrameDecoder), ConnectError> {
     let mut frame = Vec::new();
     write_message(&mut frame, CLIENT_FRAME_BYTES, GREETING_ID, &Greeting::Hello(Hello::current()))
-        .map_err(too_long)?;
+        .map_err(|_| ConnectError::NotFrames)?;
     let broken = |error: io::Error| ConnectError::Greeting(error.kind());
     stream.writer.write_all(&frame).await.map_err(broken)?;
     stream.writer.flush().await.map_err(broken)?;
     let mut decoder = FrameDecoder::new(CLIENT_FRAME_BYTES);
     let body = loop {
-        if let Some(body) = decoder.next_frame().map_err(too_long)? {
+        if let Some(body) = decoder.next_frame().map_err(|_| ConnectError::NotFrames)? {
             break body;
         }
         if stream.reader.read_buf(decoder.buffer()).await.map_err(broken)? == 0 {
@@ -57,12 +57,6 @@ fn check(greeting: Greeting, expected: &Expected) -> Result<Welcome, ConnectErro
         return Err(ConnectError::WrongCluster(welcome.cluster_name.into()));
     }
     Ok(welcome)
-}
-
-/// A length that no frame of ours has: something else listens there.
-fn too_long(error: FrameError) -> ConnectError {
-    let FrameError::TooLong { limit, .. } = error;
-    ConnectError::NotOurProtocol(DecodeError::TooMany { limit })
 }
 
 #[cfg(test)]

@@ -19,9 +19,9 @@ use kvorum_protocol::frame::{FrameError, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
 use kvorum_protocol::message::{Request, Response};
 use kvorum_ring::NodeId;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::connection::pending::Pending;
 use crate::endpoint::Transport;
@@ -44,13 +44,14 @@ pub(crate) struct Connection {
     transport: Transport,
     frames: mpsc::Sender<Vec<u8>>,
     pending: Arc<Pending>,
+    places: Semaphore,
     tasks: [JoinHandle<()>; 2],
 }
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
-    /// The request never left: the connection was closed already, or its queue was full for too long.
+    /// The request never left: the connection was closed already, or too many others went before it.
     NotSent,
     /// The request does not fit into a frame.
     TooLong(FrameError),
@@ -78,6 +79,7 @@ impl Connection {
             transport,
             frames,
             pending,
+            places: Semaphore::new(limits::IN_FLIGHT),
             tasks: [tokio::spawn(reading), tokio::spawn(writing)],
         })
     }
@@ -108,12 +110,15 @@ impl Connection {
         request: &Request,
         patience: Duration,
     ) -> Result<Response, NoAnswer> {
+        let begun = Instant::now();
+        let place = timeout(patience, self.places.acquire()).await;
+        let _place = place.ok().and_then(Result::ok).ok_or(NoAnswer::NotSent)?;
         let slot = self.pending.register().ok_or(NoAnswer::NotSent)?;
         let mut frame = Vec::new();
         write_message(&mut frame, CLIENT_FRAME_BYTES, slot.id(), request)
             .map_err(NoAnswer::TooLong)?;
-        let begun = tokio::time::Instant::now();
-        match timeout(patience, self.frames.send(frame)).await {
+        let left = patience.saturating_sub(begun.elapsed());
+        match timeout(left, self.frames.send(frame)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return Err(NoAnswer::NotSent),
         }
