@@ -64,6 +64,10 @@ pub const SPACE_RETRY_MS: u64 = 1_000;
 /// one for what peers and deletes need until that has freed something.
 pub const RESERVE_SEGMENTS: usize = 2;
 
+/// Bytes that a change may take in the log beyond its value, when the last room of a full disk is rationed: key, clock,
+/// operation ids and frame.
+pub const ROOM_SLACK_BYTES: usize = 1024;
+
 /// Bytes of a segment that one compaction step reads.
 pub const COMPACT_STEP_BYTES: usize = 1024 * 1024;
 
@@ -71,7 +75,7 @@ pub const COMPACT_STEP_BYTES: usize = 1024 * 1024;
 pub const COMPACT_DEAD_SHARE: u64 = 3;
 
 /// The same when the disk is full: less would be work without end for next to nothing.
-pub const COMPACT_DEAD_SHARE_FULL: u64 = 20;
+pub const COMPACT_DEAD_SHARE_FULL: u64 = 5;
 
 /// Segments less than a quarter full that may stand about before compaction joins them. Each start leaves one.
 pub const SHORT_SEGMENTS: usize = 8;

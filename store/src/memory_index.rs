@@ -75,6 +75,18 @@ impl MemoryDisk {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A disk of its own that holds the same.
+    pub fn snapshot(&self) -> MemoryDisk {
+        let Disk { live, flushed, unopenable, .. } = &*self.lock();
+        let disk = Disk {
+            live: live.clone(),
+            flushed: flushed.clone(),
+            unopenable: *unopenable,
+            fail_after: None,
+        };
+        MemoryDisk { disk: Arc::new(Mutex::new(disk)) }
+    }
+
     /// Crashes: whatever was opened before is to be dropped; the next opening sees what `damage` left. The seed picks
     /// the stale image and the missing entries.
     pub fn crash(&self, damage: IndexDamage, seed: u64) {

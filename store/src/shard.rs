@@ -265,9 +265,7 @@ impl Shard {
                 if self.no_credit(apply::change_bytes(change)) {
                     return Some(overloaded);
                 }
-                self.space
-                    .refuses(change, self.options.reserve_segments)
-                    .then_some(StoreRefusal::DiskFull)
+                self.has_no_room_for(change).then_some(StoreRefusal::DiskFull)
             }
         }
     }

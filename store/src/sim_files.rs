@@ -86,6 +86,11 @@ impl SimFiles {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A disk of its own that holds the same, synced and unsynced.
+    pub fn snapshot(&self) -> SimFiles {
+        SimFiles::from_disk(self.lock().disk.clone())
+    }
+
     /// Cuts the power: keeps what was synced and a seeded part of the rest, and gives the disk of the next life. What
     /// was opened before only fails from now on.
     pub fn crash(&self, seed: u64) -> SimFiles {

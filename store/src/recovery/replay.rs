@@ -41,6 +41,7 @@ struct Seen {
 struct Part {
     header: BatchHeader,
     segment: SegmentId,
+    start: u32,
     end: u32,
     frames: u32,
 }
@@ -195,7 +196,7 @@ impl Tail {
         let end =
             offset.saturating_add(BatchHeader::FRAME_BYTES as u32).saturating_add(header.bytes);
         let seen = self.batches.entry(header.number).or_default();
-        let part_seen = Some(Part { header, segment: part.id, end, frames: 0 });
+        let part_seen = Some(Part { header, segment: part.id, start: offset, end, frames: 0 });
         match part.kind {
             SegmentKind::Main => seen.main = part_seen,
             SegmentKind::Bulk => seen.bulk = part_seen,
@@ -251,15 +252,18 @@ impl Tail {
         runs.range(..=number).next_back().is_some_and(|(_, last)| number < *last)
     }
 
-    /// Where each segment ends: behind the last part of a proven batch.
+    /// Where each segment ends: before its last batch if that is not proven, else behind it. What stands further on is
+    /// written again, or nobody knows it.
     fn settle_ends(&mut self) {
         let runs = self.runs();
         for (number, seen) in &self.batches {
             for part in [seen.main, seen.bulk].into_iter().flatten() {
                 let Some(extent) = self.ends.get_mut(&part.segment) else { continue };
+                let proven = Tail::is_proven(&runs, *number);
+                let end = if proven { part.end } else { part.start };
+                extent.end = extent.end.max(end);
                 extent.first_batch = extent.first_batch.min(*number);
-                if Tail::is_proven(&runs, *number) {
-                    extent.end = extent.end.max(part.end);
+                if proven {
                     extent.last_batch = extent.last_batch.max(*number);
                 }
             }

@@ -94,7 +94,9 @@ impl Shard {
     fn step_job(&mut self) -> Option<CompactJob> {
         let quiet = self.commits.no_moves()
             && self.commits.pending_bytes() <= self.options.pending_bytes / 2;
-        if self.life != Life::Open || self.rebuilding != Rebuilding::No || !quiet {
+        // Without a spare the moves might find no room in the middle of a commit.
+        let cramped = self.space.is_full() && self.space.spares().is_empty();
+        if self.life != Life::Open || self.rebuilding != Rebuilding::No || !quiet || cramped {
             return None;
         }
         if self.compaction.victim.is_none() {

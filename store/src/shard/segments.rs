@@ -128,6 +128,14 @@ impl Segments {
         self.segments.remove(&id)
     }
 
+    /// Bytes that the active main segment still takes.
+    pub(crate) fn room(&self) -> usize {
+        let active = self.segments.values().find(|segment| {
+            segment.state == State::Active && segment.extent.kind == SegmentKind::Main
+        });
+        active.map_or(0, |active| active.extent.size.saturating_sub(active.extent.end) as usize)
+    }
+
     /// Every segment's end: what is written so far.
     pub(crate) fn ends(&self) -> BTreeMap<SegmentId, u32> {
         self.segments.iter().map(|(id, segment)| (*id, segment.extent.end)).collect()

@@ -4,6 +4,7 @@
 //! of a commit. When no further spare can be made, those in stock are rationed: client writes stop first, then what peers
 //! and deletes write; the last one is compaction's, because only compaction can make room.
 
+use super::apply::change_bytes;
 use super::{Life, Shard};
 use crate::clock::Now;
 use crate::files::FileError;
@@ -44,13 +45,6 @@ impl Space {
         self.retry_at
     }
 
-    /// Whether there is no room for this change.
-    pub(super) fn refuses(&self, change: &Apply, reserve: usize) -> bool {
-        let adds = matches!(change, Apply::Update { change: Change::Value { .. }, .. });
-        let keep = if adds { reserve } else { reserve / 2 };
-        self.full && self.spares.len() <= keep
-    }
-
     fn ran_out(&mut self, now: Now) {
         self.full = true;
         self.retry_at = Some(now.after_ms(limits::SPACE_RETRY_MS));
@@ -72,6 +66,23 @@ impl Shard {
     /// How many spares to keep: the reserve, and one for clients.
     pub(super) fn lacks_spares(&self) -> bool {
         self.space.spares.len() <= self.options.reserve_segments
+    }
+
+    /// Whether there is no room for this change. Clients may not touch the reserve; peers and deletes may use half of it
+    /// up, and what the active segment still holds.
+    pub(super) fn has_no_room_for(&self, change: &Apply) -> bool {
+        if !self.space.full {
+            return false;
+        }
+        let (spares, reserve) = (self.space.spares.len(), self.options.reserve_segments);
+        match change {
+            Apply::Update { change: Change::Value { .. }, .. } => spares <= reserve,
+            Apply::Update { change: Change::Delete, .. } | Apply::Merge { .. } => {
+                let waiting =
+                    self.commits.pending_bytes() + self.loads.queued_bytes() + change_bytes(change);
+                spares <= reserve / 2 && waiting + limits::ROOM_SLACK_BYTES > self.segments.room()
+            }
+        }
     }
 
     /// Makes a spare when the stock is short.

@@ -129,6 +129,7 @@ impl Entry {
     /// Whether the index alone could bring this entry back. A version of `pinned_from` or later stays in any case.
     fn may_leave(&self, pinned_from: u64) -> bool {
         !self.moving
+            && !self.noted
             && self.is_synced()
             && self.placed() == self.indexed
             && self.sequence < pinned_from

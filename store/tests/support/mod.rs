@@ -1,6 +1,8 @@
 //! A shard with its workers called inline, over a simulated disk and index.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod history;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -152,9 +154,16 @@ impl Store {
 
     /// Runs one job, if there is any.
     pub(crate) fn step(&mut self) -> bool {
-        let Some(job) = self.opened.shard.poll_job() else { return false };
+        let Some(job) = self.poll_job() else { return false };
         self.run(job);
         true
+    }
+
+    /// The next job, with whatever the shard says before it is run.
+    pub(crate) fn poll_job(&mut self) -> Option<Job> {
+        let job = self.opened.shard.poll_job();
+        self.collect();
+        job
     }
 
     pub(crate) fn run(&mut self, job: Job) {

@@ -1,0 +1,99 @@
+//! Listing: every key once, in order, wherever it is at the moment.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use kvorum_protocol::{Change, Key, Replaces, Space};
+use kvorum_ring::{ClassId, PartitionId};
+use kvorum_store::memory_index::MemoryDisk;
+use kvorum_store::sim_files::SimFiles;
+use kvorum_store::{ScanRange, ShardOptions, StoreRequest};
+use support::history::{Rng, text};
+use support::{Store, bucket, update};
+
+fn range(partitions: &[u32], prefix: &str, after: Option<Key>, limit: u32) -> ScanRange {
+    ScanRange {
+        space: Space::Owned,
+        class: ClassId(0),
+        partitions: partitions.iter().copied().map(PartitionId).collect(),
+        bucket: bucket(),
+        prefix: Bytes::copy_from_slice(prefix.as_bytes()),
+        after,
+        limit,
+    }
+}
+
+/// All keys with how many live values they have, page by page.
+fn list(store: &mut Store, partitions: &[u32], prefix: &str, limit: u32) -> Vec<(String, u16)> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let range = range(partitions, prefix, after, limit);
+        let token = store.submit(|token| StoreRequest::Scan { token, range });
+        while store.outcome(token).scanned.is_none() {
+            assert!(store.step());
+        }
+        let page = store.outcome(token).scanned.unwrap().unwrap();
+        assert!(page.keys.len() <= limit as usize);
+        let named = |key: &Key| String::from_utf8(key.as_bytes().to_vec()).unwrap();
+        found.extend(page.keys.iter().map(|scanned| (named(&scanned.key), scanned.values)));
+        after = page.keys.last().map(|last| last.key.clone());
+        if !page.more {
+            return found;
+        }
+    }
+}
+
+#[test]
+fn a_listing_agrees_with_a_sorted_map_at_any_moment() {
+    for seed in 1..=4 {
+        let (files, disk, mut rng) = (SimFiles::new(), MemoryDisk::new(), Rng(seed));
+        let mut store = Store::open(&files, &disk, ShardOptions::small(), seed).unwrap();
+        let mut model: BTreeMap<String, u16> = BTreeMap::new();
+        for round in 0..250_u128 {
+            let name = format!("{}{}", ["a", "ab", "b"][rng.below(3) as usize], rng.below(40));
+            match rng.below(5) {
+                0 if model.contains_key(&name) => {
+                    store.apply(&name, update(Replaces::Latest, Change::Delete, round));
+                    model.insert(name, 0);
+                }
+                1 => {
+                    store.remove(&name);
+                    model.remove(&name);
+                }
+                _ => {
+                    store.apply(&name, update(Replaces::Latest, text(format!("{round}")), round));
+                    model.insert(name, 1);
+                }
+            }
+            // The requests on a key must have been applied before a scan sees them; a scan does not wait for reads.
+            while store.opened.shard.stats().queued > 0 {
+                assert!(store.step());
+            }
+            for _ in 0..rng.below(4) {
+                store.step();
+            }
+            if rng.below(6) == 0 {
+                store.now.mono_ns += 10_000_000;
+            }
+            let prefix = ["", "a", "ab", "zz"][rng.below(4) as usize];
+            let expected: Vec<(String, u16)> = model
+                .iter()
+                .filter(|(name, _)| name.starts_with(prefix))
+                .map(|(name, values)| (name.clone(), *values))
+                .collect();
+            let limit = 1 + rng.below(30) as u32;
+            assert_eq!(
+                list(&mut store, &[0, 1, 2, 3], prefix, limit),
+                expected,
+                "seed {seed}, round {round}"
+            );
+            store.outcomes.clear();
+        }
+        let parts: usize =
+            (0..4).map(|partition| list(&mut store, &[partition], "", 7).len()).sum();
+        assert_eq!(parts, model.len(), "each key is in one partition");
+        assert!(list(&mut store, &[], "", 7).is_empty());
+    }
+}
