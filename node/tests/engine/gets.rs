@@ -153,6 +153,23 @@ fn a_damaged_or_refilling_owner_counts_for_no_r() {
 }
 
 #[test]
+fn what_a_refilling_owner_holds_counts_for_no_strict_get() {
+    let mut cluster = Cluster::new(3);
+    let key = key("k");
+    let owners = cluster.owners(&key);
+    cluster.put(owners[0], &key, "v", Replacing::Latest);
+    cluster.kill(owners[2]);
+    cluster.nodes[owners[1]].disk.refilling = true;
+    let mut get = cluster.get_request(&key);
+    get.options.strict = true;
+    // It may hold a write that came after the loss, and lack one that was acknowledged before.
+    let answer = error(cluster.call(owners[0], Request::Get(get.clone())));
+    assert!(matches!(answer, RequestError::Unavailable { needed: 2, got: 1, .. }), "{answer:?}");
+    cluster.restart(owners[2]);
+    assert_eq!(values(&get_done(cluster.call(owners[0], Request::Get(get)))), ["v"]);
+}
+
+#[test]
 fn a_strict_get_repairs_before_it_answers() {
     let mut cluster = Cluster::new(3);
     let key = key("k");

@@ -17,7 +17,8 @@
 //! repaired, but is never covered by a context whose reader did not see it.
 //!
 //! A strict get promises that later strict gets see no less. It therefore answers only once n - r + 1 owners hold the merge
-//! durably, so that any r owners that a later get hears include one of them.
+//! durably, so that any r owners that a later get hears include one of them. Nothing that a refilling owner says counts for
+//! it: a record that came after the loss may lack what the lost one had.
 
 use kvorum_protocol::EncodedSet;
 use kvorum_protocol::message::{GetDone, OwnerCause, RequestError, Response};
@@ -81,24 +82,19 @@ impl Get {
         if !self.heard.awaits(node) {
             return;
         }
+        let is_absent = matches!(outcome, FetchOutcome::Absent);
         match outcome {
-            FetchOutcome::Held { set } => {
-                self.holdings.holds(node, set);
-                self.heard.count(node);
-            }
-            FetchOutcome::Absent => {
-                self.holdings.holds_nothing(node);
-                if refilling {
-                    self.heard.fail(node, OwnerCause::Refilling);
-                } else {
-                    self.heard.count(node);
-                }
-            }
+            FetchOutcome::Held { set } => self.holdings.holds(node, set),
+            FetchOutcome::Absent => self.holdings.holds_nothing(node),
             FetchOutcome::Damaged => {
                 self.holdings.is_damaged(node);
-                self.heard.fail(node, OwnerCause::Damaged);
+                return self.heard.fail(node, OwnerCause::Damaged);
             }
-            FetchOutcome::Refused { reason } => self.heard.fail(node, cause_of(reason)),
+            FetchOutcome::Refused { reason } => return self.heard.fail(node, cause_of(reason)),
+        }
+        match refilling && (is_absent || self.strict) {
+            true => self.heard.fail(node, OwnerCause::Refilling),
+            false => self.heard.count(node),
         }
     }
 
