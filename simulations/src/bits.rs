@@ -41,6 +41,13 @@ impl Bits {
         }
     }
 
+    /// Takes out everything that is not in `other`.
+    pub fn intersect_with(&mut self, other: &Self) {
+        for (index, word) in self.words.iter_mut().enumerate() {
+            *word &= other.words.get(index).copied().unwrap_or(0);
+        }
+    }
+
     /// The lowest number that is here and not in `other`, if any.
     pub fn first_missing_from(&self, other: &Self) -> Option<usize> {
         self.words.iter().enumerate().find_map(|(index, word)| {
@@ -111,6 +118,8 @@ mod tests {
         let mut both = right.clone();
         both.union_with(&left);
         assert_eq!(left.first_missing_from(&both), None);
+        both.intersect_with(&right);
+        assert_eq!(both.iter().collect::<Vec<_>>(), [3]);
         assert!(!both.is_empty() && Bits::new().is_empty());
     }
 }

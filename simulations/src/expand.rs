@@ -65,6 +65,7 @@ pub fn expand(seed: u64) -> Plan {
     let clocks = clocks(&mut stream, topology.nodes);
     let through_codec = stream.below(4) == 0;
     let buggify = stream.pick(&[0, 1, 2, 3]);
+    let final_cut = (stream.below(2) == 0).then(|| damage(&mut stream));
     let mut events = operations(seed, &topology);
     let last_us = events.last().map_or(0, |event| event.at_us);
     let heal_at_us = last_us + 200_000;
@@ -75,6 +76,7 @@ pub fn expand(seed: u64) -> Plan {
         seed,
         planted: None,
         note: None,
+        expect: None,
         topology,
         network,
         disk,
@@ -83,6 +85,7 @@ pub fn expand(seed: u64) -> Plan {
         through_codec,
         buggify,
         heal_at_us,
+        final_cut,
         events,
     }
 }
@@ -305,6 +308,7 @@ fn add_fault(
                 DiskErrorKind::Io,
                 DiskErrorKind::Full,
                 DiskErrorKind::Short,
+                DiskErrorKind::FlippedRead,
             ]),
             down_us,
         },

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use crate::bits::Bits;
-use crate::oracle::{KeyOracle, WriteId};
+use crate::oracle::{KeyOracle, Seen, WriteId};
+use crate::violation::{Property, Violation};
 
 /// The versions that each node holds durably, for each key.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +44,27 @@ impl Holders {
             .count()
     }
 
+    /// Judges what `node` holds of `key`: all that it ever called durable must be known there, unless it was wiped since.
+    pub fn check_kept(
+        &self,
+        node: u16,
+        key: u16,
+        oracle: &KeyOracle,
+        seen: &Seen,
+    ) -> Result<(), Violation> {
+        let Some(durable) = self.durable.get(&(node, key)) else { return Ok(()) };
+        match durable.first_missing_from(&oracle.known(seen)) {
+            None => Ok(()),
+            Some(version) => Err(Violation::new(
+                Property::P1,
+                format!(
+                    "node {node} called write {} durable and lost it",
+                    oracle.versions()[version].write
+                ),
+            )),
+        }
+    }
+
     /// Whether the disk of `node` may be lost: no acknowledged write would lose its last durable copy.
     pub fn may_lose(&self, node: u16, nodes: u16, keys: &[KeyOracle]) -> bool {
         keys.iter().enumerate().all(|(key, oracle)| {
@@ -59,7 +81,7 @@ impl Holders {
 mod tests {
     use super::Holders;
     use crate::bits::Bits;
-    use crate::oracle::{KeyOracle, ShadowDot};
+    use crate::oracle::{KeyOracle, Seen, ShadowDot};
 
     #[test]
     fn a_disk_with_the_last_copy_of_an_acknowledged_write_may_not_be_lost() {
@@ -75,5 +97,18 @@ mod tests {
         assert!(holders.may_lose(0, 3, std::slice::from_ref(&key)));
         holders.wipe(0);
         assert!(!holders.may_lose(2, 3, std::slice::from_ref(&key)));
+    }
+
+    #[test]
+    fn a_node_that_lost_what_it_called_durable_is_caught() {
+        let dot = ShadowDot { actor: 9, counter: 1 };
+        let mut key = KeyOracle::default();
+        let version = key.register(1, dot, false, Bits::new());
+        let mut holders = Holders::default();
+        holders.hold(0, 0, &[version].into_iter().collect());
+        let kept = Seen { clock: vec![(9, 1)], live: vec![dot] };
+        assert_eq!(holders.check_kept(0, 0, &key, &kept), Ok(()));
+        assert!(holders.check_kept(0, 0, &key, &Seen::default()).is_err());
+        assert_eq!(holders.check_kept(1, 0, &key, &Seen::default()), Ok(()));
     }
 }

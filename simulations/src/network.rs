@@ -58,6 +58,7 @@ pub struct Network {
     links: Vec<Link>,
     /// For each node: how many times slower its links are, and until when.
     slow: Vec<(u64, u64)>,
+    overtakes: u64,
 }
 
 impl Network {
@@ -87,6 +88,7 @@ impl Network {
             mean_ns: plan.mean_us * 1_000,
             links,
             slow: vec![(1, 0); usize::from(nodes)],
+            overtakes: 0,
         }
     }
 
@@ -115,13 +117,20 @@ impl Network {
             return [None, None];
         }
         let mut at_ns = (now_ns + delays[0]).max(link.clogged_until_ns);
+        let overtakes = reordered && at_ns < link.last_arrival_ns;
         if !reordered {
             at_ns = at_ns.max(link.last_arrival_ns);
             link.last_arrival_ns = at_ns;
         }
         let connection = link.connection;
+        self.overtakes += u64::from(overtakes);
         let second = doubled.then(|| Arrival { at_ns: at_ns + delays[1], connection });
         [Some(Arrival { at_ns, connection }), second]
+    }
+
+    /// How many messages were sent so that they overtake an earlier one.
+    pub const fn overtakes(&self) -> u64 {
+        self.overtakes
     }
 
     /// Whether a message that travelled on `connection` is delivered at the moment of its arrival.

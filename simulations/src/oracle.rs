@@ -10,7 +10,8 @@
 //! (a delete leaves no value, its trace is the clock). Covered but not known is data loss: see `checkers/`.
 //!
 //! One write can have two versions: a retry through another coordinator may mint the same operation again. Merging
-//! keeps one of the two and covers both, so a live version stands for its *twins* as well.
+//! keeps one of the two and covers both, so whatever accounts for one accounts for its covered *twins* as well: they hold
+//! the same operation's value, and nobody loses anything that was not superseded as such.
 
 use std::collections::BTreeMap;
 
@@ -70,6 +71,8 @@ pub struct KeyOracle {
     actors: BTreeMap<u64, ActorLine>,
     by_write: BTreeMap<WriteId, Vec<usize>>,
     deletes: Vec<usize>,
+    /// Versions whose write has others.
+    twins: Vec<usize>,
     acknowledged: Bits,
     failed: Bits,
 }
@@ -104,7 +107,14 @@ impl KeyOracle {
         line.counters.push(dot.counter);
         line.covered.push(covered);
         self.by_dot.insert(dot, index);
-        self.by_write.entry(write).or_default().push(index);
+        let same_write = self.by_write.entry(write).or_default();
+        same_write.push(index);
+        if let [first, _] = same_write[..] {
+            self.twins.push(first);
+        }
+        if same_write.len() > 1 {
+            self.twins.push(index);
+        }
         if delete {
             self.deletes.push(index);
         }
@@ -125,22 +135,20 @@ impl KeyOracle {
         all
     }
 
-    /// All versions that a set accounts for: live ones, their twins, deletes that the clock covers, and their pasts.
-    /// Live dots that were never minted are passed over; `checkers::p3` names them.
+    /// All versions that a set accounts for: live ones, deletes that the clock covers, their pasts, and covered twins of
+    /// all of these with theirs. Live dots that were never minted are passed over; `checkers::p3` names them.
     pub fn known(&self, seen: &Seen) -> Bits {
-        let mut all = Bits::new();
-        for dot in &seen.live {
-            let Some(version) = self.version_of(*dot) else { continue };
-            for twin in self.versions_of(self.versions[version].write) {
-                if *twin == version || covers(&seen.clock, self.versions[*twin].dot) {
-                    self.add_with_past(*twin, &mut all);
-                }
-            }
-        }
-        for delete in &self.deletes {
-            if covers(&seen.clock, self.versions[*delete].dot) {
-                self.add_with_past(*delete, &mut all);
-            }
+        let live = seen.live.iter().filter_map(|dot| self.version_of(*dot));
+        let is_covered = |version: &usize| covers(&seen.clock, self.versions[*version].dot);
+        let deletes = self.deletes.iter().copied().filter(is_covered);
+        let mut all = self.closure(live.chain(deletes));
+        // A twin's past can hold another twin, so this goes on until nothing is added. There are hardly ever any.
+        while let Some(twin) = self.twins.iter().copied().find(|twin| {
+            !all.contains(*twin)
+                && is_covered(twin)
+                && self.write_is_in(self.versions[*twin].write, &all)
+        }) {
+            self.add_with_past(twin, &mut all);
         }
         all
     }

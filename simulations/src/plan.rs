@@ -6,6 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::fault::{DiskErrorKind, Fault, IndexDamage};
+use crate::violation::Property;
+
 /// The format number of a saved plan.
 pub const PLAN_FORMAT: u32 = 1;
 
@@ -22,6 +25,9 @@ pub struct Plan {
     /// What the plan is kept for, where it is kept: a sentence for whoever reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The property that the plan violates, where it is kept to show that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Property>,
     /// How large the cluster is.
     pub topology: Topology,
     /// How links behave while no fault touches them.
@@ -40,6 +46,10 @@ pub struct Plan {
     pub buggify: u8,
     /// When all faults end and the healed phase begins.
     pub heal_at_us: u64,
+    /// What all indexes lose in a last power cut, after which every record is looked at again; none if absent. Before it,
+    /// tombstones that all owners agree on are reclaimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_cut: Option<IndexDamage>,
     /// Operations and faults in the order of their times.
     pub events: Vec<PlanEvent>,
 }
@@ -209,191 +219,6 @@ pub enum ContextChoice {
     Forged,
 }
 
-/// What an index loses in a crash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IndexDamage {
-    /// It comes back as it was last made durable.
-    Whole,
-    /// It comes back with everything, durable or not, as after a killed process.
-    Unflushed,
-    /// It comes back at an older checkpoint.
-    Stale,
-    /// It comes back empty, without an error.
-    Empty,
-    /// A random subset of its entries is missing.
-    Subset,
-    /// It does not open.
-    Refuses,
-}
-
-/// What breaks. Every fault that lasts has its own end; all of them end when the cluster heals.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "fault")]
-pub enum Fault {
-    /// Messages from one node to another vanish, or in both directions.
-    Cut {
-        /// The sender.
-        from: u16,
-        /// The receiver.
-        to: u16,
-        /// Whether the other direction is cut as well.
-        both: bool,
-        /// How long.
-        for_us: u64,
-    },
-    /// One node hears nothing, or is not heard, or both.
-    Isolate {
-        /// The node.
-        node: u16,
-        /// Whether messages to it vanish.
-        inbound: bool,
-        /// Whether messages from it vanish.
-        outbound: bool,
-        /// How long.
-        for_us: u64,
-    },
-    /// Two groups of nodes cannot talk to each other.
-    Bipartition {
-        /// The nodes on one side.
-        side: Vec<u16>,
-        /// How long.
-        for_us: u64,
-    },
-    /// A link holds its messages back and then delivers them in one burst.
-    Clog {
-        /// The sender.
-        from: u16,
-        /// The receiver.
-        to: u16,
-        /// How long.
-        for_us: u64,
-    },
-    /// A link loses, doubles and reorders beyond its usual rate.
-    Degrade {
-        /// The sender.
-        from: u16,
-        /// The receiver.
-        to: u16,
-        /// Lost of a million.
-        loss_ppm: u32,
-        /// Doubled of a million.
-        duplicate_ppm: u32,
-        /// Out of order of a million.
-        reorder_ppm: u32,
-        /// How long.
-        for_us: u64,
-    },
-    /// All links of a node take many times longer.
-    SlowNode {
-        /// The node.
-        node: u16,
-        /// How many times.
-        factor: u32,
-        /// How long.
-        for_us: u64,
-    },
-    /// A connection breaks and is made anew at once: what was on its way in both directions is lost.
-    Reset {
-        /// One end.
-        left: u16,
-        /// The other end.
-        right: u16,
-    },
-    /// The process dies and starts again.
-    Crash {
-        /// The node.
-        node: u16,
-        /// How long it is down.
-        down_us: u64,
-        /// Whether it dies within a disk operation, if one is under way.
-        within_io: bool,
-        /// What its index loses.
-        index: IndexDamage,
-    },
-    /// The process dies shortly after it minted its `mints`-th dot from now on.
-    CrashAfterMint {
-        /// The node.
-        node: u16,
-        /// Which mint, from 1.
-        mints: u32,
-        /// How long after it.
-        delay_us: u64,
-        /// How long it is down.
-        down_us: u64,
-    },
-    /// All processes die at once, as in a power cut.
-    PowerCut {
-        /// How long they are down.
-        down_us: u64,
-        /// What the indexes lose.
-        index: IndexDamage,
-    },
-    /// The process stands still and then goes on, as after SIGSTOP and SIGCONT.
-    Pause {
-        /// The node.
-        node: u16,
-        /// How long.
-        for_us: u64,
-    },
-    /// The process dies and its disk comes back empty. Left out where it would destroy the last durable copy of an
-    /// acknowledged write.
-    Wipe {
-        /// The node.
-        node: u16,
-        /// How long it is down.
-        down_us: u64,
-    },
-    /// One disk operation fails.
-    DiskError {
-        /// The node.
-        node: u16,
-        /// Which operation from now on, from 1.
-        after: u32,
-        /// How it fails.
-        error: DiskErrorKind,
-        /// How long the node stays down after it has stopped itself.
-        down_us: u64,
-    },
-    /// All disk operations of a node take many times longer.
-    SlowDisk {
-        /// The node.
-        node: u16,
-        /// How many times.
-        factor: u32,
-        /// How long.
-        for_us: u64,
-    },
-    /// The wall clock of a node jumps.
-    ClockJump {
-        /// The node.
-        node: u16,
-        /// How far, in milliseconds.
-        by_ms: i64,
-    },
-    /// A node believes that a healthy peer is down.
-    Suspect {
-        /// Who believes it.
-        observer: u16,
-        /// Whom it suspects.
-        target: u16,
-        /// How long.
-        for_us: u64,
-    },
-}
-
-/// How a disk operation fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DiskErrorKind {
-    /// An input or output error.
-    Io,
-    /// No space is left.
-    Full,
-    /// Only a part of what was to be written is.
-    Short,
-}
-
 impl Operation {
     /// The keys that the operation names, in order.
     pub fn keys(&self) -> &[u16] {
@@ -403,32 +228,6 @@ impl Operation {
             | OperationKind::Delete { key, .. } => std::slice::from_ref(key),
             OperationKind::List { .. } => &[],
             OperationKind::BatchPut { keys, .. } | OperationKind::BatchGet { keys } => keys,
-        }
-    }
-}
-
-impl Fault {
-    /// The nodes that the fault touches.
-    pub fn nodes(&self) -> Vec<u16> {
-        match self {
-            Self::Cut { from, to, .. }
-            | Self::Clog { from, to, .. }
-            | Self::Degrade { from, to, .. } => {
-                vec![*from, *to]
-            }
-            Self::Reset { left, right } => vec![*left, *right],
-            Self::Suspect { observer, target, .. } => vec![*observer, *target],
-            Self::Isolate { node, .. }
-            | Self::SlowNode { node, .. }
-            | Self::Crash { node, .. }
-            | Self::CrashAfterMint { node, .. }
-            | Self::Pause { node, .. }
-            | Self::Wipe { node, .. }
-            | Self::DiskError { node, .. }
-            | Self::SlowDisk { node, .. }
-            | Self::ClockJump { node, .. } => vec![*node],
-            Self::Bipartition { side, .. } => side.clone(),
-            Self::PowerCut { .. } => Vec::new(),
         }
     }
 }

@@ -67,11 +67,13 @@ pub enum Rare {
     Compacted,
     /// A request was refused for overload.
     Overloaded,
+    /// A reclaimed tombstone was durably removed.
+    Removed,
 }
 
 impl Rare {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::CrashBetweenMintAndSync,
         Self::DotOutlivedItsMinter,
         Self::CrashWithinDiskOperation,
@@ -102,6 +104,7 @@ impl Rare {
         Self::WokeLate,
         Self::Compacted,
         Self::Overloaded,
+        Self::Removed,
     ];
 
     /// The state's name as reports print it.
@@ -138,6 +141,12 @@ impl Reached {
     /// How often `state` was reached.
     pub const fn count(&self, state: Rare) -> u64 {
         self.counts[state as usize]
+    }
+
+    /// The states that were reached, by name, with how often.
+    pub fn counts(&self) -> Vec<(String, u64)> {
+        let reached = Rare::ALL.into_iter().filter(|state| self.count(*state) > 0);
+        reached.map(|state| (state.name(), self.count(state))).collect()
     }
 
     /// Adds another run's counts.

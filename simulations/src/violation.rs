@@ -17,6 +17,8 @@ pub enum Property {
     P5,
     /// A context covers exactly what was returned with it.
     P6,
+    /// What was removed stays removed.
+    P8,
     /// Bytes that come back are the bytes that went in.
     P13,
     /// A definite failure is never visible.
@@ -62,9 +64,14 @@ impl Property {
             Self::Crash => FailureClass::Crash,
             Self::P2 | Self::P19 => FailureClass::Liveness,
             Self::P22 => FailureClass::NotDeterministic,
-            Self::P1 | Self::P3 | Self::P4 | Self::P5 | Self::P6 | Self::P13 | Self::P14 => {
-                FailureClass::Safety
-            }
+            Self::P1
+            | Self::P3
+            | Self::P4
+            | Self::P5
+            | Self::P6
+            | Self::P8
+            | Self::P13
+            | Self::P14 => FailureClass::Safety,
         }
     }
 }

@@ -13,3 +13,4 @@ pub mod p3_siblings;
 pub mod p4_domination;
 pub mod p5_dots;
 pub mod p6_contexts;
+pub mod p8_resurrection;

@@ -1,0 +1,32 @@
+//! Known bugs by name: the proof that the simulator finds what it is for.
+//!
+//! Each bug lives in the crate where it belongs and can be armed only in a build with the `planted` feature. A swarm that
+//! does not find one of them within its budget is a defect of the simulator.
+
+/// The names of the bugs that this build can arm: none, because it has none.
+#[cfg(not(feature = "planted"))]
+pub const fn names() -> Vec<&'static str> {
+    Vec::new()
+}
+
+/// The names of the bugs that this build can arm.
+#[cfg(feature = "planted")]
+pub fn names() -> Vec<&'static str> {
+    let in_engine = kvorum_node::engine::planted::Planted::ALL.map(|planted| planted.name());
+    let in_store = kvorum_store::Planted::ALL.map(|planted| planted.name());
+    let mut names: Vec<&str> = in_engine.into_iter().chain(in_store).collect();
+    names.sort_by_key(|name| name.split('-').next().and_then(|number| number.parse::<u32>().ok()));
+    names
+}
+
+/// The bug of the engine that `name` arms.
+#[cfg(feature = "planted")]
+pub(crate) fn in_engine(name: &str) -> Option<kvorum_node::engine::planted::Planted> {
+    kvorum_node::engine::planted::Planted::named(name)
+}
+
+/// The bug of the store that `name` arms.
+#[cfg(feature = "planted")]
+pub(crate) fn in_store(name: &str) -> Option<kvorum_store::Planted> {
+    kvorum_store::Planted::named(name)
+}

@@ -1,0 +1,129 @@
+//! Building the cluster that a plan describes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kvorum_node::engine::{ClusterView, MemberView};
+use kvorum_protocol::{BucketName, BucketSettings, ContextKeys, Key, RecordKey};
+use kvorum_ring::{
+    ClassId, Layout, LayoutInput, Member, NodeId, PartitionCount, ReplicationClass, Weight, Zone,
+};
+
+use super::World;
+use super::beliefs::Beliefs;
+use super::clients::Client;
+use super::finish::Phase;
+use super::node::Node;
+use crate::bits::Bits;
+use crate::history::History;
+use crate::holders::Holders;
+use crate::network::Network;
+use crate::oracle::KeyOracle;
+use crate::plan::{Plan, PlanError, Topology};
+use crate::reached::Reached;
+use crate::schedule::Schedule;
+
+use crate::trace::Trace;
+
+impl World {
+    /// The cluster of `plan` before anything happened; with the trace's text if `text` says so.
+    pub(crate) fn new(plan: Plan, text: bool) -> Result<Self, PlanError> {
+        plan.validate()?;
+        let view = Arc::new(view(&plan.topology).ok_or(PlanError::Topology)?);
+        let ids: Vec<NodeId> = view.members.iter().map(|member| member.id).collect();
+        let bucket = bucket();
+        let keys: Vec<Key> = (0..plan.topology.keys).map(key).collect();
+        let owners = keys.iter().map(|key| owners(&view, &bucket, key, &ids)).collect();
+        let nodes = ids.iter().zip(0..).map(|(id, number)| Node::new(&plan, *id, number)).collect();
+        let mut world = Self {
+            schedule: Schedule::default(),
+            current: (0, 0),
+            events: 0,
+            phase: Phase::Faults,
+            healed: false,
+            network: Network::new(plan.seed, plan.topology.nodes, &plan.network),
+            nodes,
+            beliefs: Beliefs::new(plan.seed, plan.topology.nodes, &plan.detector),
+            view,
+            bucket,
+            owners,
+            clients: (0..plan.topology.clients)
+                .map(|number| Client::new(plan.seed, number, keys.len()))
+                .collect(),
+            running: Vec::new(),
+            history: History::default(),
+            oracle: vec![KeyOracle::default(); keys.len()],
+            holders: Holders::default(),
+            spread: vec![Bits::new(); keys.len()],
+            wiped: false,
+            removed: BTreeSet::new(),
+            trace: Trace::new(text),
+            reached: Reached::default(),
+            violation: None,
+            buffer: Vec::new(),
+            keys,
+            plan,
+        };
+        for node in 0..world.plan.topology.nodes {
+            world.start(node);
+        }
+        world.introduce_all();
+        Ok(world)
+    }
+}
+
+fn bucket() -> BucketName {
+    BucketName::from_bytes(Bytes::from_static(b"sim")).expect("the name is valid")
+}
+
+fn key(number: u16) -> Key {
+    Key::new(Bytes::from(format!("k{number}").into_bytes()))
+        .expect("the key is short and not empty")
+}
+
+fn owners(view: &ClusterView, bucket: &BucketName, key: &Key, ids: &[NodeId]) -> Vec<u16> {
+    let record =
+        RecordKey::new(ClassId::default(), view.layout.partitions(), bucket.clone(), key.clone());
+    let preference = view.layout.preference(record.class, record.partition);
+    let owners =
+        preference.into_iter().flat_map(|preference| preference.owners().collect::<Vec<_>>());
+    owners.map(|owner| ids.partition_point(|id| *id < owner) as u16).collect()
+}
+
+/// The cluster's facts. Node ids ascend with the nodes' numbers.
+fn view(topology: &Topology) -> Option<ClusterView> {
+    let ids: Vec<NodeId> =
+        (1..=u128::from(topology.nodes)).map(|number| NodeId(number << 64 | 0x5eed)).collect();
+    let replicas = topology.replicas.min(u8::try_from(topology.nodes).ok()?);
+    let class = ReplicationClass::new(ClassId::default(), replicas).ok()?;
+    let input = LayoutInput {
+        lineage: 1,
+        version: 1,
+        partitions: PartitionCount::new(topology.partitions).ok()?,
+        members: ids.iter().map(|id| Member::new(*id)).collect(),
+        classes: vec![class],
+    };
+    let layout = Arc::new(Layout::plan(input, None).ok()?);
+    let members = ids
+        .iter()
+        .zip(0..)
+        .map(|(id, number): (&NodeId, u32)| MemberView {
+            id: *id,
+            name: format!("n{number}"),
+            zone: Zone::default(),
+            weight: Weight::default(),
+            peer_addr: format!("n{number}:1"),
+            client_addr: format!("n{number}:2"),
+            admin_addr: format!("n{number}:3"),
+        })
+        .collect();
+    let settings = BucketSettings { class: ClassId::default(), ..BucketSettings::default() };
+    Some(ClusterView {
+        cluster_name: "simulated".to_owned(),
+        members,
+        layout,
+        buckets: BTreeMap::from([(bucket(), settings)]),
+        context_keys: ContextKeys { current: [7; 32], previous: None },
+    })
+}
