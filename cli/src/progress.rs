@@ -6,6 +6,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::{Output, units};
 
+/// The bar's line.
+const PLAIN: &str = "  {msg:<28} {bar:30} {pos:>6}/{len:<6} {elapsed}";
+/// The same with colour.
+const COLOURED: &str = "  {msg:<28} {bar:30.cyan/dim} {pos:>6}/{len:<6} {elapsed:.dim}";
+
 /// One step with a known number of parts.
 pub(crate) struct Step {
     title: String,
@@ -19,7 +24,7 @@ impl Step {
     pub(crate) fn begin(output: Output, title: &str, parts: u64) -> Step {
         let bar = output.is_watched().then(|| {
             let bar = ProgressBar::new(parts);
-            let template = "  {msg:<34} {bar:30.cyan/dim} {pos:>6}/{len:<6} {elapsed:.dim}";
+            let template = if output.remark_style().is_on() { COLOURED } else { PLAIN };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
             }

@@ -40,6 +40,11 @@ impl Style {
         Style { on }
     }
 
+    /// Whether there is colour.
+    pub(crate) fn is_on(self) -> bool {
+        self.on
+    }
+
     /// No colour at all.
     #[cfg(test)]
     pub(crate) fn plain() -> Style {

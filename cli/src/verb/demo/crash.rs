@@ -54,14 +54,14 @@ impl Crash {
         cluster: &mut LocalCluster,
     ) -> Outcome<Crash> {
         let victim_name = cluster.nodes()[VICTIM].name.clone();
-        let step = Step::begin(session.output, "write, kill a node", u64::from(WRITES));
+        let step = Arc::new(Step::begin(session.output, "write, kill a node", u64::from(WRITES)));
         let run = Client::draw_operation();
         let next = Arc::new(AtomicU32::new(0));
         let returned = Arc::new(AtomicU32::new(0));
         let enough = Arc::new(Notify::new());
         let mut writers = JoinSet::new();
         for _ in 0..WRITERS {
-            let (session, next) = (session.clone(), Arc::clone(&next));
+            let (session, next, step) = (session.clone(), Arc::clone(&next), Arc::clone(&step));
             let (returned, enough) = (Arc::clone(&returned), Arc::clone(&enough));
             writers.spawn(async move {
                 let mut writes = Vec::new();
@@ -78,6 +78,7 @@ impl Crash {
                         )
                         .await,
                     );
+                    step.advance(1);
                     if returned.fetch_add(1, Ordering::Relaxed) + 1 == WRITES_BEFORE {
                         enough.notify_one();
                     }
@@ -86,20 +87,22 @@ impl Crash {
         }
         enough.notified().await;
         cluster.kill(VICTIM).await?;
-        step.advance(u64::from(returned.load(Ordering::Relaxed)));
         let mut writes = Vec::new();
         while let Some(written) = writers.join_next().await {
             let cut_short =
                 |error| Failure::unavailable(format!("a writer was cut short: {error}"));
             let written: Vec<Write> = written.map_err(cut_short)?;
-            step.advance(written.len() as u64 / 2);
             writes.extend(written);
         }
-        step.end(&format!(
+        let result = format!(
             "{} from {WRITERS} clients; {victim_name} was SIGKILLed after {}",
             units::plural(writes.len() as u64, "write"),
             units::count(u64::from(WRITES_BEFORE)),
-        ));
+        );
+        // Every writer has ended, so nobody else holds the step.
+        if let Some(step) = Arc::into_inner(step) {
+            step.end(&result);
+        }
         Ok(Crash { victim: VICTIM, victim_name, writes })
     }
 
