@@ -57,6 +57,11 @@ impl MemberFact {
         MemberFact { id, name, addresses, zone, weight, surplus: Surplus::default() }
     }
 
+    /// The same member with the fields of later versions that another state of the fact has.
+    pub fn with_surplus_of(self, other: &MemberFact) -> MemberFact {
+        MemberFact { surplus: other.surplus.clone(), ..self }
+    }
+
     /// The part that placement reads.
     pub fn placement(&self) -> Member {
         Member { id: self.id, zone: self.zone.clone(), weight: self.weight }

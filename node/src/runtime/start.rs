@@ -1,7 +1,6 @@
 //! From a directory and settings to a running node.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -30,7 +29,9 @@ use crate::runtime::driver::{Driver, Inbox, Parts};
 use crate::runtime::error::{Listener, RunError};
 use crate::runtime::limits;
 use crate::runtime::listener::{ClientEvent, Door, TcpSecurity, accept_quic, accept_tcp, bind_tcp};
-use crate::runtime::peers::{Acceptor, CloseCode, Dialler, LinkNumbers, PeerEvent, accept};
+use crate::runtime::peers::{
+    Acceptor, CloseCode, Dialler, LinkNumbers, Members, PeerEvent, accept,
+};
 use crate::runtime::saver::Saver;
 use crate::runtime::transport;
 use crate::runtime::workers::{StoreWorkers, Workers};
@@ -70,11 +71,16 @@ pub(crate) async fn serve(
     let (reports, workers) = mpsc::channel(limits::DONE_JOBS);
     let (saved_sender, saved) = mpsc::channel(1);
     let (stop_sender, stop_receiver) = watch::channel(false);
-    let (members, known_members) = watch::channel(BTreeSet::new());
+    let (members, known_members) = watch::channel(Members::new());
 
-    let process = Process { number: rand::random(), links: Rc::default(), events: peer_events };
+    let process = Process {
+        number: rand::random(),
+        links: Rc::default(),
+        members: known_members,
+        events: peer_events,
+    };
     let dialler = dialler(&config, &credentials, &ports.peers, &process)?;
-    let doors = doors(&config, process, known_members, client_events);
+    let doors = doors(&config, process, client_events);
     let driver = Driver::new(Parts {
         me: config.node.id,
         clock,
@@ -188,6 +194,7 @@ fn dialler(
         tls,
         cluster: config.cluster.name.clone(),
         process: process.number,
+        members: process.members.clone(),
         numbers: process.links.clone(),
         events: process.events.clone(),
     }))
@@ -219,6 +226,7 @@ struct Process {
     /// Drawn anew by each process.
     number: u64,
     links: Rc<LinkNumbers>,
+    members: watch::Receiver<Members>,
     events: mpsc::Sender<PeerEvent>,
 }
 
@@ -226,7 +234,6 @@ struct Process {
 fn doors(
     config: &Config,
     process: Process,
-    members: watch::Receiver<BTreeSet<NodeId>>,
     client_events: mpsc::Sender<ClientEvent>,
 ) -> (Acceptor, Door) {
     let (me, cluster) = (config.node.id, config.cluster.name.clone());
@@ -234,12 +241,12 @@ fn doors(
         me,
         cluster: cluster.clone(),
         process: process.number,
-        members: members.clone(),
+        members: process.members.clone(),
         numbers: process.links,
         events: process.events,
         accepted: RefCell::default(),
     };
-    (acceptor, Door::new(me, cluster, members, client_events))
+    (acceptor, Door::new(me, cluster, process.members, client_events))
 }
 
 /// Begins to accept nodes and clients.

@@ -2,7 +2,9 @@
 //!
 //! [`Facts`] merges and exchanges; this module gives the facts their meaning. Members and buckets become a
 //! [`ClusterView`], requests about buckets become facts, and a client is told that its bucket exists once the fact is on
-//! disk here. Layout 1 is derived by every node from the members in its settings, and so is the bucket `default`.
+//! disk here. Layout 1 is derived by every node from the members in its settings, and so are the members and the bucket
+//! `default`; all of it anew at each start, so that corrected settings take effect. About its own addresses a node's
+//! settings are right in any case, and it tells the others.
 //!
 //! Pure: files are written and messages sent by whoever takes the [`ClusterOutput`]s.
 
@@ -74,8 +76,9 @@ impl Cluster {
         context_keys: ContextKeys,
     ) -> Result<Cluster, LayoutError> {
         let me = config.node.id;
-        let mut facts = Facts::new(me, saved);
+        let mut facts = Facts::new(me, view::written(&saved));
         let layout = view::derive(config, &mut facts)?;
+        view::correct_own_member(config, &mut facts);
         let name = config.cluster.name.clone();
         let view = Arc::new(view::build(&name, facts.set(), &context_keys, layout));
         let mut cluster = Cluster {

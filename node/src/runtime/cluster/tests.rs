@@ -1,7 +1,7 @@
 //! Facts become views and answers, and what is answered is on disk.
 
-use kvorum_gossip::FactSet;
 use kvorum_gossip::facts::{NodeAddresses, decode_file};
+use kvorum_gossip::{FactKey, FactSet, Facts, FactsMessage, MemberFact};
 use kvorum_protocol::message::{
     ArgumentKind, Bucket, BucketRequest, BucketSet, Diag, NodeStatus, Nothing, StatusDone,
     TopologyDone,
@@ -18,6 +18,9 @@ use crate::runtime::cluster::{Cluster, ClusterOutput, Figures, PeerFigures};
 use crate::runtime::listener::ClientNumber;
 
 const CLIENT: ClientNumber = ClientNumber(1);
+
+/// Where a node has moved to.
+const MOVED: &str = "10.9.9.9:1";
 
 fn config(me: u128) -> Config {
     let at = |port: u16| ([127, 0, 0, 1], port).into();
@@ -42,11 +45,13 @@ fn config(me: u128) -> Config {
     }
 }
 
+fn with_keys(config: &Config, saved: FactSet) -> Cluster {
+    Cluster::new(config, saved, ContextKeys { current: [7; 32], previous: None }).unwrap()
+}
+
 fn cluster(me: u128, saved: FactSet) -> Cluster {
-    let keys = ContextKeys { current: [7; 32], previous: None };
-    let is_new = saved.is_empty();
-    let mut cluster = Cluster::new(&config(me), saved, keys).unwrap();
-    assert_eq!(save(&mut cluster).is_some(), is_new, "what is derived is saved, once");
+    let mut cluster = with_keys(&config(me), saved);
+    assert!(save(&mut cluster).is_some(), "what is derived is saved");
     cluster
 }
 
@@ -151,6 +156,34 @@ fn a_new_bucket_is_answered_only_when_it_is_on_disk() {
     // The file alone is enough to know the bucket again.
     let restarted = self::cluster(1, decode_file(&file.unwrap()).unwrap());
     assert_eq!(restarted.view().buckets[&named("photos")].w, Some(3));
+}
+
+#[test]
+fn corrected_settings_take_effect_and_a_node_is_right_about_its_own_addresses() {
+    let mut one = cluster(1, FactSet::default());
+    one.facts.write(FactKey::bucket("kept"), BucketSettings::default().to_bytes()).unwrap();
+    one.settle();
+    let file = save(&mut one).unwrap();
+
+    // Nodes 1 and 2 have moved, and the settings of node 1 say so.
+    let mut moved = config(1);
+    for member in &mut moved.cluster.members[..2] {
+        member.addresses.peers = MOVED.to_owned();
+    }
+    let restarted = with_keys(&moved, decode_file(&file).unwrap());
+    assert!(restarted.view().members[..2].iter().all(|member| member.peer_addr == MOVED));
+    assert!(restarted.view().buckets.contains_key(&named("kept")));
+
+    // Somebody had written something else about node 1: node 1 knows better, and its word is newer.
+    let mut other = Facts::new(NodeId(3), FactSet::default());
+    let stale =
+        MemberFact::decode(one.facts.set().body(&FactKey::member(NodeId(1))).unwrap()).unwrap();
+    other.write(FactKey::member(NodeId(1)), stale.encode()).unwrap();
+    let corrected = with_keys(&moved, other.set().clone());
+    assert_eq!(corrected.view().members[0].peer_addr, MOVED);
+    let mut older = cluster(3, other.set().clone());
+    older.message(NodeId(1), FactsMessage::Bodies(corrected.facts.set().iter().cloned().collect()));
+    assert_eq!(older.view().members[0].peer_addr, MOVED);
 }
 
 #[test]

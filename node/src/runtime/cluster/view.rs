@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kvorum_gossip::{FactKey, FactKind, FactSet, Facts, MemberFact};
+use kvorum_gossip::{FactKey, FactKind, FactSet, FactVersion, Facts, MemberFact};
 use kvorum_protocol::{BucketName, BucketSettings, ContextKeys};
 use kvorum_ring::{Layout, LayoutError, LayoutInput, LayoutName, ReplicationClass};
 
@@ -12,6 +12,31 @@ use crate::engine::{ClusterView, MemberView};
 
 /// The bucket that every cluster begins with.
 const DEFAULT_BUCKET: &str = "default";
+
+/// What was written by somebody. What was derived is derived again, from the settings of today.
+pub(crate) fn written(saved: &FactSet) -> FactSet {
+    let mut written = FactSet::default();
+    for fact in saved.iter().filter(|fact| fact.version != FactVersion::DERIVED) {
+        written.merge(fact.clone());
+    }
+    written
+}
+
+/// Writes this node's own member fact when another one is held than follows from its settings.
+pub(crate) fn correct_own_member(config: &Config, facts: &mut Facts) {
+    let key = FactKey::member(config.node.id);
+    let held = facts.set().body(&key).and_then(|body| MemberFact::decode(body).ok());
+    let mut right = member_fact(config.me());
+    if let Some(held) = held {
+        right = right.with_surplus_of(&held);
+        if held == right {
+            return;
+        }
+    }
+    if facts.write(key, right.encode()).is_none() {
+        tracing::error!("no room for this node's own member fact");
+    }
+}
 
 /// Adds what every node derives from the same settings: members, layout 1, the first bucket. Gives the layout.
 pub(crate) fn derive(config: &Config, facts: &mut Facts) -> Result<Arc<Layout>, LayoutError> {

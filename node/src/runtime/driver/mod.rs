@@ -34,7 +34,7 @@ use crate::runtime::driver::peers::{Change, Peers};
 use crate::runtime::driver::stop::Stopping;
 use crate::runtime::error::RunError;
 use crate::runtime::listener::{ClientEvent, ClientNumber};
-use crate::runtime::peers::{Channel, Dialler, PeerEvent, Purpose};
+use crate::runtime::peers::{Channel, Dialler, LinkId, Members, PeerEvent, Purpose};
 use crate::runtime::saver::Saver;
 use crate::runtime::workers::{WorkerReport, Workers};
 
@@ -51,7 +51,7 @@ pub(crate) struct Parts {
     pub(crate) cluster: Cluster,
     pub(crate) saver: Saver,
     pub(crate) dialler: Rc<Dialler>,
-    pub(crate) members: watch::Sender<BTreeSet<NodeId>>,
+    pub(crate) members: watch::Sender<Members>,
     /// How often this node has been started.
     pub(crate) starts: u64,
     /// Begins the jitter of reconnections.
@@ -208,13 +208,7 @@ impl Driver {
         }
     }
 
-    fn lost(
-        &mut self,
-        now: Now,
-        peer: NodeId,
-        purpose: Purpose,
-        id: crate::runtime::peers::LinkId,
-    ) {
+    fn lost(&mut self, now: Now, peer: NodeId, purpose: Purpose, id: LinkId) {
         if self.peers.disconnected(peer, purpose, id) && purpose == Purpose::Requests {
             self.parts.cluster.peer_down(peer);
             self.tell_engine(now, peer);

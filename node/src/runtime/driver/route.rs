@@ -7,13 +7,13 @@ use kvorum_protocol::limits::PEER_FRAME_BYTES;
 use kvorum_ring::NodeId;
 use kvorum_store::StoreEvent;
 
-use crate::engine::{Effect, Input, Now};
+use crate::engine::{Effect, Input, MemberView, Now};
 use crate::peer_message::PeerMessage;
 use crate::runtime::cluster::ClusterOutput;
 use crate::runtime::driver::{Driver, Parts};
 use crate::runtime::error::RunError;
 use crate::runtime::listener::ClientNumber;
-use crate::runtime::peers::{Link, Purpose};
+use crate::runtime::peers::{Link, Members, Purpose};
 
 impl Driver {
     /// Carries out everything, until no machine wants anything more.
@@ -131,21 +131,21 @@ impl Driver {
         }
     }
 
-    /// Tells the doors who is a member, and begins to dial those that this node has to dial.
+    /// Tells the doors and the dialling tasks who is a member and where, and begins to dial those that this node has to
+    /// dial.
     pub(super) fn follow_members(&mut self) {
         let Parts { me, cluster, members, dialler, seed, .. } = &self.parts;
         let listed = &cluster.view().members;
         members.send_if_modified(|known| {
-            let changed = !known.iter().eq(listed.iter().map(|member| &member.id));
-            if changed {
-                *known = listed.iter().map(|member| member.id).collect();
-            }
+            let address = |member: &MemberView| (member.id, member.peer_addr.clone());
+            let listed: Members = listed.iter().map(address).collect();
+            let changed = *known != listed;
+            *known = listed;
             changed
         });
         for member in listed.iter().filter(|member| member.id > *me) {
             if self.dialled.insert(member.id) {
-                let seed = seed.wrapping_add(member.id.0 as u64);
-                dialler.keep_connected(member.id, member.peer_addr.clone(), seed);
+                dialler.keep_connected(member.id, seed.wrapping_add(member.id.0 as u64));
             }
         }
     }

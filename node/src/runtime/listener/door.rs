@@ -1,7 +1,6 @@
 //! What the sessions of all transports share, and what they tell the driver.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use kvorum_protocol::Request;
@@ -11,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::identity::PeerName;
 use crate::runtime::limits;
 use crate::runtime::outgoing::Outgoing;
+use crate::runtime::peers::Members;
 
 /// A client's connection. Numbers are not reused within a process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -30,7 +30,7 @@ pub(crate) enum ClientEvent {
 pub(crate) struct Door {
     pub(crate) me: NodeId,
     pub(crate) cluster: String,
-    pub(crate) members: watch::Receiver<BTreeSet<NodeId>>,
+    pub(crate) members: watch::Receiver<Members>,
     pub(crate) events: mpsc::Sender<ClientEvent>,
     places: Semaphore,
     numbers: Cell<u64>,
@@ -40,7 +40,7 @@ impl Door {
     pub(crate) fn new(
         me: NodeId,
         cluster: String,
-        members: watch::Receiver<BTreeSet<NodeId>>,
+        members: watch::Receiver<Members>,
         events: mpsc::Sender<ClientEvent>,
     ) -> Door {
         Door {
@@ -63,7 +63,7 @@ impl Door {
     pub(crate) fn admits(&self, name: PeerName) -> bool {
         match name {
             PeerName::Client => true,
-            PeerName::Node(node) => self.members.borrow().contains(&node),
+            PeerName::Node(node) => self.members.borrow().contains_key(&node),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Sessions over a pipe in memory: greeting, bad frames, and a client that does not read.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use kvorum_protocol::frame::{FrameDecoder, read_message, write_message};
@@ -40,7 +40,7 @@ struct Client {
 fn client() -> Client {
     let (pipe, theirs) = duplex(16 << 10);
     let (sender, events) = mpsc::channel(4_096);
-    let (_members, members) = watch::channel(BTreeSet::from([ME]));
+    let (_members, members) = watch::channel(BTreeMap::from([(ME, String::new())]));
     let door = Rc::new(Door::new(ME, "test".to_owned(), members, sender));
     assert!(door.admits(PeerName::Client) && door.admits(PeerName::Node(ME)));
     assert!(!door.admits(PeerName::Node(NodeId(9))));

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use kvorum_ring::NodeId;
@@ -15,7 +14,7 @@ use tokio::time::timeout;
 use crate::identity::PeerName;
 use crate::runtime::limits;
 use crate::runtime::peers::close::CloseCode;
-use crate::runtime::peers::event::{PeerEvent, Purpose};
+use crate::runtime::peers::event::{Members, PeerEvent, Purpose};
 use crate::runtime::peers::greeting::PeerHello;
 use crate::runtime::peers::link::{Duplex, Greeted, LinkNumbers, carry};
 
@@ -24,7 +23,7 @@ pub(crate) struct Acceptor {
     pub(crate) me: NodeId,
     pub(crate) cluster: String,
     pub(crate) process: u64,
-    pub(crate) members: watch::Receiver<BTreeSet<NodeId>>,
+    pub(crate) members: watch::Receiver<Members>,
     pub(crate) numbers: Rc<LinkNumbers>,
     pub(crate) events: mpsc::Sender<PeerEvent>,
     /// Which process each connection belongs to. The connections of one thread's tasks; borrowed for a line at a time.
@@ -97,7 +96,7 @@ impl Acceptor {
             Some(PeerName::Client) => return Err(CloseCode::Client),
             None => return Err(CloseCode::Unnamed),
         };
-        if !self.members.borrow().contains(&peer) {
+        if !self.members.borrow().contains_key(&peer) {
             return Err(CloseCode::NotAMember);
         }
         if peer >= self.me {

@@ -7,14 +7,14 @@ use kvorum_ring::NodeId;
 use quinn::{Connection, Endpoint};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::runtime::limits;
 use crate::runtime::peers::backoff::Backoff;
 use crate::runtime::peers::close::CloseCode;
-use crate::runtime::peers::event::{PeerEvent, Purpose};
+use crate::runtime::peers::event::{Members, PeerEvent, Purpose};
 use crate::runtime::peers::greeting::PeerHello;
 use crate::runtime::peers::link::{Duplex, Greeted, LinkNumbers, carry};
 
@@ -24,6 +24,7 @@ pub(crate) struct Dialler {
     pub(crate) tls: quinn::ClientConfig,
     pub(crate) cluster: String,
     pub(crate) process: u64,
+    pub(crate) members: watch::Receiver<Members>,
     pub(crate) numbers: Rc<LinkNumbers>,
     pub(crate) events: mpsc::Sender<PeerEvent>,
 }
@@ -39,24 +40,19 @@ enum Attempt {
 }
 
 impl Dialler {
-    /// Keeps the three connections to a peer up from now on. `seed` begins the jitter of the reconnections.
-    pub(crate) fn keep_connected(self: &Rc<Dialler>, peer: NodeId, address: String, seed: u64) {
+    /// Keeps the three connections to a member up from now on, at whatever address it has when it is dialled. `seed` begins
+    /// the jitter of the reconnections.
+    pub(crate) fn keep_connected(self: &Rc<Dialler>, peer: NodeId, seed: u64) {
         for (number, purpose) in (0..).zip(Purpose::ALL) {
             let backoff = Backoff::new(StdRng::seed_from_u64(seed.wrapping_add(number)));
-            spawn_local(self.clone().keep(peer, address.clone(), purpose, backoff));
+            spawn_local(self.clone().keep(peer, purpose, backoff));
         }
     }
 
-    async fn keep(
-        self: Rc<Dialler>,
-        peer: NodeId,
-        address: String,
-        purpose: Purpose,
-        mut backoff: Backoff,
-    ) {
+    async fn keep(self: Rc<Dialler>, peer: NodeId, purpose: Purpose, mut backoff: Backoff) {
         let mut duplicate_since: Option<Instant> = None;
         while !self.events.is_closed() {
-            match self.attempt(peer, &address, purpose).await {
+            match self.attempt(peer, purpose).await {
                 Attempt::Carried => {
                     backoff.reset();
                     duplicate_since = None;
@@ -74,8 +70,9 @@ impl Dialler {
         }
     }
 
-    async fn attempt(&self, peer: NodeId, address: &str, purpose: Purpose) -> Attempt {
-        let Some(address) = resolve(address).await else {
+    async fn attempt(&self, peer: NodeId, purpose: Purpose) -> Attempt {
+        let address = self.members.borrow().get(&peer).cloned().unwrap_or_default();
+        let Some(address) = resolve(&address).await else {
             tracing::debug!(%peer, address, "the peer's address does not resolve");
             return Attempt::Failed;
         };

@@ -1,5 +1,6 @@
 //! What the connections tell the driver.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -23,6 +24,9 @@ kvorum_protocol::wire_enum! {
 impl Purpose {
     pub(crate) const ALL: [Purpose; 3] = [Purpose::Membership, Purpose::Requests, Purpose::Bulk];
 }
+
+/// The members of the cluster, and the `host:port` at which each is dialled.
+pub(crate) type Members = BTreeMap<NodeId, String>;
 
 /// One life of a connection. Numbers are not reused within a process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

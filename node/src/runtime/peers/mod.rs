@@ -29,5 +29,5 @@ mod tests;
 pub(crate) use accept::{Acceptor, accept, verified_name};
 pub(crate) use close::CloseCode;
 pub(crate) use dial::Dialler;
-pub(crate) use event::{Channel, Link, LinkId, PeerEvent, Purpose};
+pub(crate) use event::{Channel, Link, LinkId, Members, PeerEvent, Purpose};
 pub(crate) use link::LinkNumbers;

@@ -1,7 +1,7 @@
 //! Real QUIC over loopback: who is let in, and what then travels.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -20,7 +20,7 @@ use crate::runtime::error::Listener;
 use crate::runtime::peers::accept::{Acceptor, accept};
 use crate::runtime::peers::close::CloseCode;
 use crate::runtime::peers::dial::Dialler;
-use crate::runtime::peers::event::{Channel, Link, PeerEvent, Purpose};
+use crate::runtime::peers::event::{Channel, Link, Members, PeerEvent, Purpose};
 use crate::runtime::transport;
 
 const LOW: NodeId = NodeId(1);
@@ -65,7 +65,7 @@ struct Peer {
     credentials: Credentials,
     events: mpsc::Receiver<PeerEvent>,
     dialler: Rc<Dialler>,
-    _members: watch::Sender<BTreeSet<NodeId>>,
+    members: watch::Sender<Members>,
 }
 
 fn peer(me: NodeId, process: u64, credentials: Credentials) -> Peer {
@@ -73,14 +73,15 @@ fn peer(me: NodeId, process: u64, credentials: Credentials) -> Peer {
     let config = transport::server(tls, transport::peer_transport()).unwrap();
     let endpoint = transport::endpoint(Listener::Peers, loopback(), Some(config)).unwrap();
     let (sender, events) = mpsc::channel(64);
-    let (members_sender, members) = watch::channel(BTreeSet::from([LOW, HIGH]));
+    let both = BTreeMap::from([(LOW, String::new()), (HIGH, String::new())]);
+    let (members_sender, members) = watch::channel(both);
     let numbers = Rc::default();
     let cluster = "test".to_owned();
     let acceptor = Acceptor {
         me,
         cluster: cluster.clone(),
         process,
-        members,
+        members: members.clone(),
         numbers: Rc::clone(&numbers),
         events: sender.clone(),
         accepted: RefCell::default(),
@@ -91,15 +92,17 @@ fn peer(me: NodeId, process: u64, credentials: Credentials) -> Peer {
         transport::peer_transport(),
     )
     .unwrap();
+    let endpoint_of_dialler = endpoint.clone();
     let dialler = Rc::new(Dialler {
-        endpoint: endpoint.clone(),
+        endpoint: endpoint_of_dialler,
         tls,
         cluster,
         process,
+        members,
         numbers,
         events: sender,
     });
-    Peer { endpoint, credentials, events, dialler, _members: members_sender }
+    Peer { endpoint, credentials, events, dialler, members: members_sender }
 }
 
 impl Peer {
@@ -108,7 +111,14 @@ impl Peer {
     }
 
     fn dial(&self, peer: NodeId, at: &Peer) {
-        self.dialler.keep_connected(peer, at.address().to_string(), 7);
+        self.dial_at(peer, at.address());
+    }
+
+    fn dial_at(&self, peer: NodeId, address: SocketAddr) {
+        self.members.send_modify(|members| {
+            members.insert(peer, address.to_string());
+        });
+        self.dialler.keep_connected(peer, 7);
     }
 
     async fn next(&mut self) -> PeerEvent {
@@ -304,7 +314,7 @@ fn a_process_that_was_killed_does_not_keep_its_successor_out() {
         let process = std::thread::spawn(move || {
             run(async move {
                 let mut low = peer(LOW, 1, low);
-                low.dialler.keep_connected(HIGH, address.to_string(), 7);
+                low.dial_at(HIGH, address);
                 low.all_up().await;
                 frozen.send(()).unwrap();
                 // The whole runtime stands still until the test is over.
