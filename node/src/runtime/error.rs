@@ -5,11 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use kvorum_ring::{LayoutError, NodeId};
+use kvorum_ring::{LayoutError, LayoutName, NodeId};
 use kvorum_store::{OpenError, PoisonReason};
 
 use crate::config::ConfigError;
 use crate::identity::{ContextKeysError, CredentialsError, NameError, TlsError};
+use crate::runtime::cluster::DeriveError;
 
 /// Which of a node's ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,6 +110,18 @@ pub enum RunError {
     /// The members in the settings make no layout.
     #[error("no layout can be made of the members: {0}")]
     Layout(#[source] LayoutError),
+    /// The settings make another layout than the one by which this node's data lies. Put the members' ids, zones and
+    /// weights and the number of partitions back; this version changes no layout.
+    #[error(
+        "kvorum.toml makes layout {derived}, but the data of this node lies by {held}: put the members' ids, zones and \
+         weights and the number of partitions back"
+    )]
+    LayoutChanged {
+        /// The layout that holds.
+        held: LayoutName,
+        /// The layout that the settings make.
+        derived: LayoutName,
+    },
     /// The store cannot be opened.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] OpenError),
@@ -131,6 +144,15 @@ impl RunError {
         match error.kind() {
             io::ErrorKind::AddrInUse => RunError::PortTaken { listener, address },
             _ => RunError::Listen { listener, address, error },
+        }
+    }
+
+    pub(crate) fn derive(error: DeriveError) -> RunError {
+        match error {
+            DeriveError::Layout(error) => RunError::Layout(error),
+            DeriveError::LayoutChanged { held, derived } => {
+                RunError::LayoutChanged { held, derived }
+            }
         }
     }
 

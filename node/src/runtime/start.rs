@@ -64,7 +64,7 @@ pub(crate) async fn serve(
     let (shard, store_workers) = open_store(&directory, &config)?;
     let starts = directory.note_start()?;
     let cluster =
-        Cluster::new(&config, directory.load_facts()?, context_keys).map_err(RunError::Layout)?;
+        Cluster::new(&config, directory.load_facts()?, context_keys).map_err(RunError::derive)?;
 
     let (peer_events, peers) = mpsc::channel(limits::NETWORK_EVENTS);
     let (client_events, clients) = mpsc::channel(limits::NETWORK_EVENTS);

@@ -3,8 +3,8 @@
 //! [`Facts`] merges and exchanges; this module gives the facts their meaning. Members and buckets become a
 //! [`ClusterView`], requests about buckets become facts, and a client is told that its bucket exists once the fact is on
 //! disk here. Layout 1 is derived by every node from the members in its settings, and so are the members and the bucket
-//! `default`; all of it anew at each start, so that corrected settings take effect. About its own addresses a node's
-//! settings are right in any case, and it tells the others.
+//! `default`: addresses anew at each start, so that corrected settings take effect, the layout once, because data lies
+//! by it. About its own addresses a node's settings are right in any case, and it tells the others.
 //!
 //! Pure: files are written and messages sent by whoever takes the [`ClusterOutput`]s.
 
@@ -18,13 +18,14 @@ use std::sync::Arc;
 use kvorum_gossip::facts::{FactSummary, encode_file};
 use kvorum_gossip::{FactSet, Facts, FactsMessage, FactsOutput};
 use kvorum_protocol::{ContextKeys, Response};
-use kvorum_ring::{LayoutError, NodeId};
+use kvorum_ring::NodeId;
 
 use crate::config::Config;
 use crate::engine::ClusterView;
 use crate::runtime::listener::ClientNumber;
 
 pub(crate) use figures::{Figures, PeerFigures};
+pub(crate) use view::DeriveError;
 
 /// What is asked of the surroundings.
 pub(crate) enum ClusterOutput {
@@ -69,14 +70,14 @@ impl Cluster {
     /// Begins with what was saved and what follows from the settings.
     ///
     /// # Errors
-    /// [`LayoutError`] when no layout follows from the members in the settings.
+    /// [`DeriveError`] when no layout follows from the settings, or another one than the data lies by.
     pub(crate) fn new(
         config: &Config,
         saved: FactSet,
         context_keys: ContextKeys,
-    ) -> Result<Cluster, LayoutError> {
+    ) -> Result<Cluster, DeriveError> {
         let me = config.node.id;
-        let mut facts = Facts::new(me, view::written(&saved));
+        let mut facts = Facts::new(me, view::lasting(&saved));
         let layout = view::derive(config, &mut facts)?;
         view::correct_own_member(config, &mut facts);
         let name = config.cluster.name.clone();

@@ -14,7 +14,7 @@ use crate::config::{
     StoreConfig,
 };
 use crate::engine::EngineStats;
-use crate::runtime::cluster::{Cluster, ClusterOutput, Figures, PeerFigures};
+use crate::runtime::cluster::{Cluster, ClusterOutput, DeriveError, Figures, PeerFigures};
 use crate::runtime::listener::ClientNumber;
 
 const CLIENT: ClientNumber = ClientNumber(1);
@@ -184,6 +184,30 @@ fn corrected_settings_take_effect_and_a_node_is_right_about_its_own_addresses() 
     let mut older = cluster(3, other.set().clone());
     older.message(NodeId(1), FactsMessage::Bodies(corrected.facts.set().iter().cloned().collect()));
     assert_eq!(older.view().members[0].peer_addr, MOVED);
+}
+
+#[test]
+fn settings_that_would_move_the_data_are_refused_and_inconsistent_ones_end_in_one_layout() {
+    let mut one = cluster(1, FactSet::default());
+    one.generation += 1;
+    one.settle();
+    let saved = decode_file(&save(&mut one).unwrap()).unwrap();
+    let mut other = config(1);
+    other.cluster.partitions = PartitionCount::new(32).unwrap();
+    let keys = || ContextKeys { current: [7; 32], previous: None };
+    let refused = Cluster::new(&other, saved, keys());
+    assert!(matches!(refused, Err(DeriveError::LayoutChanged { .. })));
+
+    // Two nodes that begin with different settings still agree on one of the layouts.
+    let mut two = Cluster::new(&other, FactSet::default(), keys()).unwrap();
+    for (from, to) in [(&one.facts.set().clone(), &mut two), (&facts_of(&other), &mut one)] {
+        to.message(NodeId(9), FactsMessage::Bodies(from.iter().cloned().collect()));
+    }
+    assert_eq!(one.view().layout.name(), two.view().layout.name());
+}
+
+fn facts_of(config: &Config) -> FactSet {
+    with_keys(config, FactSet::default()).facts.set().clone()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kvorum_gossip::{FactKey, FactKind, FactSet, FactVersion, Facts, MemberFact};
+use kvorum_gossip::{Fact, FactKey, FactKind, FactSet, FactVersion, Facts, MemberFact};
 use kvorum_protocol::{BucketName, BucketSettings, ContextKeys};
 use kvorum_ring::{Layout, LayoutError, LayoutInput, LayoutName, ReplicationClass};
 
@@ -13,13 +13,29 @@ use crate::engine::{ClusterView, MemberView};
 /// The bucket that every cluster begins with.
 const DEFAULT_BUCKET: &str = "default";
 
-/// What was written by somebody. What was derived is derived again, from the settings of today.
-pub(crate) fn written(saved: &FactSet) -> FactSet {
-    let mut written = FactSet::default();
-    for fact in saved.iter().filter(|fact| fact.version != FactVersion::DERIVED) {
-        written.merge(fact.clone());
+/// The settings do not fit this node.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeriveError {
+    /// The members do not make a layout.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The data lies by another layout than follows from the settings.
+    #[error("layout {derived} follows from the settings, and the data lies by {held}")]
+    LayoutChanged { held: LayoutName, derived: LayoutName },
+}
+
+/// What of the saved facts still holds: what was written by somebody, and the layout, by which the data lies where it
+/// lies. Everything else was derived, and is derived again from the settings of today.
+pub(crate) fn lasting(saved: &FactSet) -> FactSet {
+    let lasts = |fact: &&Fact| {
+        fact.version != FactVersion::DERIVED
+            || matches!(fact.key.kind, FactKind::LAYOUT | FactKind::CURRENT_LAYOUT)
+    };
+    let mut lasting = FactSet::default();
+    for fact in saved.iter().filter(lasts) {
+        lasting.merge(fact.clone());
     }
-    written
+    lasting
 }
 
 /// Writes this node's own member fact when another one is held than follows from its settings.
@@ -39,7 +55,7 @@ pub(crate) fn correct_own_member(config: &Config, facts: &mut Facts) {
 }
 
 /// Adds what every node derives from the same settings: members, layout 1, the first bucket. Gives the layout.
-pub(crate) fn derive(config: &Config, facts: &mut Facts) -> Result<Arc<Layout>, LayoutError> {
+pub(crate) fn derive(config: &Config, facts: &mut Facts) -> Result<Arc<Layout>, DeriveError> {
     for member in &config.cluster.members {
         facts.derive(FactKey::member(member.id), member_fact(member).encode());
     }
@@ -57,11 +73,21 @@ pub(crate) fn derive(config: &Config, facts: &mut Facts) -> Result<Arc<Layout>, 
             .collect(),
     };
     let layout = Layout::plan(input, None)?;
+    if let Some(held) = derived_layout(facts.set()).filter(|held| *held != layout.name()) {
+        return Err(DeriveError::LayoutChanged { held, derived: layout.name() });
+    }
     let name = rmp_serde::to_vec(&layout.name()).expect("a layout's name always encodes");
     let body = rmp_serde::to_vec(&layout).expect("a layout always encodes");
     facts.derive(layout_key(name.clone().into()), body);
     facts.derive(current_layout_key(), name);
     Ok(Arc::new(layout))
+}
+
+/// The layout that was derived at an earlier start and is current still.
+fn derived_layout(facts: &FactSet) -> Option<LayoutName> {
+    let fact =
+        facts.get(&current_layout_key()).filter(|fact| fact.version == FactVersion::DERIVED)?;
+    rmp_serde::from_slice(&fact.body).ok()
 }
 
 /// What the facts say. Facts that this version cannot read are passed over; `held` is the layout to go on with while the
@@ -97,7 +123,10 @@ fn current_layout(facts: &FactSet, held: Arc<Layout>) -> Arc<Layout> {
     let body = facts.body(&layout_key(key));
     let layout: Option<Layout> = body.and_then(|body| readable(rmp_serde::from_slice(body)));
     match layout {
-        Some(layout) if readable(layout.check_name(name)).is_some() => Arc::new(layout),
+        Some(layout) if readable(layout.check_name(name)).is_some() => {
+            tracing::warn!(held = %held.name(), current = %name, "another layout is current");
+            Arc::new(layout)
+        }
         _ => held,
     }
 }
