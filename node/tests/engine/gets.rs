@@ -49,6 +49,21 @@ fn a_get_answers_at_r_and_the_late_owner_is_healed_after_the_answer() {
 }
 
 #[test]
+fn a_coordinator_that_was_behind_has_what_its_read_returned_although_an_owner_stays_silent() {
+    let (mut cluster, owners) = one_owner_behind();
+    // The owner between has died, and nobody has noticed yet.
+    cluster.cuts.push((owners[2], owners[1]));
+    let get = cluster.get_request(&key("k"));
+    let request = cluster.ask(owners[2], Request::Get(get));
+    cluster.settle();
+    assert_eq!(values(&get_done(cluster.reply(request).unwrap().clone())), ["v"]);
+    let put = cluster.put(owners[2], &key("k"), "next", Replacing::Latest);
+    assert_eq!(put.replaced.len(), 1, "the next write replaces what the read returned");
+    cluster.cuts.clear();
+    assert_eq!(values(&cluster.get(owners[0], &key("k"))), ["next"]);
+}
+
+#[test]
 fn a_context_covers_just_what_was_returned_although_more_was_heard_later() {
     let mut cluster = Cluster::new(3);
     let key = key("k");

@@ -9,8 +9,11 @@
 //!     │
 //!   answer: the live versions of the merge, and a context that covers just the merge
 //!     │
-//!   everyone heard, or deadline: final action, repair whoever is behind
+//!   from then on, until everyone is heard or the deadline: repair whoever is behind
 //! ```
+//!
+//! Repair does not wait for an owner that died a moment ago and is not known to be down yet. A coordinator that has just
+//! come back, and answered a read with what the others told it, must not mint the next write over what it held itself.
 //!
 //! An answer of a damaged record, and a "nothing" of an owner that lost records and is being refilled, count for no R: they
 //! are not knowledge. The context is sealed over the clock of exactly the merge that is returned; what arrives later may be
@@ -109,7 +112,10 @@ impl Get {
                 self.fail(turn);
             }
         }
-        if self.answered && self.heard.is_settled() { self.finish(turn) } else { Progress::Waiting }
+        if self.answered {
+            self.holdings.heal(turn, &self.place.key, self.deadline_ns);
+        }
+        if self.answered && self.heard.is_settled() { Progress::Done } else { Progress::Waiting }
     }
 
     /// Whether it is time to say "not found": nobody is left to ask, or nobody who is left could contradict a strict get.
@@ -191,12 +197,6 @@ impl Get {
         };
         self.answered = true;
         turn.answer(Response::Error { error });
-    }
-
-    /// The final action: whoever answered and is behind is brought up to date.
-    fn finish(&mut self, turn: &mut Turn<'_>) -> Progress {
-        self.holdings.heal(turn, &self.place.key, self.deadline_ns);
-        Progress::Done
     }
 
     fn confirmed(&mut self, turn: &mut Turn<'_>, node: NodeId) {
@@ -290,6 +290,7 @@ impl Machine for Get {
                 false => self.fail(turn),
             }
         }
-        self.finish(turn)
+        self.holdings.heal(turn, &self.place.key, self.deadline_ns);
+        Progress::Done
     }
 }

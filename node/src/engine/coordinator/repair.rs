@@ -63,13 +63,14 @@ impl Holdings {
         self.merged.as_ref().is_some_and(|merged| is_live(merged))
     }
 
-    /// Sends the merge to whoever answered and is behind; nobody waits for their answers.
+    /// Sends the merge to whoever answered and is behind; nobody waits for their answers, and nobody is sent the same
+    /// merge twice.
     ///
     /// A bare tombstone goes only to owners that hold a record. One that has none may have reclaimed the very same
     /// tombstone a moment ago, and would get it back from every read for ever.
-    pub(super) fn heal(&self, turn: &mut Turn<'_>, key: &RecordKey, deadline_ns: u64) {
+    pub(super) fn heal(&mut self, turn: &mut Turn<'_>, key: &RecordKey, deadline_ns: u64) {
         let Some(merged) = &self.merged else { return };
-        for (node, holding) in &self.answers {
+        for (node, holding) in &mut self.answers {
             let is_behind = match holding {
                 Holding::Nothing => !merged.is_tombstone(),
                 Holding::Damaged => true,
@@ -78,6 +79,7 @@ impl Holdings {
             if is_behind && turn.reaches(*node) {
                 turn.stats.repairs += 1;
                 give(turn, *node, key, merged, deadline_ns);
+                *holding = Holding::Set(merged.clone());
             }
         }
     }
