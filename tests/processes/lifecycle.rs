@@ -1,0 +1,69 @@
+//! Clusters begin, end and begin again without leaving anything behind.
+
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::dev::{Dev, directory, gone};
+use crate::kv;
+
+#[test]
+fn the_nodes_end_when_their_parent_is_killed() {
+    let home = directory();
+    let dev = Dev::start(home.path(), 5);
+    let nodes = dev.node_pids();
+    assert!(nodes.iter().all(|pid| kv::is_running(*pid)));
+    kv::kill(dev.pid());
+    gone(&nodes);
+}
+
+#[test]
+fn a_kept_directory_is_opened_again_with_everything_in_it() {
+    let home = directory();
+    let dev = Dev::start(home.path(), 3);
+    let endpoints = dev.endpoints();
+    dev.kv(&["put", "before", "a clean stop"]).expect(0);
+    dev.stop();
+
+    let dev = Dev::reopen(home.path(), None);
+    assert_eq!(dev.endpoints(), endpoints, "the ports are the cluster's own");
+    assert_eq!(dev.kv(&["get", "before"]).expect(0).text(), "a clean stop");
+    dev.kv(&["put", "before", "everything was killed"]).expect(0);
+    dev.kill();
+
+    let dev = Dev::reopen(home.path(), None);
+    assert_eq!(dev.kv(&["get", "before"]).expect(0).text(), "everything was killed");
+    dev.stop();
+}
+
+#[test]
+fn a_temporary_cluster_leaves_nothing_behind() {
+    let home = directory();
+    let temporary = home.path().join("tmp");
+    std::fs::create_dir(&temporary).expect("created");
+    let mut command = kv::command(home.path());
+    command.env("TMPDIR", &temporary).args(["dev", "--json", "--nodes", "3", "--port-base", "0"]);
+    let mut child = command.stderr(Stdio::inherit()).spawn().expect("kv dev starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("a line");
+    assert_eq!(std::fs::read_dir(&temporary).expect("readable").count(), 1, "{line}");
+    kv::signal(child.id(), "TERM");
+    let status = crate::until::until("kv dev ends", Duration::from_secs(30), || {
+        child.try_wait().expect("a child")
+    });
+    assert!(status.success(), "{status}");
+    assert_eq!(std::fs::read_dir(&temporary).expect("readable").count(), 0);
+}
+
+#[test]
+fn a_taken_port_is_an_error_that_names_it() {
+    let home = directory();
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = holder.local_addr().expect("its address").port();
+    let base = (taken - 1).to_string();
+    let mut command = kv::command(home.path());
+    command.args(["dev", "--nodes", "1", "--port-base", &base]);
+    let run = kv::run(command, b"").expect(3);
+    assert!(run.stderr.contains(&taken.to_string()), "{}", run.stderr);
+}

@@ -1,0 +1,20 @@
+//! Real processes: what a user would do, done by a test, with real sockets, real files and real SIGKILLs.
+//!
+//! Everything runs through the `kv` binary; nothing here calls the code behind it. Clusters take free ports and live in
+//! temporary directories; a test that fails leaves no process behind, because nodes end with their parent. Nothing
+//! waits for a time to pass: every wait is for a condition, with a deadline.
+
+// Tests watch real processes by real clocks, from threads; the bans are for code that must replay.
+#![allow(clippy::disallowed_methods)]
+
+mod crashes;
+mod demo;
+mod dev;
+mod failures;
+mod kv;
+mod lifecycle;
+mod scripts;
+mod siblings;
+mod three_machines;
+mod until;
+mod values;

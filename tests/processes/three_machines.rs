@@ -1,0 +1,116 @@
+//! The README's walk over three machines, on one: certificates, directories, TLS, no plaintext port.
+
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use crate::dev::directory;
+use crate::kv;
+use crate::until::until;
+use crate::values::random_bytes;
+
+/// A node started by hand; it ends with the test.
+struct Node(Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A base with three free ports, below those that the system lends to outgoing connections.
+fn free_base(draws: &mut impl Iterator<Item = u8>) -> u16 {
+    until("three free ports in a row", Duration::from_secs(10), || {
+        let draw = u16::from_le_bytes([draws.next()?, draws.next()?]);
+        let base = 10_000 + draw % 22_000;
+        let peers = UdpSocket::bind(("127.0.0.1", base)).ok()?;
+        let clients = TcpListener::bind(("127.0.0.1", base + 1)).ok()?;
+        let admin = TcpListener::bind(("127.0.0.1", base + 2)).ok()?;
+        drop((peers, clients, admin));
+        Some(base)
+    })
+}
+
+fn start(home: &Path, directory: &Path) -> Node {
+    let mut command = kv::command(home);
+    command.args(["node", "start"]).arg(directory).stdout(Stdio::null()).stderr(Stdio::null());
+    Node(command.spawn().expect("kv node start starts"))
+}
+
+#[test]
+fn three_nodes_made_by_cluster_init_serve_clients_with_certificates_alone() {
+    let home = directory();
+    let out = home.path().join("cluster");
+    let mut init = kv::command(home.path());
+    init.args(["cluster", "init", "--out"]).arg(&out);
+    let mut draws = random_bytes(u64::from(std::process::id()), 4096).into_iter();
+    let mut bases = Vec::new();
+    while bases.len() < 3 {
+        let base = free_base(&mut draws);
+        if !bases.iter().any(|other: &u16| base.abs_diff(*other) < 3) {
+            bases.push(base);
+        }
+    }
+    for (number, base) in bases.iter().enumerate() {
+        init.arg("--node").arg(format!("n{}=127.0.0.1:{base},zone=z{number}", number + 1));
+    }
+    kv::run(init, b"").expect(0);
+    let nodes: Vec<Node> =
+        ["n1", "n2", "n3"].iter().map(|name| start(home.path(), &out.join(name))).collect();
+
+    // As the walk says: the client directory is copied to where `kv` looks for it.
+    let config = home.path().join(".config/kvorum");
+    std::fs::create_dir_all(config.parent().expect("a parent")).expect("created");
+    std::fs::rename(out.join("client"), &config).expect("copied");
+    let kv = |arguments: &[&str]| {
+        let mut command = kv::command(home.path());
+        command.args(arguments);
+        kv::run(command, b"")
+    };
+    until("the cluster is complete", Duration::from_secs(30), || {
+        (kv(&["status"]).code == Some(0)).then_some(())
+    });
+    kv(&["put", "greeting", "hello"]).expect(0);
+    assert_eq!(kv(&["get", "greeting"]).expect(0).text(), "hello");
+
+    // Without a certificate nobody gets in: not in the clear, and not over TLS.
+    let stranger = directory();
+    for scheme in ["plain://", ""] {
+        let mut command = kv::command(stranger.path());
+        let endpoint = format!("{scheme}127.0.0.1:{}", bases[0] + 1);
+        command.args(["get", "greeting", "--timeout", "2s", "--endpoint", &endpoint]);
+        let run = kv::run(command, b"");
+        assert!(run.code != Some(0) && run.stdout.is_empty(), "{run:?}");
+    }
+    drop(nodes);
+}
+
+#[test]
+#[cfg(unix)]
+fn private_keys_are_readable_by_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = directory();
+    let out = home.path().join("cluster");
+    let mut init = kv::command(home.path());
+    init.args(["cluster", "init", "--node", "n1=127.0.0.1:7400", "--out"]).arg(&out);
+    kv::run(init, b"").expect(0);
+    let mut keys = 0;
+    let mut folders = vec![out];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("readable").flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+            if text.contains("PRIVATE KEY") {
+                keys += 1;
+                let mode = entry.metadata().expect("metadata").permissions().mode() & 0o777;
+                assert_eq!(mode, 0o600, "{}", entry.path().display());
+            }
+        }
+    }
+    assert!(keys >= 3, "a key for the authority, the node and the client, found {keys}");
+}
