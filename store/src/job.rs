@@ -29,7 +29,7 @@ pub enum Job {
 }
 
 /// A batch to append and sync.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CommitJob {
     pub(crate) entries: Vec<LogEntry>,
     pub(crate) spares: Vec<u32>,
@@ -49,10 +49,10 @@ impl CommitJob {
 }
 
 /// Something to read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReadJob(pub(crate) Reading);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Reading {
     Load { number: u64, keys: Vec<RecordKey> },
     Scan { token: Token, range: ScanRange, overlay: Vec<Overlay> },

@@ -48,7 +48,7 @@ struct Image {
     sentinel: Option<Sentinel>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Disk {
     live: Image,
     /// Flushed images, the newest last. The empty index counts as flushed at the beginning.
@@ -57,6 +57,10 @@ struct Disk {
     /// Calls until one fails, for tests of every failing call.
     fail_after: Option<u64>,
 }
+
+/// The contents of a [`MemoryDisk`] at one moment.
+#[derive(Clone, Debug)]
+pub struct IndexMoment(Disk);
 
 /// Where a [`MemoryIndex`] lives. Cloning it shares it.
 #[derive(Clone, Debug, Default)]
@@ -120,6 +124,16 @@ impl MemoryDisk {
         let live = std::mem::take(&mut disk.live);
         disk.live = thinned(live, &mut Stream::new(seed, "index loss"));
         before - disk.live.entries.len()
+    }
+
+    /// The present moment, for [`MemoryDisk::return_to`].
+    pub fn moment(&self) -> IndexMoment {
+        IndexMoment(self.lock().clone())
+    }
+
+    /// Goes back in time. An index that was open at that moment is of use again.
+    pub fn return_to(&self, moment: &IndexMoment) {
+        *self.lock() = moment.0.clone();
     }
 
     /// Makes the n-th call from now (0 is the next one) fail once.
@@ -189,7 +203,7 @@ impl IndexOpener for MemoryDisk {
 }
 
 /// An open index in a [`MemoryDisk`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct MemoryIndex {
     disk: MemoryDisk,
 }

@@ -29,6 +29,7 @@ use listing::Listing;
 use replay::Tail;
 
 /// A shard with its workers.
+#[derive(Clone)]
 pub struct Opened<F: Files, I: crate::index::Index> {
     /// The core.
     pub shard: Shard,

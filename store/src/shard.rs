@@ -59,8 +59,9 @@ pub(crate) struct Recovered {
     pub(crate) sum: EntrySum,
 }
 
-/// The core. Pure: it reads no clock, touches no file and draws its numbers from the seed given at opening.
-#[derive(Debug)]
+/// The core. Pure: it reads no clock, touches no file and draws its numbers from the seed given at opening. A copy goes on by
+/// itself from the same state, so that a check can try every next step.
+#[derive(Clone, Debug)]
 pub struct Shard {
     options: ShardOptions,
     store_id: u128,

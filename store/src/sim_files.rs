@@ -48,7 +48,7 @@ pub struct SimFiles {
     life: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     disk: Disk,
     life: u64,
@@ -59,6 +59,10 @@ struct State {
     syncs: u64,
     bytes_written: u64,
 }
+
+/// A disk at one moment, with who has it open.
+#[derive(Clone, Debug)]
+pub struct FilesMoment(State);
 
 /// What the disk was asked for so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -110,6 +114,16 @@ impl SimFiles {
         state.life += 1;
         state.fault = None;
         SimFiles { state: self.state.clone(), life: state.life }
+    }
+
+    /// The present moment, for [`SimFiles::return_to`].
+    pub fn moment(&self) -> FilesMoment {
+        FilesMoment(self.lock().clone())
+    }
+
+    /// Goes back in time. What was open at that moment is of use again, what was opened after it is not.
+    pub fn return_to(&self, moment: &FilesMoment) {
+        *self.lock() = moment.0.clone();
     }
 
     /// Makes the n-th operation from now (0 is the next one) meet `fault`, once.

@@ -26,6 +26,7 @@ pub(crate) struct SegmentExtent {
     pub(crate) size: u32,
 }
 
+#[derive(Clone)]
 struct Active<F: Files> {
     extent: SegmentExtent,
     handle: Arc<Handle<F>>,
@@ -58,6 +59,7 @@ pub(crate) struct LogShape {
 }
 
 /// Appends to the active segments.
+#[derive(Clone)]
 pub(crate) struct LogWriter<F: Files> {
     handles: Handles<F>,
     shape: LogShape,

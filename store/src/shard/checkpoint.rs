@@ -17,7 +17,7 @@ use crate::location::SegmentId;
 use crate::log::manifest::{Manifest, StoreId};
 
 /// Where a checkpoint is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Phase {
     Idle,
     /// Feeding everything that was synced when it began.
@@ -41,7 +41,7 @@ pub(super) struct Target {
     ends: BTreeMap<SegmentId, u32>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Checkpointing {
     pub(super) phase: Phase,
     /// The version of the last manifest written.

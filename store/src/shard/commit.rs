@@ -16,14 +16,14 @@ use crate::log::writer::Written;
 use crate::request::Token;
 
 /// An entry on its way into the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     slot: Slot,
     entry: LogEntry,
 }
 
 /// An entry of a sealed segment that is to be written again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Move {
     /// `None` for the second copy of a marker, which nothing names.
     pub(crate) slot: Option<Slot>,
@@ -32,7 +32,7 @@ pub(crate) struct Move {
 }
 
 /// What the batch in work will have changed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct InFlight {
     moves: Vec<(Option<Slot>, u64)>,
     entries: Vec<(Slot, u64, Body)>,
@@ -49,7 +49,7 @@ fn body_of(entry: &LogEntry) -> Body {
 }
 
 /// The way into the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Commits {
     next_sequence: u64,
     synced_sequence: u64,

@@ -30,7 +30,7 @@ struct Victim {
     end: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Compaction {
     victim: Option<Victim>,
     /// Whether the compactor has a job, of whatever kind.

@@ -16,7 +16,7 @@ use crate::index::{EntrySum, IndexKey};
 use crate::job::{Content, IndexChange, IndexJob, Indexing, NewEntry};
 
 /// The state of the sweep.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Feed {
     /// The last key fed; `None` at the beginning of a sweep.
     cursor: Option<IndexKey>,

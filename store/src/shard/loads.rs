@@ -50,7 +50,7 @@ impl Operation {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     /// The job that reads the key; `None` while it waits for one.
     job: Option<u64>,
@@ -58,7 +58,7 @@ struct Waiting {
 }
 
 /// Keys that are being read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Loads {
     keys: KeyMap<Waiting>,
     wanted: VecDeque<RecordKey>,

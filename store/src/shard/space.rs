@@ -14,7 +14,7 @@ use crate::request::Apply;
 use kvorum_protocol::Change;
 
 /// Spare files in stock.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Space {
     spares: Vec<u32>,
     next_spare: u32,

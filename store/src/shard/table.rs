@@ -150,7 +150,7 @@ fn entry_bytes(key: &RecordKey, body: &Body) -> usize {
 #[derive(Clone, Debug)]
 pub(crate) struct Seeded(u64);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SeededHasher(u64);
 
 impl Seeded {
@@ -216,7 +216,7 @@ pub(crate) type KeyMap<V> = std::collections::HashMap<RecordKey, V, Seeded>;
 const SHRINK_STEPS: usize = 4_096;
 
 /// The table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Table {
     slots: Vec<Option<Entry>>,
     free: Vec<u32>,

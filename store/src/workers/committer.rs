@@ -5,6 +5,7 @@ use crate::job::{CommitJob, Done, Finished};
 use crate::log::writer::LogWriter;
 
 /// The one writer of the log.
+#[derive(Clone)]
 pub struct Committer<F: Files> {
     writer: LogWriter<F>,
     failed: bool,

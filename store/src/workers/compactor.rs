@@ -13,6 +13,7 @@ use crate::log::walk::{Found, Piece, read_bytes, walk};
 
 /// Reads sealed segments for what is alive in them, makes spare files and removes emptied ones. It decides nothing: what
 /// moves and what goes is the core's to say.
+#[derive(Clone)]
 pub struct Compactor<F: Files, I: Index> {
     handles: Handles<F>,
     index: Arc<I>,

@@ -17,6 +17,7 @@ use crate::log::walk::{Piece, read_bytes, walk};
 use crate::reindex::{Reindex, record_entry, removal_entry};
 
 /// The one writer of the index and of the manifest.
+#[derive(Clone)]
 pub struct Indexer<F: Files, I: Index> {
     handles: Handles<F>,
     index: Arc<I>,
