@@ -17,7 +17,22 @@ use kvorum_ring::{
     ClassId, Layout, LayoutInput, Member, NodeId, PartitionCount, ReplicationClass, Weight, Zone,
 };
 
+use kvorum_store::ShardOptions;
+
 use crate::disk::Disk;
+
+/// What every node of a cluster is made with.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) engine: EngineOptions,
+    pub(crate) store: ShardOptions,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { engine: EngineOptions::default(), store: ShardOptions::small() }
+    }
+}
 
 /// A message between two nodes that has not arrived.
 #[derive(Clone, Debug)]
@@ -46,7 +61,7 @@ pub(crate) struct Cluster {
     /// Pairs of nodes (from, to) whose messages are lost.
     pub(crate) cuts: Vec<(usize, usize)>,
     view: Arc<ClusterView>,
-    options: EngineOptions,
+    settings: Settings,
     replies: BTreeMap<u64, Response>,
     next_request: u64,
     next_operation: u128,
@@ -96,10 +111,10 @@ fn view_of(nodes: usize, partitions: u32) -> ClusterView {
 impl Cluster {
     /// `nodes` nodes, all up and connected, with eight partitions of three owners each.
     pub(crate) fn new(nodes: usize) -> Cluster {
-        Cluster::with_options(nodes, EngineOptions::default())
+        Cluster::with(nodes, Settings::default())
     }
 
-    pub(crate) fn with_options(nodes: usize, options: EngineOptions) -> Cluster {
+    pub(crate) fn with(nodes: usize, settings: Settings) -> Cluster {
         let view = Arc::new(view_of(nodes, 8));
         let mut cluster = Cluster {
             now: Now { mono_ns: 1_000_000_000, wall_ms: 1_700_000_000_000 },
@@ -107,15 +122,15 @@ impl Cluster {
             in_flight: Vec::new(),
             cuts: Vec::new(),
             view: Arc::clone(&view),
-            options,
+            settings: settings.clone(),
             replies: BTreeMap::new(),
             next_request: 0,
             next_operation: 0,
         };
         for index in 0..nodes {
             let id = node_id(index);
-            let engine = Engine::new(id, options, seed(index, 1), Arc::clone(&view));
-            let disk = Disk::new(index as u64);
+            let engine = Engine::new(id, settings.engine, seed(index, 1), Arc::clone(&view));
+            let disk = Disk::new(index, settings.store.clone());
             cluster.nodes.push(Node { id, engine, disk, up: true, holds_syncs: false, run: 1 });
         }
         for index in 0..nodes {
@@ -230,6 +245,7 @@ impl Cluster {
         self.now = Now { mono_ns: self.now.after_ms(ms), wall_ms: self.now.wall_ms + ms };
         for node in 0..self.nodes.len() {
             if self.nodes[node].up {
+                self.nodes[node].disk.tick(self.now);
                 self.tell(node, Input::Tick);
             }
         }
@@ -254,7 +270,8 @@ impl Cluster {
         restarted.up = true;
         restarted.disk.crash();
         let seed = seed(node, restarted.run);
-        restarted.engine = Engine::new(restarted.id, self.options, seed, Arc::clone(&self.view));
+        restarted.engine =
+            Engine::new(restarted.id, self.settings.engine, seed, Arc::clone(&self.view));
         for other in (0..self.nodes.len()).filter(|other| *other != node) {
             if self.nodes[other].up {
                 self.tell(node, Input::PeerUp { node: node_id(other) });
@@ -263,16 +280,26 @@ impl Cluster {
         }
     }
 
+    /// Keeps what all disks hold, so that a copy of this cluster can go on from here.
+    pub(crate) fn freeze(&mut self) {
+        self.nodes.iter_mut().for_each(|node| node.disk.freeze());
+    }
+
+    /// Puts all disks back to what they held when this copy was frozen. Copies share them, so only one goes on at a time.
+    pub(crate) fn thaw(&self) {
+        self.nodes.iter().for_each(|node| node.disk.thaw());
+    }
+
     /// What each owner holds of a key, in preference order.
-    pub(crate) fn holdings(&self, key: &Key) -> Vec<Option<VersionSet>> {
-        let record = self.record(key);
-        self.owners(key).iter().map(|owner| self.nodes[*owner].disk.peek(&record)).collect()
+    pub(crate) fn holdings(&mut self, key: &Key) -> Vec<Option<VersionSet>> {
+        let (record, owners) = (self.record(key), self.owners(key));
+        owners.iter().map(|owner| self.nodes[*owner].disk.peek(&record)).collect()
     }
 
     /// A hash of everything that is stored anywhere.
-    pub(crate) fn state_hash(&self) -> blake3::Hash {
+    pub(crate) fn state_hash(&mut self) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
-        for node in &self.nodes {
+        for node in &mut self.nodes {
             hasher.update(node.disk.describe().as_bytes());
         }
         hasher.finalize()

@@ -1,31 +1,38 @@
-//! A node's store under test control: nothing becomes durable until the test says so.
+//! A node's store under test control: the real shard and its real workers over a simulated disk, with one difference.
+//! Batches wait for the test's word before they are written and synced.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use kvorum_node::engine::Now;
-use kvorum_protocol::actor_rule::{choose_actor, mark_after_merge};
-use kvorum_protocol::{Actor, EncodedSet, Mark, MintRefusal, RecordKey, Run, VersionSet};
+use kvorum_protocol::{EncodedSet, RecordKey, VersionSet};
+use kvorum_store::memory_index::{IndexDamage, IndexMoment, MemoryDisk, MemoryIndex};
+use kvorum_store::sim_files::{FilesMoment, SimFiles};
 use kvorum_store::{
-    Apply, MintedDot, ReadError, ScanPage, ScanRange, ScannedKey, StoreEvent, StoreRefusal,
-    StoreRequest, Token,
+    CommitJob, Job, Opened, ReadError, ShardOptions, StoreEvent, StoreRefusal, StoreRequest, Token,
+    open,
 };
 
-#[derive(Clone)]
-struct Held {
-    set: VersionSet,
-    mark: Option<Mark>,
-}
+/// Name what the test itself asks; the slots of an engine's tokens are far below.
+const PEEK: Token = Token(u64::MAX);
+const FORGET: Token = Token(u64::MAX - 1);
 
 /// One node's store.
 #[derive(Clone)]
 pub(crate) struct Disk {
     node: u64,
     run: u64,
-    drawn: u64,
-    visible: BTreeMap<RecordKey, Held>,
-    durable: BTreeMap<RecordKey, Held>,
-    waiting: Vec<Token>,
+    options: ShardOptions,
+    now: Now,
+    files: SimFiles,
+    index: MemoryDisk,
+    opened: Opened<SimFiles, MemoryIndex>,
+    /// What waits to be written and synced.
+    commit: Option<CommitJob>,
     events: VecDeque<StoreEvent>,
+    /// What every key was when the disk was last synced; the test's own note.
+    synced: BTreeMap<RecordKey, Option<VersionSet>>,
+    image: Option<(FilesMoment, IndexMoment)>,
     pub(crate) damaged: bool,
     pub(crate) refilling: bool,
     pub(crate) refuses: Option<StoreRefusal>,
@@ -33,15 +40,21 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn new(node: u64) -> Disk {
+    pub(crate) fn new(node: usize, options: ShardOptions) -> Disk {
+        let (node, run) = (node as u64, 1);
+        let (files, index) = (SimFiles::new(), MemoryDisk::new());
         Disk {
             node,
-            run: 1,
-            drawn: 0,
-            visible: BTreeMap::new(),
-            durable: BTreeMap::new(),
-            waiting: Vec::new(),
+            run,
+            now: Now::default(),
+            opened: open_shard(&files, &index, &options, seed(node, run)),
+            options,
+            files,
+            index,
+            commit: None,
             events: VecDeque::new(),
+            synced: BTreeMap::new(),
+            image: None,
             damaged: false,
             refilling: false,
             refuses: None,
@@ -49,169 +62,171 @@ impl Disk {
         }
     }
 
-    pub(crate) fn submit(&mut self, _now: Now, request: StoreRequest) {
-        if let (Some(reason), StoreRequest::Apply { token, .. }) = (self.refuses, &request) {
-            self.events.push_back(StoreEvent::Refused { token: *token, reason });
-            return;
+    pub(crate) fn submit(&mut self, now: Now, request: StoreRequest) {
+        self.now = now;
+        let token = request.token();
+        let answer = match (&request, self.refuses) {
+            (StoreRequest::Apply { .. }, Some(reason)) => {
+                Some(StoreEvent::Refused { token, reason })
+            }
+            (StoreRequest::Read { .. }, _) if self.damaged => {
+                let refilling = self.refilling;
+                Some(StoreEvent::Read { token, result: Err(ReadError::Damaged), refilling })
+            }
+            (StoreRequest::Scan { .. }, _) if self.refuses_scans => {
+                Some(StoreEvent::Scanned { token, result: Err(ReadError::IndexDamaged) })
+            }
+            _ => None,
+        };
+        if let StoreRequest::Apply { key, .. } = &request {
+            self.synced.entry(key.clone()).or_default();
         }
-        match request {
-            StoreRequest::Apply { token, key, change } => self.apply(token, key, change),
-            StoreRequest::Read { token, key } => {
-                let result = if self.damaged {
-                    Err(ReadError::Damaged)
-                } else {
-                    Ok(self.visible.get(&key).map(|held| EncodedSet::new(&held.set)))
-                };
-                self.events.push_back(StoreEvent::Read {
-                    token,
-                    result,
-                    refilling: self.refilling,
-                });
-            }
-            StoreRequest::Scan { token, range } => {
-                let result = if self.refuses_scans {
-                    Err(ReadError::IndexDamaged)
-                } else {
-                    Ok(self.scan(&range))
-                };
-                self.events.push_back(StoreEvent::Scanned { token, result });
-            }
-            StoreRequest::Remove { token, key } => {
-                self.visible.remove(&key);
-                self.waiting.push(token);
-            }
+        match answer {
+            Some(event) => self.events.push_back(event),
+            None => self.opened.shard.submit(now, request),
         }
+        self.work();
     }
 
-    fn apply(&mut self, token: Token, key: RecordKey, change: Apply) {
-        let held = self.visible.get(&key).cloned();
-        let held = held.unwrap_or(Held { set: VersionSet::empty(), mark: None });
-        let (set, mark, minted) = match change {
-            Apply::Update { operation, .. } if held.set.find_operation(operation).is_some() => {
-                (held.set.clone(), held.mark, None)
-            }
-            Apply::Update { replaces, change, operation } => {
-                let run = Run(self.run);
-                let actor = choose_actor(held.mark, run, || {
-                    self.drawn += 1;
-                    Actor(self.node << 32 | self.run << 16 | self.drawn)
-                });
-                match held.set.mint(actor, replaces, change, operation) {
-                    Ok(minted) => {
-                        let mark = Some(Mark { actor, run });
-                        (
-                            minted.set,
-                            mark,
-                            Some(MintedDot { dot: minted.dot, replaced: minted.replaced }),
-                        )
-                    }
-                    Err(refusal) => {
-                        let reason = match refusal {
-                            MintRefusal::TooManySiblings => StoreRefusal::TooManySiblings,
-                            MintRefusal::NothingToDelete => StoreRefusal::NothingToDelete,
-                        };
-                        self.events.push_back(StoreEvent::Refused { token, reason });
-                        return;
-                    }
+    /// Runs every job but the writing of a batch, which waits for [`Disk::sync`].
+    fn work(&mut self) {
+        while let Some(job) = self.opened.shard.poll_job() {
+            let done = match job {
+                Job::Commit(job) => {
+                    assert!(self.commit.replace(job).is_none(), "one batch is written at a time");
+                    continue;
                 }
-            }
-            Apply::Merge { set } => {
-                let mark = mark_after_merge(held.mark, held.set.clock(), set.clock());
-                (held.set.merge(&set), mark, None)
-            }
-        };
-        let changed = set != held.set;
-        self.events.push_back(StoreEvent::Applied {
-            token,
-            set: EncodedSet::new(&set),
-            minted,
-            changed,
-        });
-        self.visible.insert(key, Held { set, mark });
-        self.waiting.push(token);
+                Job::Read(job) => self.opened.reader.run(job),
+                Job::Index(job) => self.opened.indexer.run(job),
+                Job::Compact(job) => self.opened.compactor.run(job),
+            };
+            self.opened.shard.complete(self.now, done);
+        }
+        self.collect();
     }
 
-    fn scan(&self, range: &ScanRange) -> ScanPage {
-        let mut keys: Vec<ScannedKey> = Vec::new();
-        let inside = |key: &RecordKey| {
-            key.bucket == range.bucket
-                && range.partitions.contains(&key.partition)
-                && key.key.as_bytes().starts_with(&range.prefix)
-                && range.after.as_ref().is_none_or(|after| key.key > *after)
-        };
-        for (key, held) in self.visible.iter().filter(|(key, _)| inside(key)) {
-            let values = held.set.versions().len() as u16;
-            let value_bytes = held.set.value_bytes() as u32;
-            keys.push(ScannedKey { key: key.key.clone(), values, value_bytes });
+    fn collect(&mut self) {
+        while let Some(event) = self.opened.shard.poll_event() {
+            self.events.push_back(match event {
+                StoreEvent::Read { token, result, refilling } => {
+                    StoreEvent::Read { token, result, refilling: refilling || self.refilling }
+                }
+                event => event,
+            });
         }
-        keys.sort_by(|left, right| left.key.cmp(&right.key));
-        let more = keys.len() > range.limit as usize;
-        keys.truncate(range.limit as usize);
-        ScanPage { keys, more }
     }
 
     /// Makes everything durable.
     pub(crate) fn sync(&mut self) {
-        self.durable = self.visible.clone();
-        for token in std::mem::take(&mut self.waiting) {
-            self.events.push_back(StoreEvent::Durable { token });
+        self.work();
+        if self.commit.is_none() {
+            return;
+        }
+        while let Some(job) = self.commit.take() {
+            let done = self.opened.committer.run(job);
+            self.opened.shard.complete(self.now, done);
+            self.work();
+        }
+        let keys: Vec<RecordKey> = self.synced.keys().cloned().collect();
+        for key in keys {
+            let held = self.peek(&key);
+            self.synced.insert(key, held);
         }
     }
 
-    /// The process dies and starts again: what was not durable is gone, and a new run begins.
+    pub(crate) fn tick(&mut self, now: Now) {
+        self.now = now;
+        self.opened.shard.tick(now);
+        self.work();
+    }
+
+    /// The power fails and the process starts again: what was not durable is gone, and a new run begins.
     pub(crate) fn crash(&mut self) {
-        self.visible = self.durable.clone();
-        self.waiting.clear();
-        self.events.clear();
         self.run += 1;
-        self.drawn = 0;
+        let seed = seed(self.node, self.run);
+        self.files = self.files.crash(seed);
+        self.index.crash(IndexDamage::None, seed);
+        self.opened = open_shard(&self.files, &self.index, &self.options, seed);
+        self.commit = None;
+        self.events.clear();
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<StoreEvent> {
         self.events.pop_front()
     }
 
-    /// Loses one record as if it had never been written.
+    /// Loses one record as if it had never been written. Nothing may be waiting to be synced.
     pub(crate) fn forget(&mut self, key: &RecordKey) {
-        self.visible.remove(key);
-        self.durable.remove(key);
+        assert!(!self.has_unsynced(), "a loss must not make anything else durable");
+        self.opened
+            .shard
+            .submit(self.now, StoreRequest::Remove { token: FORGET, key: key.clone() });
+        self.sync();
+        self.events.retain(|event| event.token() != Some(FORGET));
+        self.synced.insert(key.clone(), None);
     }
 
     /// What a reader sees here.
-    pub(crate) fn peek(&self, key: &RecordKey) -> Option<VersionSet> {
-        self.visible.get(key).map(|held| held.set.clone())
+    pub(crate) fn peek(&mut self, key: &RecordKey) -> Option<VersionSet> {
+        self.opened.shard.submit(self.now, StoreRequest::Read { token: PEEK, key: key.clone() });
+        self.work();
+        let is_ours = |event: &StoreEvent| event.token() == Some(PEEK);
+        let at = self
+            .events
+            .iter()
+            .position(is_ours)
+            .expect("a read is answered once its jobs are done");
+        match self.events.remove(at) {
+            Some(StoreEvent::Read { result, .. }) => {
+                result.expect("nothing is damaged").map(|set: EncodedSet| set.set().clone())
+            }
+            other => panic!("not the answer of a read: {other:?}"),
+        }
+    }
+
+    /// What a crash would leave.
+    pub(crate) fn peek_durable(&mut self, key: &RecordKey) -> Option<VersionSet> {
+        match self.has_unsynced() {
+            true => self.synced.get(key).cloned().flatten(),
+            false => self.peek(key),
+        }
     }
 
     /// Everything that is stored, as text.
-    pub(crate) fn describe(&self) -> String {
-        let held = self.visible.iter().map(|(key, held)| format!("{key:?} {:?}\n", held.set));
-        held.chain(self.durable.iter().map(|(key, held)| format!("{key:?} {:?}\n", held.set)))
-            .collect()
+    pub(crate) fn describe(&mut self) -> String {
+        let keys: Vec<RecordKey> = self.synced.keys().cloned().collect();
+        let held = |key: &RecordKey, disk: &mut Disk| (disk.peek(key), disk.peek_durable(key));
+        keys.iter().map(|key| format!("{key:?} {:?}\n", held(key, self))).collect()
     }
 
     /// Whether a crash would lose anything.
     pub(crate) fn has_unsynced(&self) -> bool {
-        !self.waiting.is_empty()
+        self.commit.is_some()
     }
 
-    /// Feeds a hash with everything about one record that the future depends on.
-    pub(crate) fn fingerprint(&self, key: &RecordKey, hasher: &mut blake3::Hasher) {
-        for held in [self.visible.get(key), self.durable.get(key)].into_iter().flatten() {
-            hasher.update(EncodedSet::new(&held.set).encoded());
-            hasher.update(format!("{:?}", held.mark).as_bytes());
-        }
-        let counts = [
-            self.visible.len(),
-            self.durable.len(),
-            self.waiting.len(),
-            self.run as usize,
-            self.drawn as usize,
-        ];
-        hasher.update(format!("{counts:?}").as_bytes());
+    /// Keeps what the files hold, so that a copy of this disk can go on from here.
+    pub(crate) fn freeze(&mut self) {
+        self.image = Some((self.files.moment(), self.index.moment()));
     }
 
-    /// What a crash would leave.
-    pub(crate) fn peek_durable(&self, key: &RecordKey) -> Option<VersionSet> {
-        self.durable.get(key).map(|held| held.set.clone())
+    /// Puts the files back to what they held when this copy was frozen.
+    pub(crate) fn thaw(&self) {
+        let (files, index) = self.image.as_ref().expect("frozen before");
+        self.files.return_to(files);
+        self.index.return_to(index);
     }
+}
+
+fn open_shard(
+    files: &SimFiles,
+    index: &MemoryDisk,
+    options: &ShardOptions,
+    seed: u64,
+) -> Opened<SimFiles, MemoryIndex> {
+    open(Arc::new(files.clone()), index.clone(), options.clone(), seed).expect("the disk is whole")
+}
+
+/// Never the same for two openings.
+fn seed(node: u64, run: u64) -> u64 {
+    node << 32 | run
 }

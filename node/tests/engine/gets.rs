@@ -221,10 +221,12 @@ fn a_strict_get_that_cannot_make_its_answer_last_does_not_answer() {
     let mut cluster = Cluster::new(3);
     let key = key("k");
     let owners = cluster.owners(&key);
-    cluster.put(owners[0], &key, "v", Replacing::Latest);
     for owner in &owners {
         cluster.nodes[*owner].holds_syncs = true;
     }
+    let put = cluster.put_request(&key, "v", Replacing::Latest);
+    cluster.ask(owners[0], Request::Put(put));
+    cluster.settle();
     let mut get = cluster.get_request(&key);
     get.options.strict = true;
     let request = cluster.ask(owners[0], Request::Get(get));

@@ -6,6 +6,8 @@ mod disk;
 mod forwarding;
 mod gets;
 mod many;
+#[cfg(feature = "planted")]
+mod planted;
 mod puts;
 mod refusals;
 mod retries;

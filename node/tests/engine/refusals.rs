@@ -9,7 +9,7 @@ use kvorum_protocol::message::{
 };
 use kvorum_protocol::{Context, ContextError, EncodedSet, VersionSet, limits};
 
-use crate::cluster::{Cluster, Flight, bucket, context, error, key, put_done};
+use crate::cluster::{Cluster, Flight, Settings, bucket, context, error, key, put_done};
 
 /// Every change to `put` that makes it wrong, with the error that it must meet.
 fn wrong_puts(put: &Put, foreign: Replacing) -> Vec<(Put, RequestError)> {
@@ -99,8 +99,8 @@ fn empty_oversized_and_misplaced_requests_are_refused() {
 
 #[test]
 fn a_full_engine_refuses_at_once_and_recovers() {
-    let options = EngineOptions { max_requests: 2, ..EngineOptions::default() };
-    let mut cluster = Cluster::with_options(3, options);
+    let engine = EngineOptions { max_requests: 2, ..EngineOptions::default() };
+    let mut cluster = Cluster::with(3, Settings { engine, ..Settings::default() });
     let key = key("k");
     let owner = cluster.owners(&key)[0];
     let puts: Vec<Put> =
@@ -144,8 +144,8 @@ fn a_replica_refuses_what_is_late_not_its_own_or_too_much() {
     assert_eq!(replicated(&mut cluster, misplaced), refused(ReplicaRefusal::NotAnOwner));
     assert_eq!(cluster.state_hash(), before);
 
-    let options = EngineOptions { max_replica_tasks: 0, ..EngineOptions::default() };
-    let mut cluster = Cluster::with_options(4, options);
+    let engine = EngineOptions { max_replica_tasks: 0, ..EngineOptions::default() };
+    let mut cluster = Cluster::with(4, Settings { engine, ..Settings::default() });
     let key = cluster.record(&key("k"));
     let message = PeerMessage::Fetch { token: 5, key, digest_only: false, deadline_ms: 1_000 };
     cluster.in_flight.push(Flight { from: owners[0], to: owners[1], message });
