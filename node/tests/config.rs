@@ -36,7 +36,7 @@ fn config() -> Config {
             dev_plaintext: true,
         },
         paths: PathsConfig { log: "/data/a \"quoted\" place/log".into(), ..PathsConfig::default() },
-        store: StoreConfig { segment_mib: 8, index_cache_mib: 16 },
+        store: StoreConfig { segment_mib: 8, table_mib: 4, index_cache_mib: 16 },
         log: LogConfig { level: "info,kvorum_node=debug".to_owned(), format: LogFormat::Json },
     }
 }
@@ -70,7 +70,7 @@ fn a_file_with_only_what_is_needed_has_the_defaults() {
                 "context_",
                 "log =",
             ];
-            let more = ["index", "segment", "level", "format", "zone", "weight"];
+            let more = ["index", "segment", "table", "level", "format", "zone", "weight"];
             !optional.iter().chain(&more).any(|key| line.starts_with(key))
         })
         .map(|line| format!("{line}\n"))

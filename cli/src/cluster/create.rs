@@ -164,7 +164,11 @@ impl Node<'_> {
         let interface = if creation.is_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
         let listen = |offset| SocketAddr::new(IpAddr::V4(interface), self.spec.port_base + offset);
         let store = if creation.is_local {
-            StoreConfig { segment_mib: DEV_SEGMENT_MIB, index_cache_mib: DEV_INDEX_CACHE_MIB }
+            StoreConfig {
+                segment_mib: DEV_SEGMENT_MIB,
+                index_cache_mib: DEV_INDEX_CACHE_MIB,
+                ..StoreConfig::default()
+            }
         } else {
             StoreConfig::default()
         };

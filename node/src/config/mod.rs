@@ -103,6 +103,8 @@ pub struct PathsConfig {
 pub struct StoreConfig {
     /// Size of one log segment in MiB.
     pub segment_mib: u64,
+    /// Memory for the newest and the hottest records in MiB.
+    pub table_mib: u64,
     /// Memory for the index's page cache in MiB.
     pub index_cache_mib: u64,
 }
@@ -161,7 +163,7 @@ impl Config {
 
 impl Default for StoreConfig {
     fn default() -> StoreConfig {
-        StoreConfig { segment_mib: 64, index_cache_mib: 64 }
+        StoreConfig { segment_mib: 64, table_mib: 128, index_cache_mib: 64 }
     }
 }
 

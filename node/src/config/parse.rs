@@ -73,6 +73,7 @@ struct Paths {
 #[serde(deny_unknown_fields, default)]
 struct Store {
     segment_mib: Option<u64>,
+    table_mib: Option<u64>,
     index_cache_mib: Option<u64>,
 }
 
@@ -211,6 +212,12 @@ fn checked_store(store: Store) -> Result<StoreConfig, Invalid> {
             store.segment_mib.unwrap_or(default.segment_mib),
             1,
             1_024,
+        )?,
+        table_mib: within(
+            "store.table_mib",
+            store.table_mib.unwrap_or(default.table_mib),
+            1,
+            1 << 20,
         )?,
         index_cache_mib: within(
             "store.index_cache_mib",

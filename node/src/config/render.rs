@@ -50,6 +50,8 @@ index = {index}
 [store]
 # Size of one log segment in MiB, 1 to 1024.
 segment_mib = {segment_mib}
+# Memory for the newest and the hottest records in MiB.
+table_mib = {table_mib}
 # Memory for the index's page cache in MiB.
 index_cache_mib = {index_cache_mib}
 
@@ -75,6 +77,7 @@ format = "{format}"
         log_path = quoted_path(&paths.log),
         index = quoted_path(&paths.index),
         segment_mib = store.segment_mib,
+        table_mib = store.table_mib,
         index_cache_mib = store.index_cache_mib,
         level = quoted(&log.level),
     );

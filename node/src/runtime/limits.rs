@@ -17,6 +17,10 @@ pub const PEER_PENDING_BYTES: usize = 32 << 20;
 /// client that does not read its answers stops being served and costs no memory.
 pub const REQUESTS_PER_CLIENT: usize = 1_024;
 
+/// Bytes of answers waiting for one client above which a read is answered as overloaded instead of with its values: the
+/// client reads more slowly than it asks, and what it has not read costs memory here.
+pub const CLIENT_PENDING_BYTES: usize = 64 << 20;
+
 /// Client connections. Each costs a few tens of KiB idle.
 pub const CLIENTS: usize = 4_096;
 

@@ -23,6 +23,7 @@ mod outgoing;
 mod peers;
 mod saver;
 mod start;
+mod telemetry;
 mod transport;
 mod workers;
 

@@ -63,6 +63,11 @@ impl Outgoing {
         true
     }
 
+    /// Bytes that wait to be written.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.borrow().len()
+    }
+
     /// Everything that has gathered; waits until there is something. `None` once closed and empty.
     pub(crate) async fn take(&self) -> Option<Batch> {
         loop {

@@ -173,6 +173,7 @@ fn open_store(directory: &Directory, config: &Config) -> Result<DiskShard, RunEr
     let options = ShardOptions {
         expects_existing: directory.has_started_before(),
         segment_bytes: u32::try_from(config.store.segment_mib * MIB).unwrap_or(u32::MAX),
+        table_bytes: usize::try_from(config.store.table_mib * MIB).unwrap_or(usize::MAX),
         ..ShardOptions::default()
     };
     let opened = kvorum_store::open(Arc::new(files), opener, options, rand::random())?;

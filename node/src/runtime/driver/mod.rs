@@ -18,6 +18,7 @@ mod stop;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use kvorum_gossip::{FactsMessage, Membership};
 use kvorum_protocol::codec;
 use kvorum_protocol::{Request, RequestError, Response};
@@ -36,6 +37,7 @@ use crate::runtime::error::RunError;
 use crate::runtime::listener::{ClientEvent, ClientNumber};
 use crate::runtime::peers::{Channel, Dialler, LinkId, Members, PeerEvent, Purpose};
 use crate::runtime::saver::Saver;
+use crate::runtime::telemetry;
 use crate::runtime::workers::{WorkerReport, Workers};
 
 pub(crate) use inbox::Inbox;
@@ -184,13 +186,7 @@ impl Driver {
             }
             PeerEvent::Down { peer, purpose, id } => self.lost(now, peer, purpose, id),
             PeerEvent::Frame { peer, channel: Channel::Requests, frame } => {
-                match codec::decode::<PeerMessage>(frame) {
-                    Ok(message) => {
-                        self.parts.engine.handle(now, Input::Peer { from: peer, message })
-                    }
-                    // Of a later version, or damaged: whoever waits for an answer has a deadline.
-                    Err(error) => tracing::warn!(%peer, %error, "a message that cannot be read"),
-                }
+                self.hear(now, peer, frame)
             }
             PeerEvent::Frame { peer, channel: Channel::Facts, frame } => {
                 match FactsMessage::decode(&frame) {
@@ -205,6 +201,19 @@ impl Driver {
                 }
             }
             PeerEvent::Duplicate => self.fail(RunError::DuplicateNode(self.parts.me)),
+        }
+    }
+
+    fn hear(&mut self, now: Now, peer: NodeId, frame: Bytes) {
+        match codec::decode::<PeerMessage>(frame) {
+            Ok(message) => {
+                let partitions = self.parts.cluster.view().layout.partitions();
+                let _span = telemetry::peer_span(peer, &message, partitions).entered();
+                tracing::trace!("heard");
+                self.parts.engine.handle(now, Input::Peer { from: peer, message });
+            }
+            // Of a later version, or damaged: whoever waits for an answer has a deadline.
+            Err(error) => tracing::warn!(%peer, %error, "a message that cannot be read"),
         }
     }
 

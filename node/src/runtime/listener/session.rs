@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
+use crate::limits::RETRY_AFTER_MS;
 use crate::runtime::limits;
 use crate::runtime::listener::door::{ClientEvent, ClientNumber, Door};
 use crate::runtime::outgoing::Outgoing;
@@ -59,7 +60,7 @@ where
         .await
         .map_err(|_| SessionError::Silent)??;
     let client = door.next_number();
-    // The permits bound what gathers here: each pending answer holds one.
+    // The permits bound how many answers gather here, and `push_answer` how many bytes of values.
     let outgoing = Rc::new(Outgoing::new(usize::MAX));
     let permits = Rc::new(Semaphore::new(limits::REQUESTS_PER_CLIENT));
     spawn_local(write(writer, outgoing.clone(), permits.clone()));
@@ -188,8 +189,14 @@ async fn write<W: AsyncWrite + Unpin>(
     outgoing.finish();
 }
 
-/// Appends an answer. One that does not fit a frame is replaced by an error that says so.
+/// Appends an answer. One that does not fit a frame is replaced by an error that says so, and so is a read's while too
+/// much waits already: a read that is not answered has changed nothing.
 pub(crate) fn push_answer(outgoing: &Outgoing, request_id: u64, answer: &Response) {
+    let is_read = matches!(answer, Response::Get(_) | Response::BatchGet(_) | Response::List(_));
+    let overloaded =
+        Response::Error { error: RequestError::Overloaded { retry_after_ms: RETRY_AFTER_MS } };
+    let is_too_much = is_read && outgoing.pending() >= limits::CLIENT_PENDING_BYTES;
+    let answer = if is_too_much { &overloaded } else { answer };
     let pushed =
         outgoing.push(|out| match write_message(out, CLIENT_FRAME_BYTES, request_id, answer) {
             Ok(()) => true,

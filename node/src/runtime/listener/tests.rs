@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use kvorum_protocol::frame::{FrameDecoder, read_message, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
-use kvorum_protocol::message::{ArgumentKind, Greeting, Hello, Nothing};
-use kvorum_protocol::{Request, RequestError, Response};
+use kvorum_protocol::message::{ArgumentKind, GetDone, GetValue, Greeting, Hello, Nothing};
+use kvorum_protocol::{Actor, Dot, Request, RequestError, Response};
 use kvorum_ring::NodeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::runtime::{Builder, LocalOptions};
@@ -167,6 +167,32 @@ fn a_frame_too_long_to_read_ends_the_session() {
         assert!(matches!(client.events.recv().await, Some(ClientEvent::Gone { .. })));
         assert!(matches!(client.session.await.unwrap(), Err(SessionError::Frame)));
     });
+}
+
+#[test]
+fn values_that_nobody_reads_do_not_gather_without_bound() {
+    let outgoing = Outgoing::new(usize::MAX);
+    let value = GetValue {
+        dot: Dot { actor: Actor(1), counter: 1 },
+        value: vec![0; 1 << 20].into(),
+        expires_at_ms: None,
+    };
+    let get = GetDone {
+        values: vec![value],
+        context: None,
+        complete: true,
+        owners: 1,
+        fallbacks: 0,
+        needed: 1,
+    };
+    for request_id in 0..200 {
+        push_answer(&outgoing, request_id, &Response::Get(get.clone()));
+    }
+    assert!(outgoing.pending() < limits::CLIENT_PENDING_BYTES + (2 << 20));
+    // What a write was told is never replaced: it has happened.
+    let before = outgoing.pending();
+    push_answer(&outgoing, 200, &Response::Done(Nothing {}));
+    assert!(outgoing.pending() > before && outgoing.dropped() == 0);
 }
 
 #[test]
