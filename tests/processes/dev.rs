@@ -1,8 +1,9 @@
 //! A cluster of real processes, as `kv dev` runs it, at ports that were free a moment ago.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Dev {
     child: Child,
     ready: Value,
+    /// Shared between the threads of a test; only one reads.
+    remarks: Mutex<Receiver<String>>,
     home: PathBuf,
 }
 
@@ -43,16 +46,30 @@ impl Dev {
     fn launch(home: &Path, options: &[&str]) -> Dev {
         let mut command = kv::command(home);
         command.args(["dev", "--json", "--dir"]).arg(home.join("cluster")).args(options);
-        // What it says later is for people; the nodes' own logs lie in the directory.
-        let mut child = command.stderr(Stdio::inherit()).spawn().expect("kv dev starts");
-        let lines = lines(&mut child);
-        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+        Dev::adopt(home, command)
+    }
+
+    /// The cluster that this command, a `kv dev --json`, runs below `home`.
+    pub(crate) fn adopt(home: &Path, mut command: Command) -> Dev {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("kv dev starts");
+        let stdout = lines(child.stdout.take().expect("a pipe"));
+        let remarks = lines(child.stderr.take().expect("a pipe"));
+        let line = stdout.recv_timeout(PATIENCE).unwrap_or_else(|error| {
             let _ = child.kill();
-            panic!("kv dev {options:?} was not ready: {error}{}", logs(home));
+            let said: Vec<String> = remarks.iter().collect();
+            panic!("kv dev was not ready: {error}\n{}{}", said.join("\n"), logs(home));
         });
         let ready: Value = serde_json::from_str(&line).expect("one line of JSON");
         assert_eq!(ready["ready"], true, "{line}");
-        Dev { child, ready, home: home.to_owned() }
+        Dev { child, ready, remarks: Mutex::new(remarks), home: home.to_owned() }
+    }
+
+    /// The next thing that `kv dev` says on standard error.
+    pub(crate) fn next_remark(&self) -> Value {
+        let remarks = self.remarks.lock().expect("no reader panicked");
+        let line = remarks.recv_timeout(PATIENCE).expect("a line on standard error");
+        serde_json::from_str(&line).expect("JSON, as asked for")
     }
 
     /// The process id of `kv dev` itself.
@@ -134,12 +151,11 @@ pub(crate) fn gone(pids: &[u32]) {
     });
 }
 
-/// The lines of a child's standard output, read by a thread of their own.
-fn lines(child: &mut Child) -> Receiver<String> {
-    let stdout = child.stdout.take().expect("a pipe");
-    let (sender, receiver) = sync_channel(64);
+/// The lines of a stream, read by a thread of their own so that nobody waits for us to read them.
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = sync_channel(1024);
     std::thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
             if sender.send(line).is_err() {
                 return;
             }

@@ -67,3 +67,40 @@ fn a_taken_port_is_an_error_that_names_it() {
     let run = kv::run(command, b"").expect(3);
     assert!(run.stderr.contains(&taken.to_string()), "{}", run.stderr);
 }
+
+#[test]
+fn a_dead_node_is_reported_with_the_command_that_restarts_it() {
+    let home = directory();
+    let dev = Dev::start(home.path(), 3);
+    let (name, pid) = (dev.node_names()[1].clone(), dev.node_pids()[1]);
+    dev.kill_node(1);
+    let report = dev.next_remark();
+    assert_eq!(
+        (&report["event"], &report["node"]),
+        (&"node_died".into(), &name.into()),
+        "{report}"
+    );
+
+    // The command as it is printed, in a shell whose `kv` is the one under test.
+    let restart = report["restart"].as_str().expect("a command").replacen("kv", "exec \"$KV\"", 1);
+    let mut shell = std::process::Command::new("sh");
+    shell.env("KV", kv::binary()).args(["-c", &format!("{restart} --json")]);
+    let again = Dev::adopt(home.path(), shell);
+    assert_ne!(again.node_pids(), [pid]);
+    crate::until::until("all three are back", Duration::from_secs(20), || {
+        (dev.kv(&["status"]).code == Some(0)).then_some(())
+    });
+}
+
+#[test]
+fn one_directory_serves_one_process() {
+    let home = directory();
+    let dev = Dev::start(home.path(), 1);
+    let mut second = kv::command(home.path());
+    second.args(["node", "start"]).arg(home.path().join("cluster/n1"));
+    let refused = kv::run(second, b"");
+    assert!(refused.code.is_some_and(|code| code != 0), "{refused:?}");
+    assert!(refused.stderr.contains("n1"), "it names the directory: {}", refused.stderr);
+    dev.kv(&["put", "a", "still served"]).expect(0);
+    dev.stop();
+}
