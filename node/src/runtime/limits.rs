@@ -76,3 +76,9 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// A stop waits so long for connections to take what is pending: a client that does not read must not hold it up.
 pub const WRITE_OUT_WITHIN: Duration = Duration::from_millis(500);
+
+/// Warnings and errors that are remembered for a diagnosis: enough to see how trouble began, few enough to read.
+pub const RECENT_EVENTS: usize = 50;
+
+/// Bytes of one remembered warning or error.
+pub const RECENT_EVENT_BYTES: usize = 1_024;

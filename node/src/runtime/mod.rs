@@ -21,6 +21,7 @@ pub mod limits;
 mod listener;
 mod outgoing;
 mod peers;
+pub mod recent;
 mod saver;
 mod start;
 mod telemetry;

@@ -15,6 +15,7 @@ use kvorum_ring::{ClassId, Preference};
 use crate::runtime::cluster::Cluster;
 use crate::runtime::cluster::figures::Figures;
 use crate::runtime::listener::ClientNumber;
+use crate::runtime::recent;
 
 impl Cluster {
     /// Answers a request that is not about data. The answer comes as an output, at once or when it is durable.
@@ -191,6 +192,8 @@ impl Cluster {
             ("store", describe_store(figures)),
             ("engine", format!("{:#?}\n", figures.engine)),
             ("facts", self.describe_facts()),
+            ("settings", without_comments(&self.settings)),
+            ("recent errors", recent::lines()),
         ];
         let is_wanted =
             |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
@@ -223,6 +226,12 @@ impl Cluster {
             self.view.buckets.len(),
         )
     }
+}
+
+/// The lines that set something.
+fn without_comments(settings: &str) -> String {
+    let lines = settings.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.fold(String::new(), |text, line| text + line + "\n")
 }
 
 fn describe_peers(figures: &Figures) -> String {

@@ -53,6 +53,8 @@ struct Waiting {
 pub(crate) struct Cluster {
     me: NodeId,
     name: String,
+    /// The settings as text, for a diagnosis. There is no secret in them.
+    settings: String,
     context_keys: ContextKeys,
     facts: Facts,
     view: Arc<ClusterView>,
@@ -85,6 +87,7 @@ impl Cluster {
         let mut cluster = Cluster {
             me,
             name,
+            settings: config.render(),
             context_keys,
             facts,
             view,

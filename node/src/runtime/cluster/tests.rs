@@ -298,6 +298,9 @@ fn a_diagnosis_has_the_sections_that_were_asked_for() {
             other => panic!("a diagnosis, not {other:?}"),
         }
     };
-    assert_eq!(sections(&[]), ["node", "peers", "store", "engine", "facts"]);
+    assert_eq!(
+        sections(&[]),
+        ["node", "peers", "store", "engine", "facts", "settings", "recent errors"]
+    );
     assert_eq!(sections(&["facts"]), ["facts"]);
 }
