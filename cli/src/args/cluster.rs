@@ -116,6 +116,11 @@ Examples:
 pub(crate) struct StartArguments {
     /// The node's directory, as kv cluster init made it
     pub(crate) dir: PathBuf,
+    /// Listen at this port and the two after it, instead of where kvorum.toml says
+    ///
+    /// Other nodes and clients still dial what the list of members says: for a machine behind forwarded ports.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65533))]
+    pub(crate) port_base: Option<u16>,
     /// What to log: error, warn, info, debug, trace, or a filter [default: from kvorum.toml]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<String>,

@@ -46,6 +46,11 @@ fn settings(options: &StartArguments, output: Output) -> Outcome<Config> {
     if let Some(level) = &options.log_level {
         config.log.level.clone_from(level);
     }
+    if let Some(base) = options.port_base {
+        config.listen.peers.set_port(base);
+        config.listen.clients.set_port(base + 1);
+        config.listen.admin.set_port(base + 2);
+    }
     match options.log_format {
         None => {}
         Some(WantedFormat::Text) => config.log.format = LogFormat::Text,
@@ -132,6 +137,7 @@ mod tests {
         let (log_level, log_format) = (Some("debug".to_owned()), Some(WantedFormat::Json));
         StartArguments {
             dir,
+            port_base: Some(9_400),
             log_level,
             log_format,
             until_stdin_closes: false,
@@ -150,6 +156,7 @@ mod tests {
         let alone = settings(&options, output).expect("loads");
         assert_eq!((alone.listen.dev_plaintext, alone.log.level.as_str()), (false, "debug"));
         assert_eq!(alone.log.format, LogFormat::Json);
+        assert_eq!((alone.listen.peers.port(), alone.listen.admin.port()), (9_400, 9_402));
         options.plaintext_loopback = true;
         assert!(settings(&options, output).expect("loads").listen.dev_plaintext);
     }
