@@ -23,7 +23,7 @@ name = "{name}"
 [cluster]
 # What people call the cluster. The same in every node's file.
 name = "{cluster_name}"
-# Partitions of the first layout: a power of two. The same in every node's file.
+# Partitions of the first layout: a power of two. The same in every node's file, and fixed once there is data.
 partitions = {partitions}
 
 [listen]
@@ -62,7 +62,8 @@ level = {level}
 format = "{format}"
 
 # The members that the cluster began with, this node among them. Every node derives the first layout from this list, so
-# it is the same in every node's file. Addresses are host:port as the other machines reach them.
+# it is the same in every node's file; ids, zones and weights are fixed once there is data. Addresses are host:port as the
+# other machines reach them.
 "#,
         id = node.id,
         name = node.name,
