@@ -33,7 +33,7 @@ use crate::engine::coordinator::repair::{Holdings, give};
 use crate::engine::coordinator::{cause_of, small};
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::quorum::Quorum;
-use crate::engine::replica::fetch_outcome;
+use crate::engine::replica::{fetch_outcome, refusal_of};
 use crate::engine::turn::{Turn, remaining_ms};
 use crate::engine::view::Place;
 use crate::peer_message::{FetchOutcome, PeerMessage, ReplicateOutcome};
@@ -248,7 +248,11 @@ impl Machine for Get {
                 self.hear(turn.me, fetch_outcome(result), refilling)
             }
             StoreEvent::Durable { .. } => self.confirmed(turn, turn.me),
-            StoreEvent::Refused { .. } => self.unconfirmed(turn, turn.me, OwnerCause::Overloaded),
+            StoreEvent::Refused { reason, .. } => {
+                let cause = cause_of(refusal_of(reason));
+                self.heard.fail(turn.me, cause);
+                self.unconfirmed(turn, turn.me, cause);
+            }
             StoreEvent::Poisoned { .. } => {
                 self.heard.fail(turn.me, OwnerCause::Stopping);
                 self.unconfirmed(turn, turn.me, OwnerCause::Stopping);

@@ -113,6 +113,22 @@ impl Put {
         Progress::Waiting
     }
 
+    /// The own store has minted, or merged what is sent again.
+    fn applied(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
+        let StoreEvent::Applied { set, minted, .. } = event else { return Progress::Waiting };
+        match minted {
+            Some(minted) => self.applied = Some(Applied::now(&self.replaces, minted, &set)),
+            // The request came twice, and the store minted nothing because its record knows the operation.
+            None if self.applied.is_none() => {
+                let found =
+                    set.find_operation(self.operation).expect("an update mints or is known");
+                self.applied = Some(Applied::before(found));
+            }
+            None => {}
+        }
+        self.spread(turn, set)
+    }
+
     /// The write is visible here: it goes to the other owners, every one the same bytes.
     fn spread(&mut self, turn: &mut Turn<'_>, set: EncodedSet) -> Progress {
         let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
@@ -153,13 +169,15 @@ impl Put {
 
     /// Ends a write of which nothing was applied by this attempt.
     fn fail(&mut self, turn: &mut Turn<'_>, error: RequestError) -> Progress {
-        let error = if self.is_retry {
-            RequestError::OutcomeUnknown { operation: self.operation }
-        } else {
-            error
-        };
+        let unknown = RequestError::OutcomeUnknown { operation: self.operation };
+        let error = if self.is_retry { unknown } else { error };
         self.answer(turn, Response::Error { error });
         Progress::Done
+    }
+
+    fn refused(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
+        let StoreEvent::Refused { reason, .. } = event else { return Progress::Waiting };
+        self.fail(turn, outcome::refused(reason))
     }
 
     fn answer(&mut self, turn: &mut Turn<'_>, response: Response) {
@@ -183,14 +201,6 @@ impl Put {
         self.finish(turn)
     }
 
-    /// The own store has failed, and this node stops.
-    fn stop(&mut self, turn: &mut Turn<'_>) -> Progress {
-        match self.recall {
-            Some(_) => self.fail(turn, RequestError::Stopping),
-            None => self.close(turn),
-        }
-    }
-
     /// Follows the finding of a recall.
     fn follow(&mut self, turn: &mut Turn<'_>, recalled: Recalled) -> Progress {
         match recalled {
@@ -205,21 +215,6 @@ impl Put {
                 self.mint(turn)
             }
         }
-    }
-
-    fn applied(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
-        let StoreEvent::Applied { set, minted, .. } = event else { return Progress::Waiting };
-        match minted {
-            Some(minted) => self.applied = Some(Applied::now(&self.replaces, minted, &set)),
-            // The request came twice, and the store minted nothing because its record knows the operation.
-            None if self.applied.is_none() => {
-                let found = set.find_operation(self.operation);
-                self.applied =
-                    Some(Applied::before(found.expect("an update mints, or is known already")));
-            }
-            None => {}
-        }
-        self.spread(turn, set)
     }
 }
 
@@ -242,21 +237,22 @@ impl Machine for Put {
                 self.copies.count(turn.me);
                 self.judge(turn)
             }
-            StoreEvent::Read { result, .. } => match &mut self.recall {
+            StoreEvent::Poisoned { .. } if self.recall.is_none() => self.close(turn),
+            StoreEvent::Poisoned { .. } => self.fail(turn, RequestError::Stopping),
+            event => match &mut self.recall {
                 Some(recall) => {
-                    let recalled = recall.own(turn, result, self.operation);
+                    let recalled = recall.own(turn, event, self.operation);
                     self.follow(turn, recalled)
                 }
-                None => Progress::Waiting,
+                None => self.refused(turn, event),
             },
-            StoreEvent::Refused { reason, .. } => self.fail(turn, outcome::refused(reason)),
-            StoreEvent::Poisoned { .. } => self.stop(turn),
-            _ => Progress::Waiting,
         }
     }
 
     fn on_reply(&mut self, turn: &mut Turn<'_>, from: NodeId, message: PeerMessage) -> Progress {
         match message {
+            // Nobody was sent anything before it was applied here.
+            PeerMessage::Replicated { .. } if self.applied.is_none() => Progress::Waiting,
             PeerMessage::Replicated { outcome: ReplicateOutcome::Durable, .. } => {
                 self.copies.count(from);
                 self.judge(turn)
@@ -265,9 +261,9 @@ impl Machine for Put {
                 self.copies.fail(from, cause_of(reason));
                 self.judge(turn)
             }
-            PeerMessage::Fetched { outcome, .. } => match &mut self.recall {
+            PeerMessage::Fetched { outcome, refilling, .. } => match &mut self.recall {
                 Some(recall) => {
-                    let recalled = recall.other(from, outcome, self.operation);
+                    let recalled = recall.other(from, outcome, refilling, self.operation);
                     self.follow(turn, recalled)
                 }
                 None => Progress::Waiting,

@@ -11,7 +11,7 @@
 use kvorum_protocol::message::OwnerCause;
 use kvorum_protocol::{EncodedSet, Found, OperationId, RecordKey, VersionSet};
 use kvorum_ring::NodeId;
-use kvorum_store::{ReadError, StoreRequest};
+use kvorum_store::{StoreEvent, StoreRequest};
 
 use crate::engine::coordinator::cause_of;
 use crate::engine::quorum::Quorum;
@@ -63,15 +63,19 @@ impl Recall {
         turn.store(StoreRequest::Read { token: turn.token, key: key.clone() });
     }
 
-    /// The own record is here. If it does not know the operation, the other owners are asked.
+    /// The own record was read, or could not be. If it does not know the operation, the other owners are asked.
     pub(super) fn own(
         &mut self,
         turn: &mut Turn<'_>,
-        result: Result<Option<EncodedSet>, ReadError>,
+        event: StoreEvent,
         operation: OperationId,
     ) -> Recalled {
+        let (outcome, refilling) = match event {
+            StoreEvent::Read { result, refilling, .. } => (fetch_outcome(result), refilling),
+            _ => (FetchOutcome::Damaged, false),
+        };
         let Some(key) = self.key.take() else { return Recalled::Searching };
-        let recalled = self.other(turn.me, fetch_outcome(result), operation);
+        let recalled = self.other(turn.me, outcome, refilling, operation);
         if let Recalled::Searching = recalled {
             let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
             for node in self.answers.awaited() {
@@ -87,6 +91,7 @@ impl Recall {
         &mut self,
         node: NodeId,
         outcome: FetchOutcome,
+        refilling: bool,
         operation: OperationId,
     ) -> Recalled {
         match outcome {
@@ -98,6 +103,7 @@ impl Recall {
                 self.forgetful |= set.operation_ids_full();
                 self.answers.count(node);
             }
+            FetchOutcome::Absent if refilling => self.answers.fail(node, OwnerCause::Refilling),
             FetchOutcome::Absent => self.answers.count(node),
             FetchOutcome::Damaged => self.answers.fail(node, OwnerCause::Damaged),
             FetchOutcome::Refused { reason } => self.answers.fail(node, cause_of(reason)),
