@@ -200,6 +200,8 @@ wire_enum! {
         4 = Late,
         /// It is stopping.
         5 = Stopping,
+        /// It lost records and is being refilled: what it lists would have gaps.
+        6 = Refilling,
     } else {
         /// A reason that a later version added.
         Other

@@ -41,6 +41,8 @@ pub enum StoreEvent {
         token: Token,
         /// The page.
         result: Result<ScanPage, ReadError>,
+        /// The shard is refilling: keys may be missing from the page.
+        refilling: bool,
     },
     /// The request was refused: nothing was minted, applied or read.
     Refused {

@@ -164,7 +164,8 @@ impl Shard {
                 if result.is_err() {
                     self.index_is_damaged();
                 }
-                self.events.push_back(StoreEvent::Scanned { token, result });
+                let refilling = self.refilling;
+                self.events.push_back(StoreEvent::Scanned { token, result, refilling });
             }
             Finished::Indexed(Ok(sum)) => self.indexed(sum),
             Finished::Indexed(Err(error)) => self.poison(PoisonReason::Index(error)),

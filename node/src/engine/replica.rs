@@ -115,8 +115,9 @@ pub(crate) fn store_range(range: PeerScan) -> ScanRange {
 }
 
 /// What the store scanned, in the words of peers.
-pub(crate) fn scan_outcome(result: Result<ScanPage, ReadError>) -> ScanOutcome {
+pub(crate) fn scan_outcome(result: Result<ScanPage, ReadError>, refilling: bool) -> ScanOutcome {
     match result {
+        Ok(_) if refilling => ScanOutcome::Refused { reason: ReplicaRefusal::Refilling },
         Ok(page) => {
             let entry = |scanned: kvorum_store::ScannedKey| PeerEntry {
                 key: scanned.key,
@@ -166,8 +167,8 @@ impl Machine for Replica {
             (Asked::Fetch, StoreEvent::Read { result, refilling, .. }) => {
                 PeerMessage::Fetched { token, outcome: fetch_outcome(result), refilling }
             }
-            (Asked::Scan { scan }, StoreEvent::Scanned { result, .. }) => {
-                PeerMessage::Scanned { token, scan, outcome: scan_outcome(result) }
+            (Asked::Scan { scan }, StoreEvent::Scanned { result, refilling, .. }) => {
+                PeerMessage::Scanned { token, scan, outcome: scan_outcome(result, refilling) }
             }
             (asked, StoreEvent::Refused { reason, .. }) => refuse(token, asked, refusal_of(reason)),
             // The node stops; its connections will break, and nobody waits for an answer.

@@ -77,11 +77,11 @@ pub(crate) fn key(name: &str) -> Key {
     Key::new(name.as_bytes().to_vec()).unwrap()
 }
 
-fn node_id(index: usize) -> NodeId {
+pub(crate) fn node_id(index: usize) -> NodeId {
     NodeId((index as u128 + 1) << 96)
 }
 
-fn view_of(nodes: usize, partitions: u32) -> ClusterView {
+pub(crate) fn view_of(nodes: usize, partitions: u32) -> ClusterView {
     let ids: Vec<NodeId> = (0..nodes).map(node_id).collect();
     let input = LayoutInput {
         lineage: 1,

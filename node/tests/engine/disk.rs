@@ -73,9 +73,11 @@ impl Disk {
                 let refilling = self.refilling;
                 Some(StoreEvent::Read { token, result: Err(ReadError::Damaged), refilling })
             }
-            (StoreRequest::Scan { .. }, _) if self.refuses_scans => {
-                Some(StoreEvent::Scanned { token, result: Err(ReadError::IndexDamaged) })
-            }
+            (StoreRequest::Scan { .. }, _) if self.refuses_scans => Some(StoreEvent::Scanned {
+                token,
+                result: Err(ReadError::IndexDamaged),
+                refilling: false,
+            }),
             _ => None,
         };
         if let StoreRequest::Apply { key, .. } = &request {
@@ -110,6 +112,9 @@ impl Disk {
             self.events.push_back(match event {
                 StoreEvent::Read { token, result, refilling } => {
                     StoreEvent::Read { token, result, refilling: refilling || self.refilling }
+                }
+                StoreEvent::Scanned { token, result, refilling } => {
+                    StoreEvent::Scanned { token, result, refilling: refilling || self.refilling }
                 }
                 event => event,
             });

@@ -1,6 +1,7 @@
 //! What the engine guarantees, shown on a few engines wired by hand: every message, sync and crash is the test's choice.
 
 mod actor_rule;
+mod any_input;
 mod cluster;
 mod disk;
 mod forwarding;

@@ -103,6 +103,16 @@ fn an_owner_that_cannot_scan_is_replaced_by_another() {
 }
 
 #[test]
+fn an_owner_that_is_being_refilled_lists_nothing() {
+    let (mut cluster, all) = filled();
+    for node in [3, 4] {
+        cluster.nodes[node].disk.refilling = true;
+    }
+    let request = list(&mut cluster, "", None, 1_000);
+    assert_eq!(names(&listed(cluster.call(3, request))), all);
+}
+
+#[test]
 fn a_partition_without_an_owner_is_an_error_unless_gaps_were_asked_for() {
     let (mut cluster, all) = filled();
     let owners = cluster.owners(&key("k00"));

@@ -139,7 +139,7 @@ impl Store {
                 StoreEvent::Read { token, result, .. } => {
                     self.outcomes.entry(token).or_default().read = Some(result)
                 }
-                StoreEvent::Scanned { token, result } => {
+                StoreEvent::Scanned { token, result, .. } => {
                     self.outcomes.entry(token).or_default().scanned = Some(result);
                 }
                 StoreEvent::Refused { token, reason } => {

@@ -8,7 +8,8 @@
 //! until there is enough, or everything.
 //!
 //! One owner's word is not a quorum's: a key written a moment ago may be missing, and one deleted a moment ago present, on
-//! an owner that is behind. Tombstones are not listed.
+//! an owner that is behind. Tombstones are not listed. An owner that lost records and is being refilled does not list: one
+//! of the others does.
 
 use bytes::Bytes;
 use kvorum_protocol::message::{ListDone, RequestError, Response};
@@ -187,7 +188,9 @@ impl Machine for List {
             return Progress::Waiting;
         };
         match event {
-            StoreEvent::Scanned { result, .. } => self.hear(turn, scan, scan_outcome(result)),
+            StoreEvent::Scanned { result, refilling, .. } => {
+                self.hear(turn, scan, scan_outcome(result, refilling))
+            }
             StoreEvent::Refused { .. } | StoreEvent::Poisoned { .. } => {
                 self.hear(turn, scan, ScanOutcome::Damaged)
             }

@@ -26,6 +26,7 @@ fn cause_of(refusal: ReplicaRefusal) -> OwnerCause {
         ReplicaRefusal::NotAnOwner => OwnerCause::WrongLayout,
         ReplicaRefusal::Late => OwnerCause::TimedOut,
         ReplicaRefusal::Stopping => OwnerCause::Stopping,
+        ReplicaRefusal::Refilling => OwnerCause::Refilling,
         ReplicaRefusal::Other(reason) => OwnerCause::Other(reason),
     }
 }
