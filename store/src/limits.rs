@@ -71,8 +71,9 @@ pub const ROOM_SLACK_BYTES: usize = 1024;
 /// Bytes of a segment that one compaction step reads.
 pub const COMPACT_STEP_BYTES: usize = 1024 * 1024;
 
-/// A segment is worth compacting when at least one part in this many of it is dead.
-pub const COMPACT_DEAD_SHARE: u64 = 3;
+/// Compaction begins when one part in this many of the sealed log is dead: the log takes at most about twice what is
+/// alive, and each byte that is freed costs at most one that is moved.
+pub const COMPACT_DEAD_SHARE: u64 = 2;
 
 /// The same when the disk is full: less would be work without end for next to nothing.
 pub const COMPACT_DEAD_SHARE_FULL: u64 = 5;

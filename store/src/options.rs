@@ -93,14 +93,14 @@ impl ShardOptions {
     /// Small segments and queues, so that a short run meets every boundary.
     pub fn small() -> ShardOptions {
         ShardOptions {
-            segment_bytes: 16 * 1024,
+            segment_bytes: 8 * 1024,
             table_bytes: 8 * 1024,
             pending_bytes: 16 * 1024,
             unindexed_records: 64,
             queued_operations: 256,
             index_batch: 16,
             index_delay_ms: 5,
-            checkpoint_bytes: 8 * 1024,
+            checkpoint_bytes: 4 * 1024,
             checkpoint_ms: 500,
             compact_step_bytes: 4 * 1024,
             ..ShardOptions::default()

@@ -52,10 +52,12 @@ pub(crate) struct Reindex<'a, I> {
     sentinel: Sentinel,
     newest: BTreeMap<IndexKey, IndexEntry>,
     changed: u64,
+    /// Nothing is in the index yet, so nothing needs to be looked up.
+    is_empty: bool,
 }
 
 /// Entries gathered before they are compared with the index: bounds memory, and sorts them well enough.
-const GATHERED: usize = 64 * 1024;
+const GATHERED: usize = 256 * 1024;
 
 impl<'a, I: Index> Reindex<'a, I> {
     pub(crate) fn new(
@@ -63,7 +65,8 @@ impl<'a, I: Index> Reindex<'a, I> {
         existing: &'a BTreeSet<SegmentId>,
         sentinel: Sentinel,
     ) -> Reindex<'a, I> {
-        Reindex { index, existing, sentinel, newest: BTreeMap::new(), changed: 0 }
+        let is_empty = sentinel.sum == EntrySum::default();
+        Reindex { index, existing, sentinel, newest: BTreeMap::new(), changed: 0, is_empty }
     }
 
     /// Takes in an entry of the log.
@@ -83,7 +86,7 @@ impl<'a, I: Index> Reindex<'a, I> {
     pub(crate) fn flush(&mut self) -> Result<(), IndexError> {
         let mut changes = Vec::new();
         for (key, new) in std::mem::take(&mut self.newest) {
-            let old = self.index.get(&key)?;
+            let old = if self.is_empty { None } else { self.index.get(&key)? };
             if old.is_some_and(|old| self.stands(&old, &new)) {
                 continue;
             }
@@ -96,6 +99,7 @@ impl<'a, I: Index> Reindex<'a, I> {
         if changes.is_empty() {
             return Ok(());
         }
+        self.is_empty = false;
         self.changed += changes.len() as u64;
         self.index.apply(&IndexBatch { changes, sentinel: self.sentinel })
     }

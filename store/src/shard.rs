@@ -241,6 +241,7 @@ impl Shard {
         self.now = now;
         self.refilling = false;
         self.checkpoint.demand();
+        self.advance();
     }
 
     /// Why the request cannot be taken, if so.

@@ -43,6 +43,14 @@ fn crash(planted: Option<Planted>, seed: u64) -> Result<(), String> {
     Ok(())
 }
 
+fn churn(store: &mut Store, rounds: usize) {
+    for round in 0..rounds {
+        store.put(&format!("churn{}", round % 4), &"c".repeat(300));
+        store.settle();
+        store.pass_ms(20);
+    }
+}
+
 /// An index that loses entries while it is open, and enough overwriting that compaction comes by.
 fn lose_entries_and_compact(planted: Option<Planted>, seed: u64) -> Result<(), String> {
     let (files, disk) = (SimFiles::new(), MemoryDisk::new());
@@ -57,16 +65,17 @@ fn lose_entries_and_compact(planted: Option<Planted>, seed: u64) -> Result<(), S
     let mut store = Store::open(&files, &disk, options(planted), seed + 1)
         .map_err(|error| error.to_string())?;
     assert!(disk.lose_entries(seed) > 0);
-    for round in 0..400 {
-        store.put(&format!("churn{}", round % 5), &"c".repeat(200));
+    // The segment that holds them dies by half.
+    for number in (1..30).step_by(2) {
+        store.put(&format!("kept{number}"), &format!("{number}"));
         store.settle();
-        store.pass_ms(20);
     }
+    churn(&mut store, 250);
     store.close();
     drop(store);
     let mut store = Store::open(&files, &disk, options(planted), seed + 2)
         .map_err(|error| error.to_string())?;
-    for number in 0..30 {
+    for number in (0..30).step_by(2) {
         let found = store.get(&format!("kept{number}"));
         if found != [format!("{number}")] {
             return Err(format!("kept{number}: {found:?}"));

@@ -167,7 +167,10 @@ impl Shard {
         match self.judge(&key, &candidate) {
             Verdict::Dead => true,
             Verdict::Lost => self.lost(),
-            Verdict::Alive(slot) => self.move_entry(slot, candidate.placed),
+            Verdict::Alive(slot) => {
+                self.heal(slot, &candidate);
+                self.move_entry(slot, candidate.placed)
+            }
             Verdict::Unknown => {
                 let slot = self.bring_in(&key, &candidate);
                 self.move_entry(slot, candidate.placed)
@@ -175,9 +178,25 @@ impl Shard {
         }
     }
 
+    /// A record that a read could not make sense of has been read now.
+    fn heal(&mut self, slot: Slot, candidate: &Candidate) {
+        let Logged::Record(record) = &candidate.logged else { return };
+        if matches!(self.table.entry(slot).body, Body::Damaged) {
+            let body = Body::Record(record.clone().into());
+            self.table.set_body(slot, body.clone(), candidate.sequence);
+            if let Some(synced) = &mut self.table.entry_mut(slot).synced {
+                synced.body = body;
+            }
+        }
+    }
+
     fn lost(&mut self) -> bool {
         #[cfg(feature = "planted")]
-        if self.options.planted == Some(crate::Planted::CompactionTrustsIndex) {
+        if matches!(
+            self.options.planted,
+            // The second one's index lacks markers, and that is not to be noticed here.
+            Some(crate::Planted::CompactionTrustsIndex | crate::Planted::RebuildResurrects)
+        ) {
             return true;
         }
         self.index_is_damaged();

@@ -1,5 +1,6 @@
 //! The segments that exist, and how much of each is alive.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kvorum_protocol::RecordKey;
@@ -36,8 +37,12 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    fn written(&self) -> u64 {
+        u64::from(self.extent.end.saturating_sub(SEGMENT_HEADER_BYTES))
+    }
+
     fn dead(&self) -> u64 {
-        u64::from(self.extent.end.saturating_sub(SEGMENT_HEADER_BYTES)).saturating_sub(self.live)
+        self.written().saturating_sub(self.live)
     }
 }
 
@@ -154,20 +159,26 @@ impl Segments {
         all
     }
 
-    /// The segment that compaction should take next: the one with most dead bytes, if that is a fair part of it or if
-    /// space is short. Else, when short segments of many starts have gathered, the shortest.
+    /// The segment that compaction should take next, if any. Waiting is cheap and moving is not: as long as the dead are
+    /// not more than the living, segments mostly empty themselves. So the deadest is taken only when the log as a whole is
+    /// half dead (a fifth, when space is short), or for nothing when nothing in it is alive. Else, when short segments of
+    /// many starts have gathered, the shortest.
     pub(crate) fn victim(&self, segment_bytes: u32, space_is_short: bool) -> Option<SegmentExtent> {
         let sealed = || self.segments.values().filter(|segment| segment.state == State::Sealed);
-        let dead = sealed()
-            .max_by_key(|segment| (segment.dead(), std::cmp::Reverse(segment.extent.id)))?;
+        let deadest =
+            sealed().max_by_key(|segment| (segment.dead(), Reverse(segment.extent.id)))?;
+        if let Some(empty) = sealed().find(|segment| segment.live == 0) {
+            return Some(empty.extent);
+        }
+        let dead: u64 = sealed().map(Segment::dead).sum();
+        let written: u64 = sealed().map(Segment::written).sum();
         let share = if space_is_short {
             limits::COMPACT_DEAD_SHARE_FULL
         } else {
             limits::COMPACT_DEAD_SHARE
         };
-        let written = u64::from(dead.extent.end - SEGMENT_HEADER_BYTES);
-        if dead.dead() > 0 && dead.dead().saturating_mul(share) >= written || written == 0 {
-            return Some(dead.extent);
+        if dead.saturating_mul(share) >= written && deadest.dead() > 0 {
+            return Some(deadest.extent);
         }
         let short = || sealed().filter(|segment| segment.extent.end < segment_bytes / 4);
         if short().count() <= limits::SHORT_SEGMENTS {
