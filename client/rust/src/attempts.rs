@@ -126,7 +126,9 @@ impl Attempts {
             },
             Outcome::Unexpected(_) | Outcome::Silent(_, NoAnswer::TooLong(_)) => Next::GiveUp,
             // A node that hangs is left alone; one whose connection broke is asked again if it can be reached.
-            Outcome::Silent(_, why) => again(0, true, *why == NoAnswer::TimedOut),
+            Outcome::Silent(_, why) => {
+                again(0, true, matches!(why, NoAnswer::TimedOut | NoAnswer::Silent))
+            }
         }
     }
 }

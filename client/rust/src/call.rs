@@ -6,16 +6,16 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use kvorum_protocol::OperationId;
 use kvorum_protocol::limits::DEADLINE_MAX_MS;
-use kvorum_protocol::message::{Request, RequestOptions, Response};
+use kvorum_protocol::message::{Request, RequestError, RequestOptions, Response};
+use kvorum_protocol::{BucketName, OperationId};
 use kvorum_ring::NodeId;
 use tokio::time::{Instant, sleep};
 
 use crate::attempts::{Attempts, Next, Outcome};
 use crate::backoff;
 use crate::client::Shared;
-use crate::connection::Connection;
+use crate::connection::{Connection, NoAnswer};
 use crate::endpoint::Endpoint;
 use crate::error::{ConnectError, ErrorKind, OperationError};
 use crate::limits;
@@ -24,6 +24,9 @@ use crate::topology::Topology;
 
 /// Below this much time left an attempt is not cut in half any more.
 const WHOLE_BELOW: Duration = Duration::from_millis(500);
+
+/// Another node may serve what this one did not.
+const ELSEWHERE: Next = Next::Again { at_least: Duration::ZERO, refresh: false, elsewhere: true };
 
 /// An answer, with what the client knows about how it came. Dereferences to the answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,9 +76,9 @@ impl Shared {
         let mut refresh = false;
         loop {
             rounds += 1;
-            let mut topology = self.topology(refresh).await;
-            if is_unknown(&call.request, &topology) {
-                topology = self.topology(true).await;
+            let mut topology = self.topology(refresh, end).await;
+            if !is_known(&call.request, &topology) {
+                topology = self.topology(true, end).await;
             }
             let first = attempts.first_coordinator();
             let order = route::order(&topology, &call.request, first, self.next_spread());
@@ -98,7 +101,12 @@ impl Shared {
                         }
                         Err(outcome) => {
                             avoided = Some(connection.node());
-                            attempts.failed(outcome)
+                            if let Outcome::Silent(node, NoAnswer::Silent) = outcome {
+                                self.nodes.abandon(node).await;
+                            }
+                            let is_behind = is_behind(&outcome, &call.request, &topology);
+                            let next = attempts.failed(outcome);
+                            if is_behind { ELSEWHERE } else { next }
                         }
                     }
                 }
@@ -183,7 +191,26 @@ fn options_mut(request: &mut Request) -> Option<&mut RequestOptions> {
     }
 }
 
-/// Whether the request names a bucket that we have not heard of: it may have been made since.
-fn is_unknown(request: &Request, topology: &Topology) -> bool {
-    request.key().is_some_and(|(bucket, _)| !topology.buckets.contains_key(bucket))
+/// The bucket that a request is about.
+fn bucket_of(request: &Request) -> Option<&BucketName> {
+    match request {
+        Request::Put(put) => Some(&put.bucket),
+        Request::Get(get) => Some(&get.bucket),
+        Request::Delete(delete) => Some(&delete.bucket),
+        Request::List(list) => Some(&list.bucket),
+        Request::BatchPut(batch) => Some(&batch.bucket),
+        Request::BatchGet(batch) => Some(&batch.bucket),
+        _ => None,
+    }
+}
+
+/// Whether the bucket that the request names was told of; one that was not may have been made since.
+fn is_known(request: &Request, topology: &Topology) -> bool {
+    bucket_of(request).is_none_or(|bucket| topology.buckets.contains_key(bucket))
+}
+
+/// Whether a node does not know of a bucket that another one told of: the news is still on its way.
+fn is_behind(outcome: &Outcome, request: &Request, topology: &Topology) -> bool {
+    matches!(outcome, Outcome::Answered(_, RequestError::NoSuchBucket))
+        && is_known(request, topology)
 }

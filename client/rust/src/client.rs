@@ -10,7 +10,7 @@ use kvorum_protocol::message::{
 };
 use kvorum_protocol::{BucketName, OperationId};
 use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::bucket::Bucket;
 use crate::config::Config;
@@ -111,8 +111,8 @@ impl Shared {
     }
 
     /// The topology, asked for again when it is old, or when `wanted` and the last question is a moment ago. A failure
-    /// leaves the old one: it is only a hint.
-    pub(crate) async fn topology(&self, wanted: bool) -> Arc<Topology> {
+    /// leaves the old one: it is only a hint. So does an answer that has not come by `end`.
+    pub(crate) async fn topology(&self, wanted: bool, end: Instant) -> Arc<Topology> {
         let known = self.known();
         let age = known.since.elapsed();
         let wanted = wanted || self.doubted.load(Ordering::Relaxed);
@@ -120,8 +120,10 @@ impl Shared {
             return known.topology;
         }
         self.doubted.store(false, Ordering::Relaxed);
-        if let Err(error) = self.learn_again().await {
-            tracing::debug!(%error, "the topology could not be asked for again");
+        match timeout_at(end, self.learn_again()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the topology could not be asked for again"),
+            Err(_) => tracing::debug!("the topology did not come in time"),
         }
         self.known().topology
     }
@@ -162,9 +164,13 @@ impl Shared {
         for node in members {
             let Ok(connection) = self.reach(node).await else { continue };
             let seed = Endpoint { transport: known.transport, ..Endpoint::unknown() };
-            if let Ok(known) = learn(&connection, &seed, limits::CONNECT_PATIENCE).await {
-                self.remember(known);
-                return Ok(());
+            match learn(&connection, &seed, limits::TOPOLOGY_PATIENCE).await {
+                Ok(known) => {
+                    self.remember(known);
+                    return Ok(());
+                }
+                Err(TopologyError::NoAnswer) => self.nodes.abandon(connection.node()).await,
+                Err(_) => {}
             }
         }
         let (connection, seed) =

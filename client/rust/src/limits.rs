@@ -24,6 +24,17 @@ pub const OTHERWISE_PATIENCE: Duration = Duration::from_millis(700);
 /// within a request's deadline, long enough not to pay a failed connect with every request.
 pub const UNREACHABLE_REST: Duration = Duration::from_millis(500);
 
+/// How long a connection must say nothing, with a request waiting, before its node is left alone. Shorter deadlines prove
+/// nothing about the node.
+pub const SILENCE: Duration = Duration::from_millis(300);
+
+/// How long a node that hangs is passed over. Longer than [`UNREACHABLE_REST`], because finding out that it still hangs
+/// costs a request half of its deadline.
+pub const SILENT_REST: Duration = Duration::from_secs(2);
+
+/// How long one node is waited for when the topology is asked for again: another one can tell it too.
+pub const TOPOLOGY_PATIENCE: Duration = Duration::from_millis(500);
+
 /// First pause between two attempts of one request.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 

@@ -98,6 +98,15 @@ impl Nodes {
         }
     }
 
+    /// A node hangs: its connection is given up and it is passed over for a while. Requests that still wait on the
+    /// connection keep it until they have ended.
+    pub(crate) async fn abandon(&self, node: NodeId) {
+        let link = self.link(node);
+        let rests_until = Some(Instant::now() + limits::SILENT_REST);
+        *link.state.lock().await = LinkState { connection: None, rests_until };
+        link.has_failed.store(true, Ordering::Relaxed);
+    }
+
     /// The first connection that any of these endpoints gives, and the endpoint that gave it. From then on only nodes of
     /// the same cluster are accepted.
     pub(crate) async fn first_of(

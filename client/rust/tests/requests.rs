@@ -255,3 +255,41 @@ async fn a_key_or_bucket_that_cannot_be_is_refused_before_anything_is_sent() {
     assert_eq!((error.attempts, error.class()), (0, ErrorClass::Usage));
     assert!(cluster.nodes[0].asked().is_empty());
 }
+
+#[tokio::test]
+async fn a_node_that_hung_is_passed_over_by_the_next_requests() {
+    let cluster = Cluster::start(5).await;
+    let client = cluster.client().await;
+    let order = cluster.preference(&client, "k");
+    order[0].script(std::iter::repeat_n(Reaction::Hang, 100));
+    let bucket = client.bucket("default").expect("a name");
+    bucket
+        .put("k", "v")
+        .deadline(Duration::from_secs(2))
+        .send()
+        .await
+        .expect("another one takes it");
+    for _ in 0..20 {
+        let reply =
+            bucket.put("k", "v").deadline(Duration::from_secs(2)).send().await.expect("stored");
+        assert_eq!((reply.node, reply.attempts), (order[1].id, 1));
+    }
+    assert_eq!(order[0].asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_known_but_not_yet_everywhere_is_asked_for_elsewhere() {
+    let cluster = Cluster::start(5).await;
+    let client = cluster.client().await;
+    let order = cluster.preference(&client, "k");
+    order[0].script([Reaction::Fail(RequestError::NoSuchBucket)]);
+    let bucket = client.bucket("default").expect("a name");
+    let reply = bucket.put("k", "v").send().await.expect("the next one knows it");
+    assert_eq!(reply.node, order[1].id);
+    for node in &cluster.nodes {
+        node.script([Reaction::Fail(RequestError::NoSuchBucket)]);
+    }
+    let unknown = client.bucket("unknown").expect("a name");
+    let error = unknown.get("k").send().await.expect_err("nobody knows it");
+    assert_eq!((error.class(), error.attempts), (ErrorClass::NotFound, 1));
+}

@@ -57,8 +57,10 @@ pub(crate) enum NoAnswer {
     TooLong(FrameError),
     /// It was sent, and the connection was lost.
     Lost,
-    /// It was sent, and no answer came in time.
+    /// It was sent, and no answer came in time, though others did.
     TimedOut,
+    /// It was sent, and then nothing at all came over the connection: the node hangs or is out of reach.
+    Silent,
 }
 
 impl Connection {
@@ -113,7 +115,7 @@ impl Connection {
         let begun = Instant::now();
         let place = timeout(patience, self.places.acquire()).await;
         let _place = place.ok().and_then(Result::ok).ok_or(NoAnswer::NotSent)?;
-        let slot = self.pending.register().ok_or(NoAnswer::NotSent)?;
+        let mut slot = self.pending.register().ok_or(NoAnswer::NotSent)?;
         let mut frame = Vec::new();
         write_message(&mut frame, CLIENT_FRAME_BYTES, slot.id(), request)
             .map_err(NoAnswer::TooLong)?;
@@ -126,6 +128,7 @@ impl Connection {
         match timeout(left, slot.answer()).await {
             Ok(Some(response)) => Ok(response),
             Ok(None) => Err(NoAnswer::Lost),
+            Err(_) if patience >= limits::SILENCE && slot.heard_nothing() => Err(NoAnswer::Silent),
             Err(_) => Err(NoAnswer::TimedOut),
         }
     }

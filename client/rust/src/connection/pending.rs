@@ -15,6 +15,8 @@ pub(super) struct Pending {
 #[derive(Debug, Default)]
 struct Table {
     last_id: u64,
+    /// Answers that have come, also those that nobody waited for any more.
+    answers: u64,
     closed: bool,
     slots: BTreeMap<u64, oneshot::Sender<Response>>,
 }
@@ -23,6 +25,8 @@ struct Table {
 #[derive(Debug)]
 pub(super) struct Slot {
     id: u64,
+    /// Answers that had come before this request.
+    answers_before: u64,
     answer: oneshot::Receiver<Response>,
     pending: Arc<Pending>,
 }
@@ -42,12 +46,15 @@ impl Pending {
         let id = table.last_id;
         let (sender, answer) = oneshot::channel();
         table.slots.insert(id, sender);
-        Some(Slot { id, answer, pending: Arc::clone(self) })
+        let answers_before = table.answers;
+        Some(Slot { id, answers_before, answer, pending: Arc::clone(self) })
     }
 
     /// Fills the slot of a request. An id that nobody waits for is no error: its request may have given up.
     pub(super) fn fill(&self, id: u64, response: Response) {
-        if let Some(slot) = self.table().slots.remove(&id) {
+        let mut table = self.table();
+        table.answers += 1;
+        if let Some(slot) = table.slots.remove(&id) {
             // The request may give up in this very moment; then nobody wants the answer.
             let _ = slot.send(response);
         }
@@ -71,8 +78,13 @@ impl Slot {
     }
 
     /// Waits for the answer; `None` when the connection was lost.
-    pub(super) async fn answer(mut self) -> Option<Response> {
+    pub(super) async fn answer(&mut self) -> Option<Response> {
         (&mut self.answer).await.ok()
+    }
+
+    /// Whether no answer at all has come over the connection since this request.
+    pub(super) fn heard_nothing(&self) -> bool {
+        self.pending.table().answers == self.answers_before
     }
 }
 
@@ -93,10 +105,12 @@ mod tests {
     #[tokio::test]
     async fn answers_find_their_requests_in_any_order() {
         let pending = Arc::new(Pending::default());
-        let [first, second] =
+        let [mut first, mut second] =
             [pending.register(), pending.register()].map(|slot| slot.expect("a slot"));
         let answer = Response::Done(Nothing {});
+        assert!(first.heard_nothing());
         pending.fill(second.id(), answer.clone());
+        assert!(!first.heard_nothing());
         pending.fill(99, answer.clone());
         assert_eq!(second.answer().await, Some(answer));
         pending.close();
