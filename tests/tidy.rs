@@ -102,5 +102,7 @@ fn modules_of_the_engine_import_each_other_in_no_circle() {
 fn the_documents_at_the_front_door_are_short_and_true() {
     let mut lines = documents::architecture_breaches(&read("ARCHITECTURE.md"), &source::root());
     lines.extend(documents::readme_breaches(&read("README.md")));
+    let exit_codes = read("cli/src/exit_code.rs");
+    lines.extend(documents::exit_code_breaches(&read("README.md"), &exit_codes));
     assert!(lines.is_empty(), "{}", lines.join("\n"));
 }

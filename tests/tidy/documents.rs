@@ -38,11 +38,11 @@ fn paths(text: &str) -> Vec<String> {
     found
 }
 
+/// A bare name may belong to a node's directory, so only documents are looked for without a folder.
 fn is_path(name: &str) -> bool {
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte));
-    let file = [".rs", ".toml", ".md"].iter().any(|ending| name.ends_with(ending));
     let below = name.contains('/') && !name.starts_with(['.', '/', '-']);
-    plain && (file || below || name == ".ci/run")
+    plain && (below || name.ends_with(".md") || name == ".ci/run")
 }
 
 /// Breaches in README.md.
@@ -71,9 +71,30 @@ fn commands(text: &str) -> Vec<String> {
     found
 }
 
+/// Breaches between README.md's table of exit codes and the enum in `cli/src/exit_code.rs` that gives them.
+pub(crate) fn exit_code_breaches(readme: &str, enumeration: &str) -> Vec<String> {
+    let mut given: Vec<u8> = enumeration
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(',')?.rsplit_once(" = ")?.1.parse().ok())
+        .collect();
+    let rows = readme.lines().skip_while(|line| !line.starts_with("| code |"));
+    let cells =
+        rows.take_while(|line| line.starts_with('|')).filter_map(|line| line.split('|').nth(1));
+    let mut told: Vec<u8> = cells
+        .flat_map(|cell| cell.split(','))
+        .filter_map(|code| code.trim().parse().ok())
+        .collect();
+    given.sort_unstable();
+    told.sort_unstable();
+    if given == told && !given.is_empty() {
+        return Vec::new();
+    }
+    vec![format!("README.md tells of the exit codes {told:?}, `kv` gives {given:?}")]
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{architecture_breaches, commands, readme_breaches};
+    use super::{architecture_breaches, commands, exit_code_breaches, readme_breaches};
     use crate::source;
 
     #[test]
@@ -95,5 +116,15 @@ mod tests {
         assert!(readme_breaches(good).is_empty());
         assert_eq!(commands(good).len(), 2);
         assert_eq!(readme_breaches("```sh\nmake\n```\n").len(), 1);
+    }
+
+    #[test]
+    fn an_exit_code_that_readme_does_not_tell_is_found() {
+        let readme =
+            "| code | meaning |\n|---|---|\n| 0 | done |\n| 10, 11 | status |\n\n| 12 | other |\n";
+        let codes = "    Success = 0,\n    Degraded = 10,\n    BelowQuorum = 11,\n";
+        assert!(exit_code_breaches(readme, codes).is_empty());
+        assert_eq!(exit_code_breaches(readme, "    Success = 0,\n").len(), 1);
+        assert_eq!(exit_code_breaches("", codes).len(), 1);
     }
 }
