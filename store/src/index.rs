@@ -6,7 +6,7 @@
 //! a record that the log holds and the index does not name is damage.
 //!
 //! Implementations: [`crate::memory_index`] for simulations, and the one file that knows sled. One suite,
-//! [`crate::conformance`], runs over both.
+//! `conformance`, runs over both.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //! Each file keeps what is *synced* and, in order, every change since; the directory does the same for names. Reads see
 //! all of it. A crash keeps the synced state and a chosen part of the rest: any subset of the unsynced changes, each whole
 //! or torn at a sector. Two ways to choose: a seed ([`SimFiles::crash`]), or an exact cut through a recorded run
-//! ([`Recording::disk_after`]), which is what the exhaustive crash tests do.
+//! ([`Recording::prefix`]), which is what the exhaustive crash tests do.
 //!
 //! Faults: the n-th operation fails ([`SimFiles::fail_nth`]), the disk is full ([`SimFiles::set_capacity`]), bits flip
 //! for good ([`SimFiles::flip`]). After a failed sync the unsynced bytes are gone although reads still show them, as on

@@ -15,6 +15,7 @@ mod kv;
 mod lifecycle;
 mod scripts;
 mod siblings;
+mod simulations;
 mod three_machines;
 mod until;
 mod values;
