@@ -10,6 +10,9 @@ use std::cell::{Cell, RefCell};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+/// Room made for a batch when its first frame comes, so that it does not grow frame by frame.
+const BATCH_BYTES: usize = 4 << 10;
+
 /// A connection's pending bytes.
 pub(crate) struct Outgoing {
     pending: RefCell<Vec<u8>>,
@@ -51,6 +54,9 @@ impl Outgoing {
     pub(crate) fn push(&self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         let mut pending = self.pending.borrow_mut();
         let before = pending.len();
+        if before == 0 {
+            pending.reserve(BATCH_BYTES);
+        }
         if self.closed.get() || before >= self.limit || !write(&mut pending) {
             pending.truncate(before);
             self.dropped.set(self.dropped.get() + 1);

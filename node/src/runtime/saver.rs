@@ -30,7 +30,7 @@ impl Saver {
                 }
             }
         };
-        let thread = thread::Builder::new().name("kvorum-facts".to_owned()).spawn(write)?;
+        let thread = thread::Builder::new().name("kv-facts".to_owned()).spawn(write)?;
         Ok(Saver { files, thread })
     }
 

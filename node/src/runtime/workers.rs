@@ -120,7 +120,7 @@ impl<J: Send + 'static> Lane<J> {
         let (sender, jobs) = sync_channel(limits::WORKER_JOBS);
         let obituary = Obituary { name, reports: reports.clone() };
         let thread = thread::Builder::new()
-            .name(format!("kvorum-{name}"))
+            .name(format!("kv-{name}"))
             .spawn(move || work(&jobs, run, &obituary))?;
         threads.push(thread);
         Ok(Lane { sender, waiting: VecDeque::new() })

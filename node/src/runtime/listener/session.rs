@@ -19,8 +19,12 @@ use crate::runtime::limits;
 use crate::runtime::listener::door::{ClientEvent, ClientNumber, Door};
 use crate::runtime::outgoing::Outgoing;
 
-/// Room kept in front of the reader.
+/// Room made for the reader at a time. Frames are slices of it, so it is left to them and a new one made, but only when
+/// it is nearly used up.
 const READ_BYTES: usize = 64 << 10;
+
+/// Room that is enough for another read.
+const READ_BYTES_MIN: usize = 4 << 10;
 
 /// Protocol versions that this node speaks with clients.
 const VERSIONS: std::ops::RangeInclusive<u16> = PROTOCOL_VERSION..=PROTOCOL_VERSION;
@@ -164,8 +168,11 @@ async fn fill<R: AsyncRead + Unpin>(
     decoder: &mut FrameDecoder,
     reader: &mut R,
 ) -> io::Result<bool> {
-    decoder.buffer().reserve(READ_BYTES);
-    Ok(reader.read_buf(decoder.buffer()).await? > 0)
+    let buffer = decoder.buffer();
+    if buffer.capacity() - buffer.len() < READ_BYTES_MIN {
+        buffer.reserve(READ_BYTES);
+    }
+    Ok(reader.read_buf(buffer).await? > 0)
 }
 
 async fn write<W: AsyncWrite + Unpin>(

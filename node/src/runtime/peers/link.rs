@@ -15,7 +15,8 @@ use crate::runtime::outgoing::Outgoing;
 use crate::runtime::peers::close::CloseCode;
 use crate::runtime::peers::event::{Channel, Link, LinkId, PeerEvent, Purpose};
 
-/// Bytes taken from a stream at a time.
+/// Bytes taken from a stream at a time, and room made for them. Frames are slices of that room, so it is left to them and
+/// new room made only when it is used up.
 const READ_BYTES: usize = 64 << 10;
 
 /// Numbers the connections of a process.
@@ -97,7 +98,13 @@ async fn read(
     let mut decoder = FrameDecoder::new(PEER_FRAME_BYTES);
     loop {
         match stream.read_chunk(READ_BYTES, true).await {
-            Ok(Some(chunk)) => decoder.buffer().extend_from_slice(&chunk.bytes),
+            Ok(Some(chunk)) => {
+                let buffer = decoder.buffer();
+                if buffer.capacity() - buffer.len() < chunk.bytes.len() {
+                    buffer.reserve(READ_BYTES.max(chunk.bytes.len()));
+                }
+                buffer.extend_from_slice(&chunk.bytes);
+            }
             // The long-lived stream ends only with its connection.
             Ok(None) | Err(_) => return CloseCode::Protocol.close(&connection),
         }
