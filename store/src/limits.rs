@@ -75,7 +75,11 @@ pub const COMPACT_STEP_BYTES: usize = 1024 * 1024;
 /// alive, and each byte that is freed costs at most one that is moved.
 pub const COMPACT_DEAD_SHARE: u64 = 2;
 
-/// The same when the disk is full: less would be work without end for next to nothing.
+/// Sealed segments below which compaction leaves the log alone while there is space: keys that are overwritten often die
+/// by themselves in the time that it takes to fill so many.
+pub const COMPACT_SEGMENTS: usize = 4;
+
+/// As `COMPACT_DEAD_SHARE`, when the disk is full: less would be work without end for next to nothing.
 pub const COMPACT_DEAD_SHARE_FULL: u64 = 5;
 
 /// Segments less than a quarter full that may stand about before compaction joins them. Each start leaves one.

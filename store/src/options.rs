@@ -36,6 +36,8 @@ pub struct ShardOptions {
     pub checkpoint_bytes: u64,
     /// Longest time between checkpoints while anything is written, in milliseconds.
     pub checkpoint_ms: u64,
+    /// Sealed segments below which compaction leaves the log alone while there is space.
+    pub compact_segments: usize,
     /// Bytes of a segment that one compaction step reads.
     pub compact_step_bytes: usize,
     /// The known bug to plant.
@@ -60,6 +62,7 @@ impl Default for ShardOptions {
             index_delay_ms: limits::INDEX_DELAY_MS,
             checkpoint_bytes: limits::CHECKPOINT_BYTES,
             checkpoint_ms: limits::CHECKPOINT_MS,
+            compact_segments: limits::COMPACT_SEGMENTS,
             compact_step_bytes: limits::COMPACT_STEP_BYTES,
             #[cfg(feature = "planted")]
             planted: None,
@@ -102,6 +105,7 @@ impl ShardOptions {
             index_delay_ms: 5,
             checkpoint_bytes: 4 * 1024,
             checkpoint_ms: 500,
+            compact_segments: 1,
             compact_step_bytes: 4 * 1024,
             ..ShardOptions::default()
         }

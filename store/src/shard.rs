@@ -23,7 +23,7 @@ pub(crate) mod table;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
-use kvorum_protocol::{RecordKey, Run};
+use kvorum_protocol::Run;
 
 use crate::clock::Now;
 use crate::event::{PoisonReason, StoreEvent, StoreRefusal};
@@ -44,7 +44,7 @@ use rebuild::Rebuilding;
 use segments::Segments;
 use space::Space;
 pub use stats::ShardStats;
-use table::{Body, Seeded, Slot, Table};
+use table::{Seeded, Slot, Table};
 
 /// What recovery hands over: where the log stands.
 #[derive(Debug)]
@@ -366,12 +366,5 @@ impl Shard {
             self.unindexed.insert(entry.key.to_index_bytes().into(), slot);
             self.feed.note(self.now);
         }
-    }
-
-    /// Whether a key's newest version, if any, is synced.
-    fn body_of(&self, key: &RecordKey) -> Option<(&Body, bool)> {
-        let slot = self.table.find(key)?;
-        let entry = self.table.entry(slot);
-        Some((&entry.body, entry.is_synced()))
     }
 }

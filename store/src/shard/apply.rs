@@ -25,34 +25,40 @@ pub(super) fn change_bytes(change: &Apply) -> usize {
 }
 
 impl Shard {
-    pub(super) fn apply(&mut self, token: Token, key: RecordKey, change: Apply) {
+    pub(super) fn apply(
+        &mut self,
+        token: Token,
+        slot: Option<Slot>,
+        key: RecordKey,
+        change: Apply,
+    ) {
         match change {
             Apply::Update { replaces, change, operation } => {
-                self.update(token, key, replaces, change, operation);
+                self.update(token, slot, key, replaces, change, operation);
             }
-            Apply::Merge { set } => self.merge(token, key, &set),
+            Apply::Merge { set } => self.merge(token, slot, key, &set),
         }
     }
 
-    fn current(&self, key: &RecordKey) -> Option<Arc<Record>> {
-        let (body, _) = self.body_of(key)?;
-        body.record().cloned()
+    fn current(&self, slot: Option<Slot>) -> Option<Arc<Record>> {
+        self.table.entry(slot?).body.record().cloned()
     }
 
     fn update(
         &mut self,
         token: Token,
+        slot: Option<Slot>,
         key: RecordKey,
         replaces: Replaces,
         change: Change,
         operation: OperationId,
     ) {
-        let current = self.current(&key);
+        let current = self.current(slot);
         if let Some(record) = &current
             && record.set.find_operation(operation).is_some()
         {
             // The request came twice: what it did is here, and doing it again would add a second effect.
-            return self.unchanged(token, &key, record.set.clone());
+            return self.unchanged(token, slot, record.set.clone());
         }
         let empty = VersionSet::empty();
         let set = current.as_ref().map_or(&empty, |record| record.set.set());
@@ -75,21 +81,21 @@ impl Shard {
         };
         let set = EncodedSet::new(&minted.set);
         let mark = Some(Mark { actor, run });
-        self.put(key, current.as_deref(), set.clone(), mark);
+        self.put(slot, key, current.as_deref(), set.clone(), mark);
         let minted = Some(MintedDot { dot: minted.dot, replaced: minted.replaced });
         self.events.push_back(StoreEvent::Applied { token, set, minted, changed: true });
         self.commits.await_newest(token);
     }
 
-    fn merge(&mut self, token: Token, key: RecordKey, incoming: &EncodedSet) {
-        let current = self.current(&key);
+    fn merge(&mut self, token: Token, slot: Option<Slot>, key: RecordKey, incoming: &EncodedSet) {
+        let current = self.current(slot);
         let (set, mark) = match &current {
             // The frame that it came in is not kept in memory for it.
             None => (incoming.detached(), None),
             Some(record) => {
                 let merged = record.set.merge(incoming);
                 if merged == *record.set.set() {
-                    return self.unchanged(token, &key, record.set.clone());
+                    return self.unchanged(token, slot, record.set.clone());
                 }
                 let mark = mark_after_merge(record.mark, record.set.clock(), incoming.clock());
                 let set = if merged == *incoming.set() {
@@ -101,25 +107,22 @@ impl Shard {
             }
         };
         if current.is_none() && incoming.is_empty() {
-            return self.unchanged(token, &key, set);
+            return self.unchanged(token, slot, set);
         }
-        self.put(key, current.as_deref(), set.clone(), mark);
+        self.put(slot, key, current.as_deref(), set.clone(), mark);
         self.events.push_back(StoreEvent::Applied { token, set, minted: None, changed: true });
         self.commits.await_newest(token);
     }
 
     /// Nothing changed; but what was found may itself still wait for its sync.
-    fn unchanged(&mut self, token: Token, key: &RecordKey, set: EncodedSet) {
+    fn unchanged(&mut self, token: Token, slot: Option<Slot>, set: EncodedSet) {
         self.events.push_back(StoreEvent::Applied { token, set, minted: None, changed: false });
-        self.durable_when_found_is(token, key);
+        self.durable_when_found_is(token, slot);
     }
 
-    fn durable_when_found_is(&mut self, token: Token, key: &RecordKey) {
-        let unsynced = self
-            .table
-            .find(key)
-            .map(|slot| self.table.entry(slot))
-            .filter(|entry| !entry.is_synced());
+    fn durable_when_found_is(&mut self, token: Token, slot: Option<Slot>) {
+        let found = slot.map(|slot| self.table.entry(slot));
+        let unsynced = found.filter(|entry| !entry.is_synced());
         match unsynced.map(|entry| entry.sequence) {
             Some(sequence) => self.commits.await_sequence(token, sequence),
             None => self.events.push_back(StoreEvent::Durable { token }),
@@ -129,12 +132,12 @@ impl Shard {
     /// Makes a new version the newest of its key and lines it up for the next batch.
     fn put(
         &mut self,
+        slot: Option<Slot>,
         key: RecordKey,
         before: Option<&Record>,
         set: EncodedSet,
         mark: Option<Mark>,
     ) {
-        let slot = self.table.find(&key);
         let key = match slot {
             Some(slot) => self.table.entry(slot).key.clone(),
             None => key.detached(),
@@ -161,13 +164,12 @@ impl Shard {
         slot
     }
 
-    pub(super) fn remove(&mut self, token: Token, key: &RecordKey) {
-        let slot = self.table.find(key);
+    pub(super) fn remove(&mut self, token: Token, slot: Option<Slot>, key: &RecordKey) {
         let holds = slot.is_some_and(|slot| {
             matches!(self.table.entry(slot).body, Body::Record(_) | Body::Damaged)
         });
         if !holds {
-            return self.durable_when_found_is(token, key);
+            return self.durable_when_found_is(token, slot);
         }
         let marker =
             EntryBody::Removal { key: key.detached(), copies: Copies::Both, covers_through: None };

@@ -100,7 +100,7 @@ impl Shard {
             return None;
         }
         if self.compaction.victim.is_none() {
-            let extent = self.segments.victim(self.options.segment_bytes, self.space.is_full())?;
+            let extent = self.segments.victim(&self.options, self.space.is_full())?;
             self.compaction.victim = Some(Victim {
                 segment: extent.id,
                 kind: extent.kind,
@@ -237,9 +237,8 @@ impl Shard {
         };
         let placed = Placed { sequence: candidate.sequence, location: candidate.placed };
         let slot = self.table.insert(Entry::loaded(key.clone(), body, placed));
-        for operation in self.loads.take(key, None) {
-            self.perform(key.clone(), operation);
-        }
+        let operations = self.loads.take(key, None);
+        self.perform_all(key, operations);
         slot
     }
 
@@ -327,8 +326,8 @@ impl Shard {
     }
 
     /// Lets the index forget a marker that covers nothing any more.
-    pub(super) fn drop_marker(&mut self, key: &RecordKey, sequence: u64) {
-        let Some(slot) = self.table.find(key) else { return };
+    pub(super) fn drop_marker(&mut self, slot: Option<Slot>, sequence: u64) {
+        let Some(slot) = slot else { return };
         let entry = self.table.entry(slot);
         let same = entry.sequence == sequence
             && matches!(entry.body, Body::Removed { .. })

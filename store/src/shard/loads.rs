@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use kvorum_protocol::RecordKey;
 
-use super::table::{Body, Entry, KeyMap, Placed, Seeded};
+use super::table::{Body, Entry, KeyMap, Placed, Seeded, Slot};
 use super::{Shard, apply};
 use crate::event::{DamageNotice, ReadError, StoreEvent, StoreRefusal};
 use crate::index::IndexEntry;
@@ -157,10 +157,9 @@ impl Loads {
 impl Shard {
     /// Does an operation now if the key is known, else when it was read.
     pub(super) fn operate(&mut self, key: RecordKey, operation: Operation) {
-        if self.table.find(&key).is_some() {
-            self.perform(key, operation);
-        } else {
-            self.loads.queue(key, operation);
+        match self.table.find(&key) {
+            Some(slot) => self.perform(Some(slot), key, operation),
+            None => self.loads.queue(key, operation),
         }
     }
 
@@ -172,9 +171,7 @@ impl Shard {
                 continue;
             }
             match self.take_in(&key, loaded) {
-                Ok(()) => operations
-                    .into_iter()
-                    .for_each(|operation| self.perform(key.clone(), operation)),
+                Ok(()) => self.perform_all(&key, operations),
                 Err(()) => self.refuse_all(operations),
             }
         }
@@ -230,24 +227,33 @@ impl Shard {
         }
     }
 
-    /// Does an operation on a key that is in the table, or known to be absent.
-    pub(super) fn perform(&mut self, key: RecordKey, operation: Operation) {
-        match operation {
-            Operation::Apply { token, change } => self.apply(token, key, change),
-            Operation::Read { token } => self.read(token, &key),
-            Operation::Remove { token } => self.remove(token, &key),
-            Operation::DropMarker { sequence } => self.drop_marker(&key, sequence),
+    /// Does operations that waited for a key, in order.
+    pub(super) fn perform_all(&mut self, key: &RecordKey, operations: VecDeque<Operation>) {
+        for operation in operations {
+            // The first one may have brought an absent key into the table.
+            let slot = self.table.find(key);
+            self.perform(slot, key.clone(), operation);
         }
     }
 
-    fn read(&mut self, token: Token, key: &RecordKey) {
-        if let Some(slot) = self.table.find(key) {
+    /// Does an operation on a key that is in the table, or known to be absent.
+    fn perform(&mut self, slot: Option<Slot>, key: RecordKey, operation: Operation) {
+        if let Some(slot) = slot {
             self.table.touch(slot);
         }
-        let result = match self.body_of(key) {
-            Some((Body::Record(record), _)) => Ok(Some(record.set.clone())),
-            Some((Body::Damaged, _)) => Err(ReadError::Damaged),
-            Some((Body::Removed { .. } | Body::Gone, _)) | None => Ok(None),
+        match operation {
+            Operation::Apply { token, change } => self.apply(token, slot, key, change),
+            Operation::Read { token } => self.read(token, slot),
+            Operation::Remove { token } => self.remove(token, slot, &key),
+            Operation::DropMarker { sequence } => self.drop_marker(slot, sequence),
+        }
+    }
+
+    fn read(&mut self, token: Token, slot: Option<Slot>) {
+        let result = match slot.map(|slot| &self.table.entry(slot).body) {
+            Some(Body::Record(record)) => Ok(Some(record.set.clone())),
+            Some(Body::Damaged) => Err(ReadError::Damaged),
+            Some(Body::Removed { .. } | Body::Gone) | None => Ok(None),
         };
         self.events.push_back(StoreEvent::Read { token, result, refilling: self.refilling });
     }

@@ -10,6 +10,7 @@ use crate::location::{Location, SegmentId};
 use crate::log::manifest::SegmentRecord;
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentKind};
 use crate::log::writer::SegmentExtent;
+use crate::options::ShardOptions;
 
 /// What is going on with a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,10 +161,14 @@ impl Segments {
     }
 
     /// The segment that compaction should take next, if any. Waiting is cheap and moving is not: as long as the dead are
-    /// not more than the living, segments mostly empty themselves. So the deadest is taken only when the log as a whole is
-    /// half dead (a fifth, when space is short), or for nothing when nothing in it is alive. Else, when short segments of
+    /// not more than the living, segments mostly empty themselves. So the deadest is taken only when there are a few, and
+    /// the log as a whole is half dead (a fifth, when space is short), or for nothing when nothing in it is alive. Else, when short segments of
     /// many starts have gathered, the shortest.
-    pub(crate) fn victim(&self, segment_bytes: u32, space_is_short: bool) -> Option<SegmentExtent> {
+    pub(crate) fn victim(
+        &self,
+        options: &ShardOptions,
+        space_is_short: bool,
+    ) -> Option<SegmentExtent> {
         let sealed = || self.segments.values().filter(|segment| segment.state == State::Sealed);
         let deadest =
             sealed().max_by_key(|segment| (segment.dead(), Reverse(segment.extent.id)))?;
@@ -177,10 +182,11 @@ impl Segments {
         } else {
             limits::COMPACT_DEAD_SHARE
         };
-        if dead.saturating_mul(share) >= written && deadest.dead() > 0 {
+        let many = space_is_short || sealed().count() >= options.compact_segments;
+        if many && dead.saturating_mul(share) >= written && deadest.dead() > 0 {
             return Some(deadest.extent);
         }
-        let short = || sealed().filter(|segment| segment.extent.end < segment_bytes / 4);
+        let short = || sealed().filter(|segment| segment.extent.end < options.segment_bytes / 4);
         if short().count() <= limits::SHORT_SEGMENTS {
             return None;
         }
