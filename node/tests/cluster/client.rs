@@ -56,11 +56,15 @@ impl Client {
     }
 
     pub(crate) fn ask(&mut self, request: &Request) -> Response {
+        self.try_ask(request).expect("the connection holds")
+    }
+
+    fn try_ask(&mut self, request: &Request) -> io::Result<Response> {
         self.asked += 1;
-        self.send(self.asked, request).unwrap();
-        let (request_id, response) = read_message::<Response>(self.frame().unwrap()).unwrap();
+        self.send(self.asked, request)?;
+        let (request_id, response) = read_message::<Response>(self.frame()?).unwrap();
         assert_eq!(request_id, self.asked);
-        response
+        Ok(response)
     }
 
     pub(crate) fn put(
@@ -70,7 +74,17 @@ impl Client {
         value: &'static [u8],
         operation: u128,
     ) -> Response {
-        self.ask(&Request::Put(Put {
+        self.try_put(bucket, name, value, operation).expect("the connection holds")
+    }
+
+    pub(crate) fn try_put(
+        &mut self,
+        bucket: &str,
+        name: &str,
+        value: &'static [u8],
+        operation: u128,
+    ) -> io::Result<Response> {
+        self.try_ask(&Request::Put(Put {
             bucket: bucket.parse().unwrap(),
             key: key(name),
             value: Bytes::from_static(value),

@@ -91,6 +91,29 @@ fn a_node_whose_log_was_lost_says_that_its_absences_do_not_count() {
 }
 
 #[test]
+fn a_node_whose_disk_fails_ends_with_an_error_and_acknowledges_nothing_more() {
+    let mut cluster = provisioned(1);
+    let node = &mut cluster.nodes[0];
+    node.start();
+    let mut client = node.client();
+    let put = client.put("default", "before", b"the disk works", 1);
+    assert!(matches!(put, Response::Put(_)), "{put:?}");
+    // Open files go on working; the next segment cannot be made.
+    std::fs::remove_dir_all(node.directory.join("log")).unwrap();
+    let mut operation = 1;
+    let refused = eventually("an end of the acknowledgements", || {
+        operation += 1;
+        match client.try_put("default", "after", &[7; 64 << 10], operation) {
+            Ok(Response::Put(_)) => None,
+            Ok(other) => Some(Ok(other)),
+            Err(error) => Some(Err(error)),
+        }
+    });
+    let ended = node.wait();
+    assert!(matches!(ended, Err(RunError::Poisoned(_))), "{ended:?} after {refused:?}");
+}
+
+#[test]
 fn a_second_process_on_the_same_directory_is_refused() {
     let mut cluster = provisioned(1);
     let node = &mut cluster.nodes[0];

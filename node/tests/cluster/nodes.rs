@@ -68,6 +68,13 @@ impl TestNode {
         thread.join().expect("a node does not panic")
     }
 
+    /// Waits until the node ends by itself.
+    pub(crate) fn wait(&mut self) -> Result<(), RunError> {
+        // The sender lives until the node has ended: it is not told to stop.
+        let Running { stop: _stop, thread } = self.running.take().expect("it runs");
+        thread.join().expect("a node does not panic")
+    }
+
     pub(crate) fn client(&self) -> Client {
         eventually("a connection", || Client::connect(self.config.listen.clients).ok())
     }
