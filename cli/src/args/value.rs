@@ -1,8 +1,11 @@
 //! Arguments of the verbs that read and write keys: `kv put`, `get`, `delete`, `ls`.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use kvorum_protocol::{BucketName, Context, Key, OperationId};
 
 use super::connection::ConnectionArguments;
@@ -12,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 #[derive(Debug, Clone, Args)]
 pub(crate) struct KeyArguments {
     /// The key: 1 to 4,096 bytes
-    #[arg(value_parser = parse_key)]
+    #[arg(value_parser = key_parser())]
     pub(crate) key: Key,
     /// The bucket
     #[arg(long, short, default_value = "default", value_name = "BUCKET")]
@@ -46,7 +49,7 @@ pub(crate) struct PutArguments {
     pub(crate) key: KeyArguments,
     /// The value; - or nothing reads standard input
     #[arg(allow_hyphen_values = true, conflicts_with = "file")]
-    value: Option<String>,
+    value: Option<OsString>,
     /// Read the value from a file
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -92,7 +95,7 @@ pub(crate) struct WriteArguments {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The command line.
-    Argument(String),
+    Argument(OsString),
     /// Standard input, to its end.
     Stdin,
     /// A file.
@@ -239,7 +242,7 @@ pub(crate) struct ListArguments {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) limit: u32,
     /// Begin behind this key: the last one of the page before
-    #[arg(long, value_name = "KEY", value_parser = parse_key)]
+    #[arg(long, value_name = "KEY", value_parser = key_parser())]
     pub(crate) after: Option<Key>,
     /// List what can be reached, even when some partitions cannot
     #[arg(long)]
@@ -248,8 +251,9 @@ pub(crate) struct ListArguments {
     pub(crate) connection: ConnectionArguments,
 }
 
-fn parse_key(text: &str) -> Result<Key, String> {
-    Key::new(text.as_bytes().to_vec()).map_err(|invalid| invalid.to_string())
+/// A key is bytes, so what the shell hands over need not be text.
+fn key_parser() -> impl TypedValueParser<Value = Key> {
+    OsStringValueParser::new().try_map(|bytes| Key::new(bytes.into_vec()))
 }
 
 #[cfg(test)]
@@ -281,8 +285,8 @@ mod tests {
 
     #[test]
     fn the_value_comes_from_the_argument_a_file_or_standard_input() {
-        assert_eq!(put(&["k", "v"]).source, Source::Argument("v".to_owned()));
-        assert_eq!(put(&["k", "-5"]).source, Source::Argument("-5".to_owned()));
+        assert_eq!(put(&["k", "v"]).source, Source::Argument("v".into()));
+        assert_eq!(put(&["k", "-5"]).source, Source::Argument("-5".into()));
         assert_eq!(put(&["k", "-"]).source, Source::Stdin);
         assert_eq!(put(&["k"]).source, Source::Stdin);
         assert_eq!(put(&["k", "--file", "f"]).source, Source::File("f".into()));

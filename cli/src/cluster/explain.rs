@@ -1,5 +1,7 @@
 //! From a client's typed error to an exit code, a sentence, and what to do.
 
+use std::ffi::OsString;
+
 use kvorum_client::{ErrorKind, OperationError, Topology};
 use kvorum_protocol::message::{ErrorClass, OwnerFailure, RequestError};
 use kvorum_protocol::{Key, OperationId};
@@ -51,7 +53,7 @@ pub(crate) fn write(doing: &str, error: &OperationError, topology: &Topology) ->
     if failure.code() != ExitCode::Unknown {
         return failure;
     }
-    let command = retry_command(std::env::args().skip(1), error.operation);
+    let command = retry_command(std::env::args_os().skip(1), error.operation);
     let operation = error.operation;
     failure
         .detail("retry", command.as_str())
@@ -88,10 +90,11 @@ fn advice(error: &OperationError) -> Option<&'static str> {
 }
 
 /// The command line that was run, with the operation's id. Quoted for a shell where needed.
-fn retry_command(arguments: impl Iterator<Item = String>, operation: OperationId) -> String {
+fn retry_command(arguments: impl Iterator<Item = OsString>, operation: OperationId) -> String {
     let mut words = vec!["kv".to_owned()];
     let mut skip = false;
     for argument in arguments {
+        let argument = argument.to_string_lossy();
         let is_id = argument == "--operation";
         let is_ours = is_id || argument == "--retry" || argument.starts_with("--operation=");
         if !skip && !is_ours {
@@ -123,6 +126,8 @@ pub(crate) fn key_text(key: &Key) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use kvorum_protocol::message::ErrorClass;
     use kvorum_protocol::{Key, OperationId};
 
@@ -145,7 +150,7 @@ mod tests {
     #[test]
     fn the_retry_is_the_same_command_with_the_same_operation() {
         let id = OperationId(0xab);
-        let line = |words: &[&str]| retry_command(words.iter().map(|word| (*word).to_owned()), id);
+        let line = |words: &[&str]| retry_command(words.iter().map(OsString::from), id);
         let ending = "--operation 000000000000000000000000000000ab --retry";
         assert_eq!(line(&["put", "a key", "it's"]), format!(r"kv put 'a key' 'it'\''s' {ending}"));
         assert_eq!(

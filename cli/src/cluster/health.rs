@@ -13,6 +13,9 @@ use tokio::task::JoinSet;
 
 use crate::exit_code::ExitCode;
 
+/// Partitions below quorum that are named: enough to look one up, few enough to read.
+const NAMED_PARTITIONS: usize = 16;
+
 /// What every node said, or why it said nothing.
 #[derive(Debug)]
 pub(crate) struct Health {
@@ -36,7 +39,7 @@ pub(crate) struct NodeHealth {
 }
 
 /// How many partitions have what they need.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Partitions {
     /// All owners are up.
     pub(crate) healthy: u32,
@@ -44,6 +47,8 @@ pub(crate) struct Partitions {
     pub(crate) degraded: u32,
     /// No majority of the owners is up.
     pub(crate) below_quorum: u32,
+    /// The first of those that are below quorum, by number.
+    pub(crate) first_below_quorum: Vec<u32>,
 }
 
 impl Partitions {
@@ -62,6 +67,9 @@ impl Partitions {
                     judged.degraded += 1;
                 } else {
                     judged.below_quorum += 1;
+                    if judged.first_below_quorum.len() < NAMED_PARTITIONS {
+                        judged.first_below_quorum.push(partition.0);
+                    }
                 }
             }
         }
@@ -157,8 +165,9 @@ mod tests {
 
     #[test]
     fn the_worst_partition_decides() {
-        let code =
-            |degraded, below_quorum| Partitions { healthy: 9, degraded, below_quorum }.code();
+        let code = |degraded, below_quorum| {
+            Partitions { healthy: 9, degraded, below_quorum, ..Partitions::default() }.code()
+        };
         assert_eq!(code(0, 0), ExitCode::Success);
         assert_eq!(code(1, 0), ExitCode::Degraded);
         assert_eq!(code(1, 1), ExitCode::BelowQuorum);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 
 use kvorum_client::bucket::{PutRequest, Reply};
 use kvorum_client::{Bucket, Client};
@@ -129,7 +130,7 @@ fn read_value(source: &Source) -> Outcome<Vec<u8>> {
     let limit = INLINE_VALUE_BYTES as u64 + 1;
     let mut value = Vec::new();
     match source {
-        Source::Argument(text) => value.extend_from_slice(text.as_bytes()),
+        Source::Argument(bytes) => value.extend_from_slice(bytes.as_bytes()),
         Source::Stdin => {
             let read = io::stdin().lock().take(limit).read_to_end(&mut value);
             read.map_err(|error| Failure::usage(format!("cannot read standard input: {error}")))?;

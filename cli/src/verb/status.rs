@@ -22,7 +22,7 @@ pub(super) async fn run(connection: &ConnectionArguments, output: Output) -> Out
     if output.is_json() {
         let nodes: Vec<Value> = health.nodes.iter().map(node_json).collect();
         output.json(&json!({
-            "cluster": topology.cluster, "layout": topology.layout.name().to_string(), "state": code.name(),
+            "cluster": topology.cluster, "layout": topology.layout.name().to_string(), "state": state(code),
             "partitions": health.partitions, "nodes": nodes,
         }))?;
         return Ok(code);
@@ -35,7 +35,20 @@ pub(super) async fn run(connection: &ConnectionArguments, output: Output) -> Out
     ))?;
     output.table(&table(&health, style))?;
     output.line(&summary(&health, style))?;
+    if output.is_verbose() && health.partitions.below_quorum > 0 {
+        let named: Vec<String> =
+            health.partitions.first_below_quorum.iter().map(u32::to_string).collect();
+        output.line(&format!("below quorum: partitions {}", named.join(", ")))?;
+    }
     Ok(code)
+}
+
+/// The cluster's state as a stable name.
+fn state(code: ExitCode) -> &'static str {
+    match code {
+        ExitCode::Success => "healthy",
+        other => other.name(),
+    }
 }
 
 fn summary(health: &Health, style: Style) -> String {
@@ -183,7 +196,7 @@ mod tests {
 
     #[test]
     fn every_node_has_a_line_and_the_last_line_counts_the_partitions() {
-        let partitions = Partitions { healthy: 200, degraded: 56, below_quorum: 0 };
+        let partitions = Partitions { healthy: 200, degraded: 56, ..Partitions::default() };
         let health = Health { nodes: vec![up("n1", 1), down("n2", 2)], partitions };
         let lines = table(&health, Style::plain()).lines(Style::plain());
         assert_eq!(lines.len(), 3);

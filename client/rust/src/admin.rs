@@ -13,6 +13,7 @@ use crate::attempts::{Attempts, Outcome};
 use crate::call::{Call, Reply};
 use crate::client::Client;
 use crate::error::{ErrorKind, OperationError};
+use crate::nodes::Insistence;
 
 impl Client {
     /// Figures of one node, asked of that node itself.
@@ -103,7 +104,7 @@ impl Client {
         let Some(known) = self.topology().node(node).cloned() else {
             return Err(failed(attempts, ErrorKind::NoNode(Vec::new())));
         };
-        let connection = match self.shared.reach(&known).await {
+        let connection = match self.shared.reach(&known, Insistence::ThisNode).await {
             Ok(connection) => connection,
             Err(failure) => return Err(failed(attempts, ErrorKind::NoNode(vec![failure]))),
         };

@@ -19,6 +19,7 @@ use crate::connection::{Connection, NoAnswer};
 use crate::endpoint::Endpoint;
 use crate::error::{ConnectError, ErrorKind, OperationError};
 use crate::limits;
+use crate::nodes::Insistence;
 use crate::route;
 use crate::topology::Topology;
 
@@ -142,7 +143,7 @@ impl Shared {
         order.sort_by_key(|node| Some(*node) == avoided);
         unreachable.clear();
         for node in order.iter().filter_map(|node| topology.node(*node)) {
-            match tokio::time::timeout_at(end, self.reach(node)).await {
+            match tokio::time::timeout_at(end, self.reach(node, Insistence::AnyNode)).await {
                 Ok(Ok(connection)) => return Some(connection),
                 Ok(Err(failure)) => {
                     self.doubt_topology();

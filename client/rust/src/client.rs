@@ -18,7 +18,7 @@ use crate::connection::Connection;
 use crate::endpoint::{Endpoint, Transport};
 use crate::error::{ConnectError, OpenError, TopologyError};
 use crate::limits;
-use crate::nodes::Nodes;
+use crate::nodes::{Insistence, Nodes};
 use crate::topology::Topology;
 use crate::transport::Dialler;
 
@@ -142,10 +142,11 @@ impl Shared {
     pub(crate) async fn reach(
         &self,
         node: &TopologyNode,
+        insistence: Insistence,
     ) -> Result<Arc<Connection>, (Endpoint, ConnectError)> {
         let endpoint = endpoint_of(node, self.known().transport);
         let endpoint = endpoint.ok_or_else(|| (Endpoint::unknown(), ConnectError::NoAddress))?;
-        let connection = self.nodes.connection(node.id, &endpoint).await;
+        let connection = self.nodes.connection(node.id, &endpoint, insistence).await;
         connection.map_err(|error| (endpoint, error))
     }
 
@@ -162,7 +163,7 @@ impl Shared {
         members.rotate_left(shift);
         members.sort_by_key(|node| !node.up);
         for node in members {
-            let Ok(connection) = self.reach(node).await else { continue };
+            let Ok(connection) = self.reach(node, Insistence::AnyNode).await else { continue };
             let seed = Endpoint { transport: known.transport, ..Endpoint::unknown() };
             match learn(&connection, &seed, limits::TOPOLOGY_PATIENCE).await {
                 Ok(known) => {

@@ -37,6 +37,15 @@ struct LinkState {
     rests_until: Option<Instant>,
 }
 
+/// Whether another node would do as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Insistence {
+    /// It would: a node that could not be reached a moment ago is not tried again yet.
+    AnyNode,
+    /// The question is about this very node.
+    ThisNode,
+}
+
 /// Connections by node.
 #[derive(Debug)]
 pub(crate) struct Nodes {
@@ -64,12 +73,16 @@ impl Nodes {
         &self,
         node: NodeId,
         endpoint: &Endpoint,
+        insistence: Insistence,
     ) -> Result<Arc<Connection>, ConnectError> {
+        let insists = insistence == Insistence::ThisNode;
         let link = self.link(node);
         let mut state = match link.state.try_lock() {
             Ok(state) => state,
             // Somebody is trying again what failed a moment ago: do not wait for the same failure.
-            Err(_) if link.has_failed.load(Ordering::Relaxed) => return Err(ConnectError::Resting),
+            Err(_) if !insists && link.has_failed.load(Ordering::Relaxed) => {
+                return Err(ConnectError::Resting);
+            }
             Err(_) => link.state.lock().await,
         };
         if let Some(connection) =
@@ -78,7 +91,7 @@ impl Nodes {
             return Ok(Arc::clone(connection));
         }
         state.connection = None;
-        if state.rests_until.is_some_and(|until| Instant::now() < until) {
+        if !insists && state.rests_until.is_some_and(|until| Instant::now() < until) {
             return Err(ConnectError::Resting);
         }
         let expected = Expected { node: Some(node), cluster: self.cluster() };

@@ -293,3 +293,18 @@ async fn a_bucket_that_is_known_but_not_yet_everywhere_is_asked_for_elsewhere() 
     let error = unknown.get("k").send().await.expect_err("nobody knows it");
     assert_eq!((error.class(), error.attempts), (ErrorClass::NotFound, 1));
 }
+
+#[tokio::test]
+async fn a_question_about_one_node_is_put_to_it_even_if_it_was_out_of_reach_a_moment_ago() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client().await;
+    let node = &cluster.nodes[1];
+    node.stop().await;
+    client.status_of(node.id).await.expect_err("it is down");
+    let listener =
+        tokio::net::TcpListener::bind(node.address).await.expect("the port is free again");
+    node.serve(listener, std::sync::Arc::clone(&cluster.shape));
+    let error =
+        client.status_of(node.id).await.expect_err("a scripted node answers a put to everything");
+    assert!(matches!(error.kind, ErrorKind::UnexpectedAnswer { .. }), "{error:?}");
+}

@@ -23,6 +23,9 @@ use crate::progress::Step;
 /// How long the last repairs may take after the last read was answered.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How often the node is asked.
+const INTERVAL: Duration = Duration::from_millis(50);
+
 /// What the node lacked and got.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct RepairReport {
@@ -89,12 +92,18 @@ fn owned(session: &Session, node: NodeId, keys: &[Bytes]) -> u64 {
     keys.iter().filter(owns).count() as u64
 }
 
-/// How many keys the node says it holds.
+/// How many keys the node says it holds. It has just come back, so its first answer may take more than one question.
 async fn held(session: &Session, node: NodeId) -> Outcome<u64> {
-    let status = session.client.status_of(node).await;
-    let status = status
-        .map_err(|error| explain::operation("ask the node", &error, &session.client.topology()))?;
-    Ok(status.node.keys)
+    let begun = Instant::now();
+    loop {
+        match session.client.status_of(node).await {
+            Ok(status) => return Ok(status.node.keys),
+            Err(error) if begun.elapsed() > PATIENCE => {
+                return Err(explain::operation("ask the node", &error, &session.client.topology()));
+            }
+            Err(_) => sleep(INTERVAL).await,
+        }
+    }
 }
 
 /// Reads every key with an answer of every owner, and checks the load's values once more.
@@ -152,6 +161,6 @@ async fn wait_until_held(session: &Session, node: NodeId, owns: u64) -> Outcome<
                 "after every key was read the node still lacks {missing} of them"
             )));
         }
-        sleep(Duration::from_millis(50)).await;
+        sleep(INTERVAL).await;
     }
 }
