@@ -98,8 +98,8 @@ fn a_node_whose_disk_fails_ends_with_an_error_and_acknowledges_nothing_more() {
     let mut client = node.client();
     let put = client.put("default", "before", b"the disk works", 1);
     assert!(matches!(put, Response::Put(_)), "{put:?}");
-    // Open files go on working; the next segment cannot be made.
-    std::fs::remove_dir_all(node.directory.join("log")).unwrap();
+    // Open files go on working; the next segment cannot be made where the directory was.
+    std::fs::rename(node.directory.join("log"), node.directory.join("gone")).unwrap();
     let mut operation = 1;
     let refused = eventually("an end of the acknowledgements", || {
         operation += 1;
