@@ -324,7 +324,7 @@ impl File for SimFile {
     fn sync_data(&self) -> Result<(), FileError> {
         self.files.operate(FileOperation::SyncData, |state, fault| {
             state.syncs += 1;
-            if fault.is_some() {
+            if fault.is_some_and(|fault| Fault::ERRORS.contains(&fault)) {
                 state.disk.forget_unsynced(self.file);
             } else {
                 state.record(Recorded::SyncFile(self.file));

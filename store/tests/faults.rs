@@ -79,6 +79,23 @@ fn any_failing_file_operation_loses_nothing_acknowledged() {
 }
 
 #[test]
+fn a_read_that_comes_back_wrong_costs_nothing_on_the_disk() {
+    for n in 0..operations() {
+        let (files, disk) = (SimFiles::new(), MemoryDisk::new());
+        files.fail_nth(n, Fault::FlipRead);
+        let (history, stopped) = run(&files, &disk);
+        assert!(!stopped, "operation {n}: no write failed");
+        disk.crash(IndexDamage::None, n);
+        reopen_and_check(
+            &history,
+            &files.crash(n),
+            &disk,
+            &format!("a flipped bit in operation {n}"),
+        );
+    }
+}
+
+#[test]
 fn any_failing_index_call_loses_nothing_acknowledged() {
     let mut hit = 0;
     for n in 0..200 {

@@ -145,7 +145,7 @@ impl Shard {
         let target = target.clone();
         let quiet = self.life == Life::Closing && self.is_quiet();
         let clean = quiet && self.unindexed.is_empty() && target.batch == self.commits.last_batch();
-        let gone = self.segments.needless(target.sequence);
+        let gone = self.segments.needless(target.sequence, self.compaction_trusts_index());
         let manifest = Manifest {
             version: self.checkpoint.version + 1,
             store_id: StoreId(self.store_id),

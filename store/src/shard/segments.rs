@@ -21,7 +21,8 @@ pub(crate) enum State {
     Sealed,
     /// Complete, and compaction could not read it: left alone until the next start.
     Unreadable,
-    /// Nothing in it is needed once everything up to this sequence is synced and a checkpoint was made after that.
+    /// Nothing in it is needed once everything up to this sequence is synced, a checkpoint was made after that, and nothing
+    /// names a frame in it. (A frame that compaction could not read is still named, and keeps the file until it is healed.)
     Emptied { after: u64 },
     /// No manifest names it any more; its file goes when the read jobs below this number are back.
     Retiring { reads_before: u64 },
@@ -33,8 +34,10 @@ pub(crate) struct Segment {
     /// Bytes of frames that hold the newest synced version of their key.
     pub(crate) live: u64,
     pub(crate) state: State,
-    /// Markers that covered nothing but this segment: to be forgotten when it is gone.
+    /// Markers that covered nothing but this segment, with their sequences: to be forgotten when it is gone.
     pub(crate) spent_markers: Vec<(RecordKey, u64)>,
+    /// Bytes of their frames, which are named until then.
+    pub(crate) spent_bytes: u64,
 }
 
 impl Segment {
@@ -58,8 +61,13 @@ impl Segments {
     /// Segments of earlier runs, all complete.
     pub(crate) fn recovered(extents: Vec<SegmentExtent>, next: SegmentId) -> Segments {
         let sealed = |extent: SegmentExtent| {
-            let segment =
-                Segment { extent, live: 0, state: State::Sealed, spent_markers: Vec::new() };
+            let segment = Segment {
+                extent,
+                live: 0,
+                state: State::Sealed,
+                spent_markers: Vec::new(),
+                spent_bytes: 0,
+            };
             (extent.id, segment)
         };
         Segments { segments: extents.into_iter().map(sealed).collect(), next }
@@ -95,6 +103,7 @@ impl Segments {
                 live: 0,
                 state: State::Active,
                 spent_markers: Vec::new(),
+                spent_bytes: 0,
             };
             self.segments.insert(extent.id, segment);
         }
@@ -215,11 +224,11 @@ impl Segments {
     }
 
     /// Emptied segments that a checkpoint begun when `synced` was synced makes needless.
-    pub(crate) fn needless(&self, synced: u64) -> BTreeSet<SegmentId> {
-        let emptied = self
-            .segments
-            .values()
-            .filter(|segment| matches!(segment.state, State::Emptied { after } if after <= synced));
-        emptied.map(|segment| segment.extent.id).collect()
+    pub(crate) fn needless(&self, synced: u64, trust_index: bool) -> BTreeSet<SegmentId> {
+        let needless = |segment: &&Segment| {
+            let unnamed = trust_index || segment.live <= segment.spent_bytes;
+            matches!(segment.state, State::Emptied { after } if after <= synced) && unnamed
+        };
+        self.segments.values().filter(needless).map(|segment| segment.extent.id).collect()
     }
 }

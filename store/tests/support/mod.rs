@@ -221,6 +221,8 @@ impl Store {
             .read
             .clone()
             .unwrap_or_else(|| panic!("{name} was not read: {outcome:?}"))
-            .expect("the record is readable")
+            .unwrap_or_else(|error| {
+                panic!("{name}: {error}, {:?}, {:?}", self.damage, self.opened.report)
+            })
     }
 }
