@@ -47,9 +47,9 @@ pub const LOADS_PER_JOB: usize = 64;
 /// Entries of one index job: they are sorted and written together, and the longest that a checkpoint or a close waits.
 pub const INDEX_BATCH: usize = 4_096;
 
-/// How long a synced record may wait for company on its way into the index, in milliseconds. Company makes it cheaper, and
-/// nobody waits for it.
-pub const INDEX_DELAY_MS: u64 = 50;
+/// How long a synced record may wait for company on its way into the index, in milliseconds, while the backlog is small.
+/// Company makes it cheaper, and nobody waits for it.
+pub const INDEX_DELAY_MS: u64 = 200;
 
 /// Log bytes after which a checkpoint is due: what a crash at the wrong moment has to replay.
 pub const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;

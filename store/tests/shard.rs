@@ -228,3 +228,22 @@ fn a_large_record_goes_to_a_segment_of_its_own_kind() {
     assert_eq!(store.get("large"), [large]);
     assert_eq!(store.get("small"), ["s"]);
 }
+
+#[test]
+fn a_burst_reaches_the_index_later_in_few_batches() {
+    let (_, _, mut store) = fresh();
+    for number in 0..20 {
+        store.put(&format!("k{number}"), "v");
+    }
+    store.settle();
+    assert_eq!(store.opened.shard.stats().index_backlog, 20, "nobody waits for the index");
+    store.pass_ms(5);
+    store.pass_ms(5);
+    assert_eq!(store.opened.shard.stats().index_backlog, 0);
+    for number in 0..40 {
+        store.put(&format!("m{number}"), "v");
+    }
+    store.settle();
+    let backlog = store.opened.shard.stats().index_backlog;
+    assert!(backlog < 32, "at half of its limit it is fed without waiting: {backlog}");
+}

@@ -2,7 +2,8 @@
 //!
 //! Records come in no order at all, and a sorted batch costs an ordered index much less than as many single puts. So a
 //! cursor sweeps over the keys that the index does not name yet, again and again; the larger the backlog, the denser a
-//! sweep. A key that changes often is fed once per sweep.
+//! sweep. A key that changes often is fed once per sweep. Until the backlog is half of what it may be, a batch goes now and
+//! then only, so that a burst of writes has the processor to itself.
 
 use std::ops::Bound;
 
@@ -69,7 +70,7 @@ impl Shard {
     fn feed_job(&mut self) -> Option<Indexing> {
         let sweeping = matches!(self.checkpoint.phase, Phase::Sweeping { .. });
         let due = self.feed_deadline().is_some_and(|at| at <= self.now.mono_ns);
-        let many = self.unindexed.len() >= self.options.index_batch;
+        let many = self.unindexed.len() >= self.options.unindexed_records / 2;
         if !(sweeping || due || many || self.life == Life::Closing) {
             return None;
         }
