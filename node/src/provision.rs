@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -53,6 +54,7 @@ pub fn write_node(
     now: SystemTime,
 ) -> Result<(), ProvisionError> {
     let issued = authority.issue_node(config.node.id, now)?;
+    make(directory)?;
     let certificates = directory.join(&config.paths.certificates);
     write_identity(&certificates, authority, issued, CERTIFICATE_FILE, KEY_FILE)?;
     write(&directory.join(&config.paths.context_keys), &render_context_keys(context_keys))?;
@@ -99,8 +101,8 @@ fn write_identity(
 }
 
 fn make(directory: &Path) -> Result<(), ProvisionError> {
-    fs::create_dir_all(directory)
-        .map_err(|error| ProvisionError::Write { path: directory.to_owned(), error })
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|error| ProvisionError::Write { path: directory.to_owned(), error })
 }
 
 fn write(path: &Path, content: &str) -> Result<(), ProvisionError> {

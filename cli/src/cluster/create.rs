@@ -13,18 +13,18 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::SystemTime;
 
 use kvorum_gossip::facts::NodeAddresses;
 use kvorum_node::config::{
-    CONFIG_FILE, ClusterConfig, Config, ListenConfig, LogConfig, MemberConfig, NodeConfig,
-    PathsConfig, StoreConfig,
+    ClusterConfig, Config, ListenConfig, LogConfig, MemberConfig, NodeConfig, PathsConfig,
+    StoreConfig,
 };
-use kvorum_node::identity::{
-    AUTHORITY_FILE, CERTIFICATE_FILE, ClusterAuthority, IssueError, Issued, KEY_FILE,
-    render_context_keys, write_private,
+use kvorum_node::identity::{AUTHORITY_FILE, ClusterAuthority, IssueError, write_private};
+use kvorum_node::provision::{
+    CLIENT_CERTIFICATE_FILE, CLIENT_KEY_FILE, ProvisionError, write_authority, write_client,
+    write_node,
 };
 use kvorum_protocol::ContextKeys;
 use kvorum_ring::{NodeId, PartitionCount};
@@ -77,22 +77,20 @@ pub(crate) fn create(creation: &Creation, out: &Path) -> Outcome<Vec<CreatedNode
     let members = members(creation)?;
     let now = SystemTime::now();
     let authority = ClusterAuthority::create(&creation.name, now).map_err(not_issued)?;
-    let context_keys =
-        render_context_keys(&ContextKeys { current: rand::random(), previous: None });
+    let context_keys = ContextKeys { current: rand::random(), previous: None };
     let temporary = empty_place(out)?;
     let place = temporary.path();
     let mut sorted = members.clone();
     sorted.sort_by_key(|member| member.id);
     for (member, spec) in members.iter().zip(&creation.nodes) {
-        let node = Node { member, spec, sorted: &sorted, creation };
-        let issued = authority.issue_node(member.id, now).map_err(not_issued)?;
-        node.write(&place.join(&member.name), &authority, &issued, &context_keys)?;
+        let config = config(creation, member, spec, &sorted)?;
+        let directory = place.join(&member.name);
+        write_node(&directory, &config, &authority, &context_keys, now).map_err(not_written)?;
     }
-    write_client(&place.join(CLIENT_DIRECTORY), creation, &members, &authority, now)?;
-    let directory = place.join(AUTHORITY_DIRECTORY);
-    private_directory(&directory)?;
-    private_file(&directory.join(AUTHORITY_FILE), authority.certificate_pem())?;
-    private_file(&directory.join("authority.key"), &authority.key_pem())?;
+    let client = place.join(CLIENT_DIRECTORY);
+    write_client(&client, &authority, now).map_err(not_written)?;
+    write_client_config(&client, creation, &members)?;
+    write_authority(&place.join(AUTHORITY_DIRECTORY), &authority).map_err(not_written)?;
     put_in_place(temporary, out)?;
     Ok(members.into_iter().map(|member| CreatedNode { name: member.name, id: member.id }).collect())
 }
@@ -129,90 +127,63 @@ fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// One node about to be written.
-struct Node<'a> {
-    member: &'a MemberConfig,
-    spec: &'a NodeSpec,
-    sorted: &'a [MemberConfig],
-    creation: &'a Creation,
+/// The settings of one node.
+fn config(
+    creation: &Creation,
+    member: &MemberConfig,
+    spec: &NodeSpec,
+    sorted: &[MemberConfig],
+) -> Outcome<Config> {
+    let partitions = PartitionCount::new(creation.partitions).map_err(|error| {
+        Failure::usage(format!("--partitions {}: {error}", creation.partitions))
+    })?;
+    let interface = if creation.is_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+    let listen = |offset| SocketAddr::new(IpAddr::V4(interface), spec.port_base + offset);
+    let store = if creation.is_local {
+        StoreConfig {
+            segment_mib: DEV_SEGMENT_MIB,
+            index_cache_mib: DEV_INDEX_CACHE_MIB,
+            ..StoreConfig::default()
+        }
+    } else {
+        StoreConfig::default()
+    };
+    Ok(Config {
+        node: NodeConfig { id: member.id, name: member.name.clone() },
+        cluster: ClusterConfig {
+            name: creation.name.clone(),
+            partitions,
+            members: sorted.to_vec(),
+        },
+        listen: ListenConfig {
+            peers: listen(0),
+            clients: listen(1),
+            admin: listen(2),
+            dev_plaintext: creation.is_local,
+        },
+        paths: PathsConfig::default(),
+        store,
+        log: LogConfig::default(),
+    })
 }
 
-impl Node<'_> {
-    fn write(
-        &self,
-        directory: &Path,
-        authority: &ClusterAuthority,
-        issued: &Issued,
-        context_keys: &str,
-    ) -> Outcome<()> {
-        let paths = PathsConfig::default();
-        let certificates = directory.join(&paths.certificates);
-        private_directory(directory)?;
-        private_directory(&certificates)?;
-        private_file(&directory.join(CONFIG_FILE), &self.config(paths.clone())?.render())?;
-        private_file(&directory.join(&paths.context_keys), context_keys)?;
-        private_file(&certificates.join(AUTHORITY_FILE), authority.certificate_pem())?;
-        private_file(&certificates.join(CERTIFICATE_FILE), &issued.certificate_pem)?;
-        private_file(&certificates.join(KEY_FILE), &issued.key_pem)
-    }
-
-    fn config(&self, paths: PathsConfig) -> Outcome<Config> {
-        let creation = self.creation;
-        let partitions = PartitionCount::new(creation.partitions).map_err(|error| {
-            Failure::usage(format!("--partitions {}: {error}", creation.partitions))
-        })?;
-        let interface = if creation.is_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-        let listen = |offset| SocketAddr::new(IpAddr::V4(interface), self.spec.port_base + offset);
-        let store = if creation.is_local {
-            StoreConfig {
-                segment_mib: DEV_SEGMENT_MIB,
-                index_cache_mib: DEV_INDEX_CACHE_MIB,
-                ..StoreConfig::default()
-            }
-        } else {
-            StoreConfig::default()
-        };
-        Ok(Config {
-            node: NodeConfig { id: self.member.id, name: self.member.name.clone() },
-            cluster: ClusterConfig {
-                name: creation.name.clone(),
-                partitions,
-                members: self.sorted.to_vec(),
-            },
-            listen: ListenConfig {
-                peers: listen(0),
-                clients: listen(1),
-                admin: listen(2),
-                dev_plaintext: creation.is_local,
-            },
-            paths,
-            store,
-            log: LogConfig::default(),
-        })
-    }
-}
-
-fn write_client(
+/// Tells the client where its cluster is, beside its certificate.
+fn write_client_config(
     directory: &Path,
     creation: &Creation,
     members: &[MemberConfig],
-    authority: &ClusterAuthority,
-    now: SystemTime,
 ) -> Outcome<()> {
-    let issued = authority.issue_client(now).map_err(not_issued)?;
     let endpoint = |member: &MemberConfig| format!("{}@{}", member.id, member.addresses.clients);
     let config = ConfigText {
         cluster: Some(creation.name.clone()),
         endpoints: members.iter().map(endpoint).collect(),
         ca: Some(AUTHORITY_FILE.into()),
-        certificate: Some("client.pem".into()),
-        key: Some("client.key".into()),
+        certificate: Some(CLIENT_CERTIFICATE_FILE.into()),
+        key: Some(CLIENT_KEY_FILE.into()),
     };
-    private_directory(directory)?;
-    private_file(&directory.join("config.toml"), &config.render()?)?;
-    private_file(&directory.join(AUTHORITY_FILE), authority.certificate_pem())?;
-    private_file(&directory.join("client.pem"), &issued.certificate_pem)?;
-    private_file(&directory.join("client.key"), &issued.key_pem)
+    let path = directory.join("config.toml");
+    write_private(&path, config.render()?.as_bytes())
+        .map_err(|error| Failure::file("write", &path, &error))
 }
 
 /// A fresh directory beside `out`, after a check that `out` is not in use. It goes again unless it is put in place.
@@ -247,13 +218,11 @@ fn put_in_place(place: TempDir, out: &Path) -> Outcome<()> {
     Ok(())
 }
 
-fn private_directory(path: &Path) -> Outcome<()> {
-    let made = fs::DirBuilder::new().mode(0o700).create(path);
-    made.map_err(|error| Failure::file("create", path, &error))
-}
-
-fn private_file(path: &Path, content: &str) -> Outcome<()> {
-    write_private(path, content.as_bytes()).map_err(|error| Failure::file("write", path, &error))
+fn not_written(error: ProvisionError) -> Failure {
+    match error {
+        ProvisionError::Issue(error) => not_issued(error),
+        ProvisionError::Write { path, error } => Failure::file("write", &path, &error),
+    }
 }
 
 fn not_issued(error: IssueError) -> Failure {
