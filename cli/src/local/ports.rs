@@ -5,6 +5,9 @@
 //! and not a node that dies later.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use crate::failure::{Failure, Outcome};
 use crate::local::cluster_file::LocalNode;
@@ -19,6 +22,12 @@ const MAX_ATTEMPTS: usize = 200;
 /// Where free ports are looked for: below those that systems hand out to outgoing connections (from 32,768 on Linux, 49,152
 /// elsewhere). A cluster that is opened again finds its ports there, not lent to somebody's connection meanwhile.
 const FREE_PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// How long a process that was killed may take to give its ports back.
+const LEAVING: Duration = Duration::from_secs(3);
+
+/// How often a taken port is tried again.
+const INTERVAL: Duration = Duration::from_millis(50);
 
 /// The sockets of one node's ports, held so that nobody else takes them meanwhile.
 struct Held {
@@ -49,13 +58,20 @@ pub(crate) fn fixed(first: u16, nodes: u16) -> Outcome<Vec<u16>> {
     Ok(bases)
 }
 
-/// Checks that all ports of these nodes are free.
+/// Waits until all ports of these nodes are free, for a moment: a process that was killed just now may still be on its
+/// way out.
 ///
 /// # Errors
 /// A failure that names the taken port and the node that needs it.
-pub(crate) fn check_nodes<'a>(nodes: impl Iterator<Item = &'a LocalNode>) -> Outcome<()> {
+pub(crate) async fn await_free<'a>(nodes: impl Iterator<Item = &'a LocalNode>) -> Outcome<()> {
+    let end = Instant::now() + LEAVING;
     for node in nodes {
-        hold(node.peer_port).map_err(|port| taken(port, &node.name))?;
+        while let Err(port) = hold(node.peer_port).map(drop) {
+            if Instant::now() >= end {
+                return Err(taken(port, &node.name));
+            }
+            sleep(INTERVAL).await;
+        }
     }
     Ok(())
 }
@@ -96,8 +112,11 @@ pub(crate) fn free(nodes: u16) -> Outcome<Vec<u16>> {
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
-    use super::{check, fixed, free};
+    use kvorum_ring::NodeId;
+
+    use super::{await_free, check, fixed, free};
     use crate::exit_code::ExitCode;
+    use crate::local::cluster_file::LocalNode;
 
     #[test]
     fn free_ports_are_distinct_and_free() {
@@ -116,6 +135,15 @@ mod tests {
         let failure = check(&[port - 1]).expect_err("the client port is taken");
         assert_eq!(failure.code(), ExitCode::Unavailable);
         assert!(failure.message().contains(&format!("port {port} ")), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_given_back_in_time_is_waited_for() {
+        let base = free(1).expect("free ports")[0];
+        let node = LocalNode::at("n1".to_owned(), NodeId(1), base);
+        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, base + 1)).expect("it is free");
+        let (waited, ()) = tokio::join!(await_free(std::iter::once(&node)), async { drop(holder) });
+        waited.expect("the holder left");
     }
 
     #[test]

@@ -57,7 +57,7 @@ async fn serve(
     signals: &mut Signals,
     output: Output,
 ) -> Outcome<()> {
-    ports::check_nodes(nodes.iter().map(|node| &cluster.nodes()[*node]))?;
+    ports::await_free(nodes.iter().map(|node| &cluster.nodes()[*node])).await?;
     for node in nodes {
         cluster.start(*node)?;
     }
