@@ -7,6 +7,7 @@ use kvorum_protocol::VersionSet;
 use crate::index::{
     EntryState, EntrySum, Index, IndexBatch, IndexEntry, IndexError, IndexKey, Sentinel,
 };
+use crate::limits;
 use crate::location::{Location, SegmentId};
 use crate::log::entry::Logged;
 use crate::log::walk::Found;
@@ -95,13 +96,20 @@ impl<'a, I: Index> Reindex<'a, I> {
             }
             self.sentinel.sum.add(&key, new.sequence);
             changes.push((key, Some(new)));
+            if changes.len() >= limits::INDEX_BATCH {
+                self.apply(std::mem::take(&mut changes))?;
+            }
         }
-        if changes.is_empty() {
-            return Ok(());
-        }
-        self.is_empty = false;
+        self.is_empty &= self.changed == 0 && changes.is_empty();
+        self.apply(changes)
+    }
+
+    fn apply(&mut self, changes: Vec<(IndexKey, Option<IndexEntry>)>) -> Result<(), IndexError> {
         self.changed += changes.len() as u64;
-        self.index.apply(&IndexBatch { changes, sentinel: self.sentinel })
+        match changes.is_empty() {
+            true => Ok(()),
+            false => self.index.apply(&IndexBatch { changes, sentinel: self.sentinel }),
+        }
     }
 
     fn stands(&self, old: &IndexEntry, new: &IndexEntry) -> bool {

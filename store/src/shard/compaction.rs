@@ -72,7 +72,8 @@ impl Compaction {
 impl Shard {
     /// The compactor's next job.
     pub(super) fn compact_job(&mut self) -> Option<CompactJob> {
-        if self.compaction.busy {
+        // A rebuild reads the segments as they are now.
+        if self.compaction.busy || self.rebuilding != Rebuilding::No {
             return None;
         }
         let job = self.retire_job().or_else(|| self.prepare_job()).or_else(|| self.step_job())?;
@@ -96,7 +97,7 @@ impl Shard {
             && self.commits.pending_bytes() <= self.options.pending_bytes / 2;
         // Without a spare the moves might find no room in the middle of a commit.
         let cramped = self.space.is_full() && self.space.spares().is_empty();
-        if self.life != Life::Open || self.rebuilding != Rebuilding::No || !quiet || cramped {
+        if self.life != Life::Open || !quiet || cramped {
             return None;
         }
         if self.compaction.victim.is_none() {
