@@ -185,6 +185,9 @@ impl SimFiles {
         let number = state.operations;
         state.operations += 1;
         let fault = state.fault.take_if(|(at, _)| *at <= number).map(|(_, fault)| fault);
+        // A sync that meets it must not take it for a failure.
+        let fault =
+            fault.filter(|fault| *fault != Fault::FlipRead || operation == FileOperation::Read);
         let failed = match fault {
             Some(Fault::Eio) => Some(FileErrorKind::Io(std::io::ErrorKind::Other)),
             Some(Fault::NoSpace) => Some(FileErrorKind::NoSpace),

@@ -28,12 +28,22 @@ pub(crate) struct Found {
     pub(crate) logged: Logged,
 }
 
-/// Reads `end - start` bytes of a segment, fewer if the file is shorter.
+/// Reads `end - start` bytes of a segment, fewer if the file is shorter. Reads them again and, where the two readings
+/// differ or one fails, a third time: what looks damaged is given up for good, and a bit that was lost on its way from the
+/// disk must not pass for one that the disk lost.
 pub(crate) fn read_bytes<F: Files>(
     handle: &Handle<F>,
     start: u32,
     end: u32,
 ) -> Result<Bytes, FileError> {
+    let first = read_once(handle, start, end);
+    match (first, read_once(handle, start, end)) {
+        (Ok(first), Ok(second)) if first == second => Ok(first),
+        _ => read_once(handle, start, end),
+    }
+}
+
+fn read_once<F: Files>(handle: &Handle<F>, start: u32, end: u32) -> Result<Bytes, FileError> {
     let mut bytes = vec![0; end.saturating_sub(start) as usize];
     let read = handle.file.read_at(u64::from(start), &mut bytes)?;
     bytes.truncate(read);

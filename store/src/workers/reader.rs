@@ -55,10 +55,13 @@ impl<F: Files, I: Index> Reader<F, I> {
             Ok(None) => Loaded::Absent,
             Ok(Some(entry)) => match entry.state {
                 EntryState::Removed { covers_through } => Loaded::Removed { entry, covers_through },
-                EntryState::Record => match self.read(key, &entry) {
-                    Some(logged) => Loaded::Found { entry, logged: Box::new(logged) },
-                    None => Loaded::Damaged { entry },
-                },
+                // What is called damaged is given up, so one bad read is not believed.
+                EntryState::Record => {
+                    match self.read(key, &entry).or_else(|| self.read(key, &entry)) {
+                        Some(logged) => Loaded::Found { entry, logged: Box::new(logged) },
+                        None => Loaded::Damaged { entry },
+                    }
+                }
             },
         }
     }
