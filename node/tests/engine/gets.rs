@@ -1,5 +1,6 @@
 //! Gets: enough owners heard, nothing hidden, stale owners healed.
 
+use kvorum_node::peer_message::PeerMessage;
 use kvorum_protocol::message::{OwnerCause, Replacing, Request, RequestError};
 
 use crate::cluster::{Cluster, context, error, get_done, key, values};
@@ -182,6 +183,29 @@ fn what_a_refilling_owner_holds_counts_for_no_strict_get() {
     assert!(matches!(answer, RequestError::Unavailable { needed: 2, got: 1, .. }), "{answer:?}");
     cluster.restart(owners[2]);
     assert_eq!(values(&get_done(cluster.call(owners[0], Request::Get(get)))), ["v"]);
+}
+
+#[test]
+fn a_strict_get_that_hears_more_after_it_confirmed_repairs_once_and_ends() {
+    let mut cluster = Cluster::new(3);
+    let key = key("k");
+    let owners = cluster.owners(&key);
+    cluster.put(owners[0], &key, "old", Replacing::Latest);
+    cluster.cuts.push((owners[0], owners[2]));
+    cluster.put(owners[0], &key, "new", Replacing::Latest);
+    cluster.pass_ms(20_000);
+    cluster.cuts.clear();
+    let mut get = cluster.get_request(&key);
+    (get.options.strict, get.options.r) = (true, Some(1));
+    // The coordinator is behind and has its own answer first; one owner's answer is lost, so the get stays open.
+    let request = cluster.ask(owners[2], Request::Get(get));
+    cluster.in_flight.retain(|flight| {
+        flight.to != owners[1] || !matches!(flight.message, PeerMessage::Fetch { .. })
+    });
+    cluster.settle();
+    assert!(cluster.reply(request).is_some());
+    let newest = cluster.holdings(&key)[0].clone();
+    assert!(cluster.holdings(&key).iter().all(|held| *held == newest));
 }
 
 #[test]

@@ -104,8 +104,7 @@ impl Get {
     /// Goes on as far as what was heard allows.
     fn judge(&mut self, turn: &mut Turn<'_>) -> Progress {
         if !self.answered && self.confirming.is_none() {
-            let wall_ms = turn.now.wall_ms;
-            let is_found = self.holdings.is_found(|set| has_unexpired(set, wall_ms));
+            let is_found = self.holdings.is_found(|set| has_unexpired(set, turn.now.wall_ms));
             if self.heard.is_reached() && (is_found || self.knows_nothing()) {
                 self.conclude(turn);
             } else if self.heard.is_settled() && !self.heard.is_reached() {
@@ -200,7 +199,8 @@ impl Get {
     }
 
     fn confirmed(&mut self, turn: &mut Turn<'_>, node: NodeId) {
-        if let Some((merged, copies)) = &mut self.confirming {
+        let first = self.confirming.as_mut().filter(|(_, copies)| copies.awaits(node));
+        if let Some((merged, copies)) = first {
             copies.count(node);
             self.holdings.was_given(node, merged);
         }

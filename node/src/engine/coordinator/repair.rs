@@ -47,7 +47,8 @@ impl Holdings {
         self.answers.push((node, Holding::Damaged));
     }
 
-    /// An owner now holds what it was sent.
+    /// An owner now holds what it was sent. Said once of each owner: what [`Holdings::heal`] gave it after that is noted
+    /// already, and going back to this would have it given again without end.
     pub(super) fn was_given(&mut self, node: NodeId, given: &EncodedSet) {
         self.answers.retain(|(owner, _)| *owner != node);
         self.answers.push((node, Holding::Set(given.clone())));
