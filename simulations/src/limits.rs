@@ -4,8 +4,8 @@
 /// the room is for plans written by hand.
 pub const MAX_NODES: u16 = 64;
 
-/// Events of one run, after which it is stopped as endless. A long seed needs some tens of thousands.
-pub const MAX_EVENTS: u64 = 5_000_000;
+/// Events of one run, after which it is stopped as endless. A long seed needs some thousands.
+pub const MAX_EVENTS: u64 = 300_000;
 
 /// Events that the healed phase may take for each key and node before it counts as endless: a read of all owners with
 /// its repair takes some tens.
@@ -14,7 +14,7 @@ pub const HEALED_EVENTS_PER_KEY_AND_NODE: u64 = 400;
 /// Contexts that a client keeps of one key, so that a write can use a stale one.
 pub const CONTEXTS_KEPT: usize = 8;
 
-/// Lines of the trace that a report shows for the key of the violation.
+/// Lines of the trace that a report shows for the key of a violation, unless the whole trace was asked for.
 pub const TRACE_LINES: usize = 60;
 
 /// Lines of the trace that are kept while a run is traced; older ones are dropped.

@@ -10,6 +10,7 @@ use crate::plan::{Plan, PlanError};
 use crate::planted;
 use crate::reached::Reached;
 use crate::shrink::{Shrunk, shrink_with};
+use crate::trace::last_lines;
 use crate::violation::{FailureClass, Property, Violation};
 use crate::world::{Verdict, World};
 
@@ -29,7 +30,7 @@ pub struct RunOptions {
     pub source: Source,
     /// The planted bug to arm, by name; a plan's own is armed where this is `None`.
     pub planted: Option<String>,
-    /// Whether the report carries the trace's last lines even if nothing was violated.
+    /// Whether the report carries the whole trace, whatever came of the run.
     pub trace: bool,
 }
 
@@ -68,7 +69,7 @@ pub struct RunReport {
     pub class: Option<FailureClass>,
     /// The command that runs the same again.
     pub replay: String,
-    /// The last lines of the trace, those about the violation's key where there is one.
+    /// The whole trace if it was asked for; otherwise, after a violation, its last lines about the violation's key.
     pub last_events: Vec<String>,
     /// The plan that was played.
     pub plan: Plan,
@@ -157,6 +158,11 @@ fn report(options: &RunOptions, plan: Plan, verdict: Verdict) -> RunReport {
         Source::Seed(seed) => format!("kv sim run --seed {seed}{planted}"),
         Source::Plan(_) => format!("kv sim run --plan FILE{planted}"),
     };
+    let key = verdict.violation.as_ref().and_then(|violation| violation.key);
+    let last_events = match options.trace {
+        true => verdict.lines.iter().map(ToString::to_string).collect(),
+        false => last_lines(&verdict.lines, key),
+    };
     RunReport {
         seed: plan.seed,
         planted: plan.planted.clone(),
@@ -166,7 +172,7 @@ fn report(options: &RunOptions, plan: Plan, verdict: Verdict) -> RunReport {
         class: verdict.violation.as_ref().map(|violation| violation.property.class()),
         violation: verdict.violation,
         replay,
-        last_events: verdict.lines,
+        last_events,
         plan,
         reached: verdict.reached.counts(),
     }

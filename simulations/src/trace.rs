@@ -102,20 +102,25 @@ impl Trace {
         }
     }
 
-    /// The last lines that concern `key`, or all keys where it is `None`, with what concerns no key in particular
-    /// (crashes, cuts), the oldest first.
-    pub fn last_lines(&self, key: Option<u16>) -> Vec<String> {
-        let concerns = |line: &&TraceLine| key.is_none() || line.key.is_none() || line.key == key;
-        let lines = self.lines.iter().flatten().rev().filter(concerns).take(limits::TRACE_LINES);
-        let mut text: Vec<String> = lines.map(ToString::to_string).collect();
-        text.reverse();
-        text
+    /// The text, the oldest line first; empty if none was wanted.
+    pub fn into_lines(self) -> Vec<TraceLine> {
+        self.lines.map_or_else(Vec::new, Vec::from)
     }
+}
+
+/// The last of `lines` that concern `key`, or all keys where it is `None`, with what concerns no key in particular (crashes,
+/// cuts), the oldest first.
+pub fn last_lines(lines: &[TraceLine], key: Option<u16>) -> Vec<String> {
+    let concerns = |line: &&TraceLine| key.is_none() || line.key.is_none() || line.key == key;
+    let last = lines.iter().rev().filter(concerns).take(limits::TRACE_LINES);
+    let mut text: Vec<String> = last.map(ToString::to_string).collect();
+    text.reverse();
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Trace, TraceHash, TraceLine};
+    use super::{Trace, TraceHash, TraceLine, last_lines};
 
     fn hash_of(parts: &[&[u8]]) -> u64 {
         let mut hash = TraceHash::default();
@@ -146,7 +151,7 @@ mod tests {
                 text: "happened".to_owned(),
             });
         }
-        assert_eq!(trace.last_lines(Some(2)).len(), 2);
-        assert!(Trace::new(false).last_lines(None).is_empty());
+        assert_eq!(last_lines(&trace.into_lines(), Some(2)).len(), 2);
+        assert!(Trace::new(false).into_lines().is_empty());
     }
 }

@@ -109,8 +109,8 @@ pub(crate) struct Verdict {
     pub end_ns: u64,
     /// The rare states that were reached.
     pub reached: Reached,
-    /// The last lines about the violation's key, if text was asked for.
-    pub lines: Vec<String>,
+    /// The trace's text, if it was asked for.
+    pub lines: Vec<TraceLine>,
 }
 
 /// A cluster under a plan.
@@ -174,13 +174,12 @@ impl World {
             }
         }
         self.sum_up();
-        let key = self.violation.as_ref().and_then(|violation| violation.key);
         Verdict {
             trace_hash: self.trace.hash.value(),
             events: self.events,
             end_ns: self.schedule.now_ns(),
             reached: self.reached,
-            lines: self.trace.last_lines(key),
+            lines: self.trace.into_lines(),
             violation: self.violation,
         }
     }
