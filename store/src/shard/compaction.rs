@@ -35,8 +35,8 @@ pub(crate) struct Compaction {
     victim: Option<Victim>,
     /// Whether the compactor has a job, of whatever kind.
     pub(super) busy: bool,
-    /// Since when changed entries must stay in the table: a step compares with the index, then with the table, and a
-    /// change that has left the one for the other in between would be seen by neither.
+    /// The index job since which what is fed must stay in the table: a step compares with the index, then with the table,
+    /// and a change that has left the one for the other in between would be seen by neither, however old it is.
     pinned_from: Option<u64>,
     moved: u64,
 }
@@ -102,6 +102,7 @@ impl Shard {
         }
         if self.compaction.victim.is_none() {
             let extent = self.segments.victim(&self.options, self.space.is_full())?;
+            self.segments.forget_spent(extent.id);
             self.compaction.victim = Some(Victim {
                 segment: extent.id,
                 kind: extent.kind,
@@ -114,7 +115,7 @@ impl Shard {
             self.empty(segment);
             return None;
         }
-        self.compaction.pinned_from = Some(self.commits.newest() + 1);
+        self.compaction.pinned_from = Some(self.feed.next_back());
         let budget = self.options.compact_step_bytes;
         Some(CompactJob(Compacting::Step { segment, kind, offset, end, budget }))
     }
@@ -134,6 +135,10 @@ impl Shard {
         self.compaction.busy = false;
         self.compaction.pinned_from = None;
         let Some(victim) = self.compaction.victim else { return };
+        if self.life != Life::Open {
+            // A clean manifest may be on its way, and nothing may be written after it.
+            return self.compaction.abandon();
+        }
         let step = match result {
             Ok(step) => step,
             Err(StepError::Index(error)) => return self.index_failed(error),

@@ -25,6 +25,8 @@ pub(crate) struct Feed {
     in_flight: Vec<(IndexKey, Slot, Option<Placed>)>,
     /// Whether the indexer has a job, of whatever kind.
     pub(super) busy: bool,
+    /// Jobs that told the index of changes, and are back.
+    jobs: u64,
     /// When the oldest record began to wait, or the last job was made.
     waits_since: Option<u64>,
 }
@@ -33,6 +35,11 @@ impl Feed {
     /// Something waits to be fed.
     pub(super) fn note(&mut self, now: Now) {
         self.waits_since.get_or_insert(now.mono_ns);
+    }
+
+    /// The number of the first index job that is not back yet.
+    pub(super) fn next_back(&self) -> u64 {
+        self.jobs + 1
     }
 
     /// Begins a sweep at the first key.
@@ -118,10 +125,12 @@ impl Shard {
 
     pub(super) fn indexed(&mut self, sum: EntrySum) {
         self.feed.busy = false;
+        self.feed.jobs += 1;
         self.sum = sum;
         for (key, slot, sent) in std::mem::take(&mut self.feed.in_flight) {
             let entry = self.table.entry_mut(slot);
             entry.indexed = sent;
+            entry.fed_by = self.feed.jobs;
             if matches!(entry.body, Body::Gone) && sent.is_none() {
                 self.unindexed.remove(&key);
                 self.table.remove(slot);

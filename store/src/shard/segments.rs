@@ -143,6 +143,14 @@ impl Segments {
         self.segments.remove(&id)
     }
 
+    /// Compaction begins with a segment anew: what an earlier, abandoned pass counted as spent is counted again.
+    pub(crate) fn forget_spent(&mut self, id: SegmentId) {
+        if let Some(segment) = self.segments.get_mut(&id) {
+            segment.spent_markers.clear();
+            segment.spent_bytes = 0;
+        }
+    }
+
     /// Bytes that the active main segment still takes.
     pub(crate) fn room(&self) -> usize {
         let active = self.segments.values().find(|segment| {
@@ -161,9 +169,10 @@ impl Segments {
         self.segments.range(..=covers_through).any(|(id, _)| *id != but)
     }
 
-    /// All segments with their ends, main ones first.
+    /// All segments with their ends, main ones first, but for those whose files may go at any moment.
     pub(crate) fn main_first(&self) -> Vec<(SegmentId, SegmentKind, u32)> {
-        let all = self.segments.values().map(|segment| segment.extent);
+        let stays = |segment: &&Segment| !matches!(segment.state, State::Retiring { .. });
+        let all = self.segments.values().filter(stays).map(|segment| segment.extent);
         let mut all: Vec<_> = all.map(|extent| (extent.id, extent.kind, extent.end)).collect();
         all.sort_by_key(|(id, kind, _)| (*kind, *id));
         all

@@ -70,6 +70,8 @@ pub(crate) struct Entry {
     pub(crate) moving: bool,
     /// Noted among those whose newest version the index does not name.
     pub(crate) noted: bool,
+    /// The number of the index job that last told the index of it; 0 when it was read through the index.
+    pub(crate) fed_by: u64,
     bytes: usize,
     used: bool,
 }
@@ -103,6 +105,7 @@ impl Entry {
             indexed,
             moving: false,
             noted: false,
+            fed_by: 0,
             bytes,
             used: true,
         }
@@ -126,13 +129,14 @@ impl Entry {
         }
     }
 
-    /// Whether the index alone could bring this entry back. A version of `pinned_from` or later stays in any case.
+    /// Whether the index alone could bring this entry back. One that index job `pinned_from` or a later one told the index
+    /// of stays in any case.
     fn may_leave(&self, pinned_from: u64) -> bool {
         !self.moving
             && !self.noted
             && self.is_synced()
             && self.placed() == self.indexed
-            && self.sequence < pinned_from
+            && self.fed_by < pinned_from
     }
 }
 
@@ -290,8 +294,8 @@ impl Table {
         }
     }
 
-    /// Makes room: evicts what may leave, not recently used first, until the budget is kept or nothing more may. Versions
-    /// of `pinned_from` or later stay.
+    /// Makes room: evicts what may leave, not recently used first, until the budget is kept or nothing more may. What index
+    /// job `pinned_from` or a later one told the index of stays.
     pub(crate) fn shrink(&mut self, pinned_from: u64) {
         // Twice round at most: the first pass may find everything used. And not too far at once: the rest can wait.
         let mut steps = (self.slots.len() * 2).min(SHRINK_STEPS);
@@ -353,10 +357,10 @@ mod tests {
         let unindexed = table.insert(Entry { indexed: None, ..entry(1) });
         let moving = table.insert(Entry { moving: true, ..entry(2) });
         for number in 3..200 {
-            table.insert(entry(number));
+            table.insert(Entry { fed_by: 5, ..entry(number) });
         }
         table.shrink(5);
-        assert_eq!(table.len(), 200, "versions from 5 on are pinned");
+        assert_eq!(table.len(), 200, "what job 5 fed is pinned");
         table.shrink(u64::MAX);
         assert_eq!(table.len(), 3, "these three are over the budget and must stay");
         for slot in [unsynced, unindexed, moving] {

@@ -14,7 +14,7 @@ use kvorum_ring::{ClassId, PartitionCount};
 use kvorum_store::memory_index::{MemoryDisk, MemoryIndex};
 use kvorum_store::sim_files::SimFiles;
 use kvorum_store::{
-    Apply, DamageNotice, Job, MintedDot, Now, OpenError, Opened, PoisonReason, ReadError,
+    Apply, DamageNotice, Done, Job, MintedDot, Now, OpenError, Opened, PoisonReason, ReadError,
     ShardOptions, StoreEvent, StoreRefusal, StoreRequest, Token, open,
 };
 
@@ -166,13 +166,18 @@ impl Store {
         job
     }
 
-    pub(crate) fn run(&mut self, job: Job) {
-        let done = match job {
+    /// Has the worker do its part, of which the shard is not told.
+    pub(crate) fn work(&mut self, job: Job) -> Done {
+        match job {
             Job::Commit(job) => self.opened.committer.run(job),
             Job::Read(job) => self.opened.reader.run(job),
             Job::Index(job) => self.opened.indexer.run(job),
             Job::Compact(job) => self.opened.compactor.run(job),
-        };
+        }
+    }
+
+    pub(crate) fn run(&mut self, job: Job) {
+        let done = self.work(job);
         self.now.mono_ns += 1_000;
         self.opened.shard.complete(self.now, done);
         self.collect();
