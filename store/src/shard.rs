@@ -83,7 +83,7 @@ pub struct Shard {
     refilling: bool,
     life: Life,
     events: VecDeque<StoreEvent>,
-    scans: VecDeque<ReadJob>,
+    scans: VecDeque<(Token, ScanRange)>,
     scans_out: usize,
     now: Now,
 }
@@ -144,7 +144,7 @@ impl Shard {
                 StoreRequest::Remove { token, key } => {
                     self.operate(key, loads::Operation::Remove { token })
                 }
-                StoreRequest::Scan { token, range } => self.scan(token, range),
+                StoreRequest::Scan { token, range } => self.scans.push_back((token, range)),
             },
         }
     }
@@ -320,11 +320,12 @@ impl Shard {
         }
     }
 
-    fn scan(&mut self, token: Token, range: ScanRange) {
+    /// What the table knows better than the index of a scan's keys.
+    fn overlays(&self, range: &ScanRange) -> Vec<Overlay> {
         let mut overlay = Vec::new();
         if !self.unindexed.is_empty() {
             for partition in &range.partitions {
-                let bounds = Bounds::of(&range, *partition);
+                let bounds = Bounds::of(range, *partition);
                 let known = self
                     .unindexed
                     .range::<[u8], _>((Bound::Included(&bounds.start[..]), Bound::Unbounded));
@@ -338,7 +339,7 @@ impl Shard {
             }
             overlay.sort_unstable_by(|left, right| left.key.cmp(&right.key));
         }
-        self.scans.push_back(ReadJob(Reading::Scan { token, range, overlay }));
+        overlay
     }
 
     fn overlay(&self, key: &IndexKey, slot: Slot) -> Overlay {
@@ -353,9 +354,11 @@ impl Shard {
         if let Some(job) = self.loads.job() {
             return Some(job);
         }
-        let job = self.scans.pop_front()?;
+        let (token, range) = self.scans.pop_front()?;
         self.scans_out += 1;
-        Some(job)
+        // Only now, because it may be large: few scans are out at once, but many may wait.
+        let overlay = self.overlays(&range);
+        Some(ReadJob(Reading::Scan { token, range, overlay }))
     }
 
     /// Notes that the newest version of an entry is not in the index yet.
