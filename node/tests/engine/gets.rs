@@ -1,9 +1,12 @@
 //! Gets: enough owners heard, nothing hidden, stale owners healed.
 
+use std::sync::Arc;
+
+use kvorum_node::engine::Input;
 use kvorum_node::peer_message::PeerMessage;
 use kvorum_protocol::message::{OwnerCause, Replacing, Request, RequestError};
 
-use crate::cluster::{Cluster, context, error, get_done, key, values};
+use crate::cluster::{Cluster, bucket, context, error, get_done, key, values, view_of};
 
 /// A cluster whose third owner missed the write of `k`.
 fn one_owner_behind() -> (Cluster, Vec<usize>) {
@@ -288,4 +291,15 @@ fn an_expired_value_reads_as_deleted_and_is_not_gone() {
     let read = cluster.get(owner, &key);
     assert!(read.values.is_empty() && read.complete && read.context.is_some());
     assert!(cluster.holdings(&key).iter().flatten().all(|set| set.versions().len() == 1));
+}
+
+#[test]
+fn an_r_above_the_number_of_owners_is_unavailable_and_not_damage() {
+    let mut cluster = Cluster::new(2);
+    let mut view = view_of(2, 8);
+    view.buckets.get_mut(&bucket()).unwrap().r = Some(3);
+    cluster.tell(0, Input::View(Arc::new(view)));
+    let get = cluster.get_request(&key("k"));
+    let answer = error(cluster.call(0, Request::Get(get)));
+    assert!(matches!(answer, RequestError::Unavailable { needed: 3, .. }), "{answer:?}");
 }

@@ -164,9 +164,8 @@ impl Get {
     }
 
     fn succeed(&mut self, turn: &mut Turn<'_>, merged: Option<&EncodedSet>) {
-        let key = &self.place.key;
-        let context =
-            merged.map(|set| turn.view.context_keys.seal(&key.bucket, &key.key, set.clock()));
+        let (key, keys) = (&self.place.key, &turn.view.context_keys);
+        let context = merged.map(|set| keys.seal(&key.bucket, &key.key, set.clock()));
         let values = merged.map_or_else(Vec::new, |set| unexpired_values(set, turn.now.wall_ms));
         let complete = !values.is_empty() || self.is_complete();
         self.answered = true;
@@ -180,14 +179,15 @@ impl Get {
         }));
     }
 
-    /// Says why there is no answer: damaged when that is why, unavailable otherwise.
+    /// Says why there is no answer: damaged when that is why; else unavailable, also when r asks for more than all owners.
     fn fail(&mut self, turn: &mut Turn<'_>) {
         let quorum = match &self.confirming {
             Some((_, copies)) => copies,
             None => &self.heard,
         };
         let causes = quorum.failures();
-        let error = match causes.iter().all(|failure| failure.cause == OwnerCause::Damaged) {
+        let all_damaged = causes.iter().all(|failure| failure.cause == OwnerCause::Damaged);
+        let error = match all_damaged && !causes.is_empty() {
             true => RequestError::Damaged,
             false => {
                 let (needed, got) = (small(quorum.needed()), small(quorum.got()));
@@ -288,7 +288,7 @@ impl Machine for Get {
             copies.expire();
         }
         if !self.answered {
-            // There is no time left to make anything last, which a strict get owes for whatever it found.
+            // No time is left to make anything last, which a strict get owes for whatever it found.
             match self.heard.is_reached() && (!self.strict || self.holdings.merged().is_none()) {
                 true => self.conclude(turn),
                 false => self.fail(turn),
