@@ -8,7 +8,7 @@ use kvorum_protocol::message::{
 };
 use kvorum_store::StoreRefusal;
 
-use crate::cluster::{Cluster, bucket, error, key};
+use crate::cluster::{Cluster, Flight, bucket, error, key};
 
 fn list(cluster: &mut Cluster, prefix: &str, after: Option<Key>, limit: u32) -> Request {
     let options = RequestOptions::new(cluster.new_operation());
@@ -92,6 +92,32 @@ fn a_listing_goes_on_over_other_owners_when_a_node_dies_in_the_middle() {
     cluster.kill(victim);
     cluster.settle();
     assert_eq!(names(&listed(cluster.reply(request_id).unwrap().clone())), all);
+}
+
+#[test]
+fn a_listing_goes_on_over_other_owners_when_a_node_dies_between_two_of_its_pages() {
+    let (mut cluster, all) = filled();
+    // Only runs of tombstones make one answer need several pages of a node.
+    for name in &all[..59] {
+        let owner = cluster.owners(&key(name))[0];
+        cluster.delete(owner, &key(name), Replacing::Latest);
+    }
+    cluster.freeze();
+    for victim in 1..7 {
+        cluster.thaw();
+        let mut cluster = cluster.clone();
+        let request = list(&mut cluster, "", None, 2);
+        let request_id = cluster.ask(0, request);
+        let is_to = |flight: &Flight| flight.to == victim;
+        let Some(asked) = cluster.in_flight.iter().position(is_to) else { continue };
+        cluster.deliver(asked);
+        let answer = cluster.in_flight.iter().position(|flight| flight.from == victim).unwrap();
+        cluster.deliver(answer);
+        cluster.kill(victim);
+        cluster.settle();
+        let answer = cluster.reply(request_id).cloned().expect("an answer before the deadline");
+        assert_eq!(names(&listed(answer)), all[59..], "without node {victim}");
+    }
 }
 
 #[test]

@@ -132,7 +132,7 @@ impl List {
     fn lose(&mut self, turn: &mut Turn<'_>, node: NodeId) {
         self.failed.push(node);
         for scan in 0..self.scans.len() {
-            if self.scans[scan].node == node && self.pages.awaits(scan) {
+            if self.scans[scan].node == node && self.pages.is_open(scan) {
                 let (partitions, after) =
                     (self.scans[scan].partitions.clone(), self.pages.close(scan));
                 self.cover(turn, partitions, after);

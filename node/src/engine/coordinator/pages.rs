@@ -66,6 +66,11 @@ impl Pages {
         self.positions.get(scan).is_some_and(|position| position.state == State::Asked)
     }
 
+    /// Whether this scan has not brought everything yet.
+    pub(super) fn is_open(&self, scan: usize) -> bool {
+        self.positions[scan].state != State::Closed
+    }
+
     /// Takes a scan's page. A page that claims to have more without bringing a key would go on for ever, and is the last.
     pub(super) fn take(&mut self, scan: usize, page: PeerPage) {
         let position = &mut self.positions[scan];
