@@ -214,3 +214,19 @@ fn the_digest_sees_dots_values_and_expiries_and_nothing_else() {
     );
     assert_eq!(wider.map(|set| set.live_digest()), Ok(digest), "not the clock");
 }
+
+#[test]
+fn what_replaces_a_write_that_its_coordinator_does_not_hold_admits_to_forgotten_operations() {
+    let unseen = put(&VersionSet::empty(), A, Replaces::Nothing, 1).set;
+    let context = Replaces::Context(unseen.clock().clone());
+    let second = put(&VersionSet::empty(), B, context.clone(), 2).set;
+    let merged = unseen.merge(&second);
+    assert_eq!(merged.find_operation(operation(1)), None);
+    assert!(merged.operation_ids_full());
+    let third = put(&merged, B, Replaces::Latest, 3).set;
+    assert!(third.operation_ids_full(), "whoever replaces it inherits the doubt");
+    assert_eq!(third.find_operation(operation(0)), None, "the doubt is no operation");
+
+    let held = put(&unseen, B, context, 2).set;
+    assert!(!held.operation_ids_full(), "what is held has a name");
+}

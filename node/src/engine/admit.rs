@@ -158,7 +158,9 @@ impl Desk<'_> {
     fn check_put(&self, put: &PutRequest) -> Result<Write, RequestError> {
         let place = self.view.place(&put.bucket, &put.key)?;
         check_size(LimitKind::Value, put.value.len(), bounds::INLINE_VALUE_BYTES)?;
-        if put.expires_at_ms.is_some_and(|at_ms| at_ms <= self.now.wall_ms) {
+        // A retry may come after the expiry of what its first attempt wrote, which is no reason to call it not applied.
+        let is_expired = put.expires_at_ms.is_some_and(|at_ms| at_ms <= self.now.wall_ms);
+        if is_expired && !put.options.retry {
             return Err(invalid(ArgumentKind::Expired));
         }
         let change = Change::Value { bytes: put.value.clone(), expires_at_ms: put.expires_at_ms };

@@ -2,7 +2,7 @@
 
 use kvorum_protocol::message::{Replacing, Request, RequestError, Response};
 
-use crate::cluster::{Cluster, error, key, put_done, values};
+use crate::cluster::{Cluster, context, error, get_done, key, put_done, values};
 
 /// A put whose answer was lost, and the request to repeat it.
 fn put_with_lost_answer(cluster: &mut Cluster, owner: usize, value: &str) -> Request {
@@ -117,4 +117,50 @@ fn a_duplicated_request_makes_one_version() {
     for holding in cluster.holdings(&key("k")) {
         assert_eq!(holding.unwrap().versions().len(), 1);
     }
+}
+
+#[test]
+fn a_retry_of_a_write_that_was_replaced_unseen_says_that_it_could_not_be_checked() {
+    let mut cluster = Cluster::new(3);
+    let key = key("k");
+    let owners = cluster.owners(&key);
+    cluster.cuts.extend([(owners[0], owners[1]), (owners[0], owners[2])]);
+    let mut first = cluster.put_request(&key, "first", Replacing::Nothing);
+    cluster.ask(owners[0], Request::Put(first.clone()));
+    cluster.settle();
+    cluster.pass_ms(20_000);
+
+    // Somebody reads it, and replaces it at an owner that has never heard of it.
+    let mut get = cluster.get_request(&key);
+    get.options.r = Some(1);
+    let read = get_done(cluster.call(owners[0], Request::Get(get)));
+    cluster.put(owners[1], &key, "second", context(&read.context));
+    cluster.cuts.clear();
+    assert_eq!(values(&cluster.get(owners[2], &key)), ["second"]);
+
+    first.options.retry = true;
+    assert!(!put_done(cluster.call(owners[2], Request::Put(first))).retry_checked);
+}
+
+#[test]
+fn what_an_owner_that_lost_records_does_not_know_makes_no_retry_certain() {
+    let mut cluster = Cluster::new(3);
+    let owners = cluster.owners(&key("k"));
+    cluster.put(owners[0], &key("k"), "v", Replacing::Nothing);
+    cluster.nodes[owners[2]].disk.refilling = true;
+    let mut put = cluster.put_request(&key("k"), "w", Replacing::Nothing);
+    put.options.retry = true;
+    assert!(!put_done(cluster.call(owners[0], Request::Put(put))).retry_checked);
+}
+
+#[test]
+fn a_retry_after_the_expiry_of_what_it_wrote_is_not_called_invalid() {
+    let mut cluster = Cluster::new(3);
+    let owners = cluster.owners(&key("k"));
+    let mut put = cluster.put_request(&key("k"), "v", Replacing::Nothing);
+    put.expires_at_ms = Some(cluster.now.wall_ms + 1_000);
+    let dot = put_done(cluster.call(owners[0], Request::Put(put.clone()))).dot;
+    cluster.pass_ms(20_000);
+    put.options.retry = true;
+    assert_eq!(put_done(cluster.call(owners[1], Request::Put(put))).dot, dot);
 }

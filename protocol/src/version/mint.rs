@@ -90,7 +90,8 @@ impl VersionSet {
         };
         let dot = Dot::new(actor, set.clock.get(actor) + 1);
         set.clock.raise(dot);
-        let superseded = superseded_ids(&replaced, &undone);
+        let knows_all = self.clock.descends(&covered);
+        let superseded = superseded_ids(&replaced, &undone, knows_all);
         match change {
             Change::Value { bytes, expires_at_ms } => {
                 let version = Version {
@@ -161,8 +162,13 @@ fn insert<T>(entries: &mut Vec<(Dot, T)>, dot: Dot, value: T) {
     entries.insert(index, (dot, value));
 }
 
-/// The most recent first: the ids of what is replaced now, then what those remember, one of each in turn.
-fn superseded_ids(versions: &[&(Dot, Version)], deletions: &[&(Dot, Deletion)]) -> SupersededIds {
+/// The most recent first: the ids of what is replaced now, then what those remember, one of each in turn. Unless the minting
+/// set `knows_all` that the write covers, there is a place for what it cannot name.
+fn superseded_ids(
+    versions: &[&(Dot, Version)],
+    deletions: &[&(Dot, Deletion)],
+    knows_all: bool,
+) -> SupersededIds {
     let replaced = versions.iter().map(|(_, version)| version.operation);
     let undone = deletions.iter().map(|(_, deletion)| deletion.operation);
     let memories = || {
@@ -171,5 +177,6 @@ fn superseded_ids(versions: &[&(Dot, Version)], deletions: &[&(Dot, Deletion)]) 
     };
     let remembered = (0..limits::SUPERSEDED_IDS)
         .flat_map(|age| memories().filter_map(move |superseded| superseded.get(age)));
-    SupersededIds::of(replaced.chain(undone).chain(remembered))
+    let unnamed = (!knows_all).then_some(SupersededIds::UNKNOWN);
+    SupersededIds::of(replaced.chain(undone).chain(unnamed).chain(remembered))
 }

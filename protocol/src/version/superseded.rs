@@ -10,6 +10,8 @@ const WIDTH: usize = 16;
 
 /// Up to [`limits::SUPERSEDED_IDS`] operation ids, the most recently replaced first.
 ///
+/// A context may cover writes that the coordinator does not hold, and so cannot name. The zero id then stands for them.
+///
 /// Kept as one byte string, so that a received version holds a slice of its frame and costs no allocation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct SupersededIds(Bytes);
@@ -17,6 +19,9 @@ pub struct SupersededIds(Bytes);
 impl SupersededIds {
     /// No ids: what a version that replaces nothing remembers.
     pub const NONE: SupersededIds = SupersededIds(Bytes::new());
+
+    /// Put among the ids of what is replaced when there was more of it than could be named.
+    pub(super) const UNKNOWN: OperationId = OperationId(0);
 
     /// The first [`limits::SUPERSEDED_IDS`] distinct ids.
     pub fn of(ids: impl IntoIterator<Item = OperationId>) -> SupersededIds {
@@ -55,9 +60,9 @@ impl SupersededIds {
         self.0.is_empty()
     }
 
-    /// Whether an older id may have been pushed out.
+    /// Whether an operation that was replaced may be missing: pushed out, or never known here.
     pub fn is_full(&self) -> bool {
-        self.len() == limits::SUPERSEDED_IDS
+        self.len() == limits::SUPERSEDED_IDS || self.iter().any(|id| id == SupersededIds::UNKNOWN)
     }
 
     /// The id in this place, counted from the most recently replaced.
@@ -72,7 +77,7 @@ impl SupersededIds {
 
     /// Whether the id is among them.
     pub fn contains(&self, id: OperationId) -> bool {
-        self.iter().any(|other| other == id)
+        id != SupersededIds::UNKNOWN && self.iter().any(|other| other == id)
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test target uses a part.
 
 use bytes::Bytes;
+use kvorum_protocol::codec::Surplus;
 use kvorum_protocol::message::{
     ArgumentKind, BatchGet, BatchGetDone, BatchPut, BatchPutDone, Bucket, BucketRequest, BucketSet,
     BucketSettings, Buckets, Delete, Diag, DiagSection, Diagnosis, Features, Get, GetDone,
@@ -43,7 +44,9 @@ pub(crate) fn value(text: &'static str) -> Change {
 
 /// Two siblings, one of which replaced something, an expiry, and a delete that nothing replaced.
 pub(crate) fn version_set() -> VersionSet {
-    let mut set = VersionSet::empty();
+    let known = Clock::of([(Actor(9), 1)]);
+    let mut set = VersionSet::from_parts(known.clone(), Vec::new(), Vec::new(), Surplus::NONE)
+        .expect("a valid set");
     let expiring = Change::Value {
         bytes: Bytes::from_static(b"expires"),
         expires_at_ms: Some(1_800_000_000_000),
@@ -52,11 +55,7 @@ pub(crate) fn version_set() -> VersionSet {
         (Actor(0x1111_2222_3333_4444), Replaces::Latest, value("first")),
         (Actor(0x1111_2222_3333_4444), Replaces::Latest, value("second")),
         (Actor(0xaaaa_bbbb_cccc_dddd), Replaces::Nothing, expiring),
-        (
-            Actor(0xaaaa_bbbb_cccc_dddd),
-            Replaces::Context(Clock::of([(Actor(9), 1)])),
-            Change::Delete,
-        ),
+        (Actor(0xaaaa_bbbb_cccc_dddd), Replaces::Context(known), Change::Delete),
     ];
     for (number, (actor, replaces, change)) in steps.into_iter().enumerate() {
         set =

@@ -101,7 +101,11 @@ impl Recall {
                     return Recalled::Found { set: EncodedSet::new(&self.heard), found };
                 }
                 self.forgetful |= set.operation_ids_full();
-                self.answers.count(node);
+                match refilling {
+                    // Its record may have come after the loss of one that knew the operation.
+                    true => self.answers.fail(node, OwnerCause::Refilling),
+                    false => self.answers.count(node),
+                }
             }
             FetchOutcome::Absent if refilling => self.answers.fail(node, OwnerCause::Refilling),
             FetchOutcome::Absent => self.answers.count(node),
