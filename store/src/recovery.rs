@@ -89,6 +89,9 @@ pub enum IndexFault {
     Stale,
     /// Its entries did not add up to what it said of itself.
     Incomplete,
+    /// It named what the log does not hold: the last batch was damaged after its sync, or a start that failed had put into
+    /// the index what a power cut then took. Nobody can tell which, so it counts as damage.
+    Ahead,
     /// Segments or the manifest were missing, so nothing derived from them can be trusted.
     LogDamaged,
 }
@@ -135,7 +138,8 @@ pub fn open<F: Files, O: IndexOpener>(
     let honours_markers = honours_markers(&options);
     let index = open_index(&mut opener, &handles, &start, honours_markers)?;
     let tail = &index.tail;
-    let damaged = index.tail.is_damaged() || start.is_damaged();
+    let is_ahead = index.fate == IndexFate::Rebuilt(IndexFault::Ahead);
+    let damaged = index.tail.is_damaged() || start.is_damaged() || is_ahead;
     let mut report = RecoveryReport {
         created: start.created,
         clean: start.is_clean(),

@@ -136,3 +136,30 @@ fn a_fault_while_opening_leaves_everything_for_the_next_try() {
         }
     }
 }
+
+#[test]
+fn a_start_that_fails_leaves_nothing_in_the_index_that_the_log_may_lose() {
+    let mut twice = 0;
+    for n in (0..operations()).step_by(4) {
+        for m in 0..16 {
+            let (files, disk) = (SimFiles::new(), MemoryDisk::new());
+            files.fail_nth(n, Fault::Eio);
+            let (history, poisoned) = run(&files, &disk);
+            if !poisoned {
+                break;
+            }
+            // The next process sees what the failed sync left, and fails as well; then the power goes.
+            disk.crash(IndexDamage::Unflushed, n);
+            let files = files.kill();
+            files.fail_nth(m, Fault::Eio);
+            if Store::open(&files, &disk, ShardOptions::small(), SEED + 7).is_ok() {
+                continue;
+            }
+            twice += 1;
+            disk.crash(IndexDamage::Unflushed, n);
+            let case = format!("operation {n}, then {m} of opening");
+            reopen_and_check(&history, &files.crash(n + m), &disk, &case);
+        }
+    }
+    assert!(twice > 50, "{twice} starts failed");
+}

@@ -7,7 +7,7 @@ use super::replay::{ReplayError, Tail};
 use super::{IndexFate, IndexFault, OpenError, Start};
 use crate::files::Files;
 use crate::index::{Index, IndexBatch, IndexError, IndexOpener, Sentinel};
-use crate::location::SegmentId;
+use crate::location::{Location, SegmentId};
 use crate::log::entry::{Copies, EntryBody, LogEntry, Logged};
 use crate::log::handles::Handles;
 use crate::log::walk::Found;
@@ -51,7 +51,7 @@ pub(super) fn open_index<F: Files, O: IndexOpener>(
             Err(ReplayError::File(error)) => return Err(error.into()),
             Err(ReplayError::Index(error)) => return Err(error.into()),
         };
-    let (_, live) = count(&index)?;
+    let (_, live) = count(&index, |_| {})?;
     Ok(OpenedIndex { index, sentinel, live, tail, fate: IndexFate::Rebuilt(fault) })
 }
 
@@ -96,9 +96,17 @@ fn use_index<F: Files, O: IndexOpener>(
         Err(ReplayError::File(error)) => return Err(Failure::File(error)),
         Err(ReplayError::Index(error)) => return Err(error.into()),
     };
-    let (sum, live) = count(&index)?;
+    // What it names and the log does not hold hides what the log does hold.
+    let unproven: BTreeSet<Location> = tail.unproven().map(|found| found.location).collect();
+    let mut ahead = false;
+    let (sum, live) = count(&index, |entry| {
+        ahead |= tail.is_behind_its_end(entry.location) && !unproven.contains(&entry.location);
+    })?;
     if sum != sentinel.sum {
         return Err(Failure::Index(IndexFault::Incomplete));
+    }
+    if ahead {
+        return Err(Failure::Index(IndexFault::Ahead));
     }
     Ok(OpenedIndex { index, sentinel, live, tail, fate })
 }

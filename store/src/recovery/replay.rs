@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::listing::Listing;
 use super::{IndexError, Start};
 use crate::files::{File, FileError, Files};
-use crate::location::SegmentId;
+use crate::location::{Location, SegmentId};
 use crate::log::handles::Handles;
 use crate::log::manifest::Manifest;
 use crate::log::scan::BatchHeader;
@@ -277,6 +277,11 @@ impl Tail {
             recent.batch.is_none_or(|number| !Tail::is_proven(&runs, number))
         };
         self.recent.iter().filter(unproven).map(|recent| &recent.found)
+    }
+
+    /// Whether a place is behind what is proven of its segment.
+    pub(super) fn is_behind_its_end(&self, location: Location) -> bool {
+        self.ends.get(&location.segment).is_some_and(|extent| location.offset >= extent.end)
     }
 
     /// Whether something that had been synced is not whole.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::files::Files;
-use crate::index::{self, EntrySum, Index, IndexBatch, IndexError, Sentinel};
+use crate::index::{self, EntrySum, Index, IndexBatch, IndexEntry, IndexError, Sentinel};
 use crate::job::{
     CheckpointError, Content, Done, Finished, IndexChange, IndexJob, Indexing, RebuildError,
     Rebuilt,
@@ -116,18 +116,22 @@ impl<F: Files, I: Index> Indexer<F, I> {
 
     /// Counts the index anew: what it had lost is still in the old sum.
     fn count(&mut self, repaired: u64, damaged: u32) -> Result<Rebuilt, IndexError> {
-        let (sum, live) = count(&*self.index)?;
+        let (sum, live) = count(&*self.index, |_| {})?;
         self.sentinel.sum = sum;
         self.index.apply(&IndexBatch { changes: Vec::new(), sentinel: self.sentinel })?;
         Ok(Rebuilt { repaired, sum, live, damaged })
     }
 }
 
-/// Adds up all entries of an index, and the bytes of frames that they name, by segment.
-pub(crate) fn count<I: Index>(index: &I) -> Result<(EntrySum, Vec<(SegmentId, u64)>), IndexError> {
+/// Adds up all entries of an index, and the bytes of frames that they name, by segment. `each` sees every entry.
+pub(crate) fn count<I: Index>(
+    index: &I,
+    mut each: impl FnMut(&IndexEntry),
+) -> Result<(EntrySum, Vec<(SegmentId, u64)>), IndexError> {
     let mut sum = EntrySum::default();
     let mut live: BTreeMap<SegmentId, u64> = BTreeMap::new();
     index::visit_all(index, |key, entry| {
+        each(entry);
         sum.add(key, entry.sequence);
         *live.entry(entry.location.segment).or_default() += u64::from(entry.location.length);
     })?;
