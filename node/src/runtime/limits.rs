@@ -21,6 +21,13 @@ pub const REQUESTS_PER_CLIENT: usize = 1_024;
 /// client reads more slowly than it asks, and what it has not read costs memory here.
 pub const CLIENT_PENDING_BYTES: usize = 64 << 20;
 
+/// A client's TCP connection is probed after being silent for so long: often enough that the places of machines that lost
+/// their power come back, seldom enough to cost nothing. (QUIC has its own.)
+pub const CLIENT_PROBED_AFTER: Duration = Duration::from_secs(60);
+
+/// Time between two probes; after the system's usual few without an answer the connection is lost.
+pub const CLIENT_PROBED_EVERY: Duration = Duration::from_secs(10);
+
 /// Client connections. Each costs a few tens of KiB idle.
 pub const CLIENTS: usize = 4_096;
 

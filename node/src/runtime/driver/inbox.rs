@@ -34,7 +34,8 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Waits for whatever happens first. Finished work goes before new work.
+    /// Waits for whatever happens first. What is rare goes first, or a flood would hide it; finished work goes before new
+    /// work.
     pub(crate) async fn next(&mut self, deadline: Option<Instant>) -> Event {
         let due = async {
             match deadline {
@@ -44,11 +45,11 @@ impl Inbox {
         };
         tokio::select! {
             biased;
+            Ok(()) = self.stop.changed() => Event::Stop,
+            Some(saved) = self.saved.recv() => Event::Saved(saved),
             Some(report) = self.workers.recv() => Event::Worker(report),
             Some(event) = self.peers.recv() => Event::Peer(event),
             Some(event) = self.clients.recv() => Event::Client(event),
-            Some(saved) = self.saved.recv() => Event::Saved(saved),
-            Ok(()) = self.stop.changed() => Event::Stop,
             () = due => Event::Deadline,
         }
     }
@@ -67,5 +68,33 @@ impl Inbox {
             let Ok(event) = self.clients.try_recv() else { break };
             take(Event::Client(event));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kvorum_ring::NodeId;
+    use tokio::sync::{mpsc, watch};
+
+    use super::{Event, Inbox};
+    use crate::runtime::peers::{Channel, PeerEvent};
+
+    #[tokio::test]
+    async fn a_flood_of_messages_hides_neither_a_stop_nor_a_saved_file() {
+        let (flood, peers) = mpsc::channel(8);
+        let (_clients, clients) = mpsc::channel(1);
+        let (_workers, workers) = mpsc::channel(1);
+        let (file, saved) = mpsc::channel(1);
+        let (signal, stop) = watch::channel(false);
+        let mut inbox = Inbox { peers, clients, workers, saved, stop };
+        for _ in 0..8 {
+            let channel = Channel::Requests;
+            let frame = PeerEvent::Frame { peer: NodeId(1), channel, frame: Default::default() };
+            assert!(flood.try_send(frame).is_ok());
+        }
+        assert!(file.try_send(Ok(())).is_ok() && signal.send(true).is_ok());
+        let first = [inbox.next(None).await, inbox.next(None).await];
+        assert!(matches!(first, [Event::Stop, Event::Saved(Ok(()))]));
+        assert!(matches!(inbox.next(None).await, Event::Peer(_)));
     }
 }

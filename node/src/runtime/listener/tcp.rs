@@ -1,10 +1,12 @@
 //! Clients over TCP.
 
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
@@ -56,8 +58,7 @@ async fn serve(stream: TcpStream, address: SocketAddr, security: TcpSecurity, do
     let Some(_place) = door.place() else {
         return tracing::warn!(%address, limit = limits::CLIENTS, "too many clients: closing a new one");
     };
-    // Answers are written in whole batches; waiting for more would only delay them.
-    if stream.set_nodelay(true).is_err() {
+    if prepare(&stream).is_err() {
         return;
     }
     let ended = match security {
@@ -77,6 +78,16 @@ async fn serve(stream: TcpStream, address: SocketAddr, security: TcpSecurity, do
     if let Err(error) = ended {
         tracing::debug!(%address, %error, "a client's session ended");
     }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    // Answers are written in whole batches; waiting for more would only delay them.
+    stream.set_nodelay(true)?;
+    // A client whose machine is gone says nothing, and would keep its place for ever.
+    let probes = TcpKeepalive::new()
+        .with_time(limits::CLIENT_PROBED_AFTER)
+        .with_interval(limits::CLIENT_PROBED_EVERY);
+    SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 async fn handshake(
@@ -101,5 +112,24 @@ async fn handshake(
             tracing::warn!(%address, ?name, "refused a client's certificate");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use socket2::SockRef;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::prepare;
+
+    #[tokio::test]
+    async fn a_client_that_vanishes_is_noticed() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        prepare(&stream).unwrap();
+        assert!(SockRef::from(&stream).keepalive().unwrap());
     }
 }
