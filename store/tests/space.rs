@@ -201,3 +201,36 @@ fn a_long_life_of_crashes_keeps_everything() {
         assert!(moved > 0 && rebuilt > 0, "seed {seed}: {moved} moved, {rebuilt} rebuilt");
     }
 }
+
+#[test]
+fn a_full_disk_refuses_large_records_of_peers_before_it_stops_the_store() {
+    let options = ShardOptions {
+        segment_bytes: 256 * 1024,
+        pending_bytes: 1024 * 1024,
+        ..ShardOptions::small()
+    };
+    let mut peer = Store::open(&SimFiles::new(), &MemoryDisk::new(), options.clone(), 9).unwrap();
+    let (files, disk) = (SimFiles::new(), MemoryDisk::new());
+    let mut store = Store::open(&files, &disk, options, 1).unwrap();
+    store.put("a", "1");
+    store.settle();
+    store.pass_ms(20);
+    files.set_capacity(Some(files.used()));
+    let mut refused = 0;
+    for number in 0..60 {
+        let (name, small) = (format!("large{number}"), format!("small{number}"));
+        let put = peer.put(&name, &"x".repeat(100_000));
+        peer.settle();
+        let set = peer.outcome(put).applied.unwrap();
+        let merged = store.apply(&name, Apply::Merge { set });
+        store.put(&small, &"s".repeat(300));
+        store.settle();
+        store.pass_ms(20);
+        assert_eq!(store.poisoned, None, "after {number} merges and {refused} refusals");
+        refused += u32::from(store.outcome(merged).refused == Some(StoreRefusal::DiskFull));
+    }
+    assert!(refused > 0);
+    let deleted = store.apply("a", update(Replaces::Latest, Change::Delete, 1));
+    store.settle();
+    assert!(store.outcome(deleted).durable, "{:?}", store.outcome(deleted));
+}

@@ -151,11 +151,12 @@ impl Segments {
         }
     }
 
-    /// Bytes that the active main segment still takes.
-    pub(crate) fn room(&self) -> usize {
-        let active = self.segments.values().find(|segment| {
-            segment.state == State::Active && segment.extent.kind == SegmentKind::Main
-        });
+    /// Bytes that the active segment of a kind still takes.
+    pub(crate) fn room(&self, kind: SegmentKind) -> usize {
+        let active = self
+            .segments
+            .values()
+            .find(|segment| segment.state == State::Active && segment.extent.kind == kind);
         active.map_or(0, |active| active.extent.size.saturating_sub(active.extent.end) as usize)
     }
 

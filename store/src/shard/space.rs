@@ -10,6 +10,7 @@ use crate::clock::Now;
 use crate::files::FileError;
 use crate::job::{CompactJob, Compacting};
 use crate::limits;
+use crate::log::segment::SegmentKind;
 use crate::request::Apply;
 use kvorum_protocol::Change;
 
@@ -69,7 +70,7 @@ impl Shard {
     }
 
     /// Whether there is no room for this change. Clients may not touch the reserve; peers and deletes may use half of it
-    /// up, and what the active segment still holds.
+    /// up, and what the active segment of their kind still holds.
     pub(super) fn has_no_room_for(&self, change: &Apply) -> bool {
         if !self.space.full {
             return false;
@@ -78,9 +79,12 @@ impl Shard {
         match change {
             Apply::Update { change: Change::Value { .. }, .. } => spares <= reserve,
             Apply::Update { change: Change::Delete, .. } | Apply::Merge { .. } => {
-                let waiting =
-                    self.commits.pending_bytes() + self.loads.queued_bytes() + change_bytes(change);
-                spares <= reserve / 2 && waiting + limits::ROOM_SLACK_BYTES > self.segments.room()
+                let bytes = change_bytes(change);
+                let waiting = self.commits.pending_bytes() + self.loads.queued_bytes() + bytes;
+                let is_large = bytes > limits::BULK_RECORD_BYTES;
+                let kind = if is_large { SegmentKind::Bulk } else { SegmentKind::Main };
+                let room = self.segments.room(kind);
+                spares <= reserve / 2 && waiting + limits::ROOM_SLACK_BYTES > room
             }
         }
     }
