@@ -202,7 +202,7 @@ impl Shard {
         match self.life {
             Life::Closed | Life::Poisoned => None,
             Life::Open | Life::Closing => {
-                [self.feed_deadline(), self.checkpoint_deadline(), self.space.retry_at()]
+                [self.feed_deadline(), self.checkpoint_deadline(), self.space_deadline()]
                     .into_iter()
                     .flatten()
                     .min()

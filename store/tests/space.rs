@@ -6,7 +6,7 @@ mod support;
 use kvorum_protocol::{Change, Replaces};
 use kvorum_store::memory_index::{IndexDamage, MemoryDisk};
 use kvorum_store::sim_files::SimFiles;
-use kvorum_store::{Apply, ShardOptions, StoreRefusal};
+use kvorum_store::{Apply, Job, ShardOptions, StoreRefusal};
 use support::history::{History, Mix, Rng};
 use support::{Store, update};
 
@@ -233,4 +233,34 @@ fn a_full_disk_refuses_large_records_of_peers_before_it_stops_the_store() {
     let deleted = store.apply("a", update(Replaces::Latest, Change::Delete, 1));
     store.settle();
     assert!(store.outcome(deleted).durable, "{:?}", store.outcome(deleted));
+}
+
+#[test]
+fn a_full_disk_is_not_asked_again_and_again_while_the_compactor_is_at_work() {
+    let (files, disk) = (SimFiles::new(), MemoryDisk::new());
+    let mut store = Store::open(&files, &disk, ShardOptions::small(), 1).unwrap();
+    churn(&mut store, 20);
+    files.set_capacity(Some(files.used()));
+    let mut held = 0;
+    for round in 0..400 {
+        store.put(&format!("k{}", round % 7), &"v".repeat(300));
+        store.now.mono_ns += 20_000_000;
+        store.opened.shard.tick(store.now);
+        store.collect();
+        while let Some(job) = store.poll_job() {
+            let is_step = matches!(&job, Job::Compact(job) if format!("{job:?}").contains("Step"));
+            if is_step && store.opened.shard.stats().disk_full {
+                held += 1;
+                store.now.mono_ns += 2_000_000_000;
+                store.opened.shard.tick(store.now);
+                // Whatever is due is handed out; then there is nothing to do before a later moment.
+                let due: Vec<Job> = std::iter::from_fn(|| store.poll_job()).collect();
+                let next = store.opened.shard.next_deadline();
+                assert!(next.is_none_or(|at| at > store.now.mono_ns), "round {round}: {next:?}");
+                due.into_iter().for_each(|job| store.run(job));
+            }
+            store.run(job);
+        }
+    }
+    assert!(held > 0, "no step was held while the disk was full");
 }

@@ -42,10 +42,6 @@ impl Space {
         self.spares.retain(|spare| !spares.contains(spare));
     }
 
-    pub(super) fn retry_at(&self) -> Option<u64> {
-        self.retry_at
-    }
-
     fn ran_out(&mut self, now: Now) {
         self.full = true;
         self.retry_at = Some(now.after_ms(limits::SPACE_RETRY_MS));
@@ -67,6 +63,12 @@ impl Shard {
     /// How many spares to keep: the reserve, and one for clients.
     pub(super) fn lacks_spares(&self) -> bool {
         self.space.spares.len() <= self.options.reserve_segments
+    }
+
+    /// When to ask the disk for space again. Not while the compactor, which asks, is at work: its return is soon enough.
+    pub(super) fn space_deadline(&self) -> Option<u64> {
+        let may_ask = !self.compaction.busy && self.lacks_spares() && self.life == Life::Open;
+        self.space.retry_at.filter(|_| may_ask)
     }
 
     /// Whether there is no room for this change. Clients may not touch the reserve; peers and deletes may use half of it
