@@ -86,6 +86,7 @@ pub fn expand(seed: u64) -> Plan {
         buggify,
         heal_at_us,
         final_cut,
+        index_loss: Stream::new(seed, Purpose::Topology, 1).below(12) == 0,
         events,
     }
 }

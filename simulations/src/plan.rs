@@ -50,6 +50,9 @@ pub struct Plan {
     /// tombstones that all owners agree on are reclaimed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_cut: Option<IndexDamage>,
+    /// Whether, before the last power cut, open indexes lose entries and the logs are compacted.
+    #[serde(default)]
+    pub index_loss: bool,
     /// Operations and faults in the order of their times.
     pub events: Vec<PlanEvent>,
 }

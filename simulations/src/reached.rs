@@ -19,8 +19,8 @@ pub enum Rare {
     CrashLoop,
     /// A recovery found its index damaged and rebuilt it.
     IndexRebuilt,
-    /// A recovery found a torn tail.
-    TornTail,
+    /// A recovery wrote the last batch again, because nothing proved that it had been synced.
+    Relogged,
     /// A failed disk operation stopped a node.
     Poisoned,
     /// A disk was wiped.
@@ -80,7 +80,7 @@ impl Rare {
         Self::AllDown,
         Self::CrashLoop,
         Self::IndexRebuilt,
-        Self::TornTail,
+        Self::Relogged,
         Self::Poisoned,
         Self::Wiped,
         Self::WipeOverBudget,

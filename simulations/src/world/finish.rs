@@ -3,15 +3,13 @@
 //! Safety is checked while faults run; liveness only makes sense without them. So all faults end at one moment, every
 //! operation must have ended, each key is read once from all its owners under `strict` (whose repair is what makes owners
 //! converge as long as there is no anti-entropy), the cluster must come to rest, and then every owner's record is looked at.
-//! Half of the plans go on: agreed tombstones are reclaimed, all power is cut, indexes are damaged, and every record is
-//! looked at once more.
+//! Half of the plans go on with what is in `aftermath`, and every record is looked at once more.
 
-use kvorum_protocol::RecordKey;
+use kvorum_protocol::{Key, RecordKey};
 use kvorum_store::{StoreEvent, StoreRequest, Token};
 
 use super::World;
 use super::judge::seen;
-use super::node::Death;
 use super::pump::OWN_TOKENS;
 use crate::checkers::{
     p1_acknowledged_writes, p2_convergence, p3_siblings, p4_domination, p8_resurrection,
@@ -19,7 +17,7 @@ use crate::checkers::{
 };
 use crate::limits;
 use crate::oracle::Seen;
-use crate::plan::{IndexDamage, Operation, OperationKind};
+use crate::plan::{Operation, OperationKind};
 use crate::reached::Rare;
 use crate::violation::{Property, Violation};
 
@@ -36,10 +34,12 @@ pub(super) enum Phase {
     Faults,
     /// Keys are read, one after the other.
     Reading(Reading),
-    /// Each owner's record is looked at.
-    Looking { found: Records, look: Look },
+    /// Each owner's record is looked at, key by key; the next one last.
+    Looking { found: Records, look: Look, left: Vec<u16> },
     /// Tombstones are being removed.
     Removing,
+    /// Indexes have lost entries, and so many writes are still to come that make compaction necessary.
+    Churning { left: u32 },
     /// All power was cut, and the nodes are starting.
     Restarting,
     /// Nothing is left to do.
@@ -99,8 +99,10 @@ impl World {
                 self.read_next(Reading { round: 1, left, events: self.events, owed: false })
             }
             Phase::Reading(reading) => self.read_next(reading),
-            Phase::Looking { found, look } => self.end_look(&found, look),
-            Phase::Removing => self.cut_all_power(),
+            Phase::Looking { found, look, left } => self.look_at_next(found, look, left),
+            Phase::Removing => self.lose_index_entries(),
+            Phase::Churning { left: 0 } => self.cut_all_power(),
+            Phase::Churning { left } => self.churn(left - 1),
             Phase::Restarting => {
                 self.check_all_up();
                 self.look_at_records(Look::AfterCut)
@@ -182,32 +184,52 @@ impl World {
         self.nodes[usize::from(number)].life.as_ref().is_some_and(|life| life.shard.is_refilling())
     }
 
-    /// Asks every owner's store for every record.
+    /// Begins to ask every owner's store for every record.
     fn look_at_records(&mut self, look: Look) -> bool {
         let found = self.owners.iter().map(|owners| vec![None; owners.len()]).collect();
-        self.phase = Phase::Looking { found, look };
-        for (key, place) in self.places() {
+        self.look_at_next(found, look, (0..self.plan.topology.keys).rev().collect())
+    }
+
+    /// Asks the owners of the next key. Of one at a time, because the queues of a plan may be small.
+    fn look_at_next(&mut self, found: Records, look: Look, mut left: Vec<u16>) -> bool {
+        let Some(key) = left.pop() else { return self.end_look(&found, look) };
+        let key = usize::from(key);
+        self.phase = Phase::Looking { found, look, left };
+        for place in 0..self.owners[key].len() {
             self.ask_store(key, place, |token, key| StoreRequest::Read { token, key });
         }
         true
     }
 
     /// Every key with every place among its owners.
-    fn places(&self) -> Vec<(usize, usize)> {
+    pub(super) fn places(&self) -> Vec<(usize, usize)> {
         let owners = self.owners.iter().enumerate();
         owners.flat_map(|(key, owners)| (0..owners.len()).map(move |place| (key, place))).collect()
     }
 
     /// Asks the store of a key's owner something about that key.
-    fn ask_store(&mut self, key: usize, place: usize, ask: fn(Token, RecordKey) -> StoreRequest) {
-        let number = self.owners[key][place];
-        let class = self.view.buckets[&self.bucket].class;
-        let partitions = self.view.layout.partitions();
-        let record = RecordKey::new(class, partitions, self.bucket.clone(), self.keys[key].clone());
-        let now = self.nodes[usize::from(number)].now(self.schedule.now_ns());
+    pub(super) fn ask_store(
+        &mut self,
+        key: usize,
+        place: usize,
+        ask: fn(Token, RecordKey) -> StoreRequest,
+    ) {
         let token = Token(OWN_TOKENS + (key << 8 | place) as u64);
+        let record = self.record_of(self.keys[key].clone());
+        self.submit_own(self.owners[key][place], ask(token, record));
+    }
+
+    /// The record of a key.
+    pub(super) fn record_of(&self, key: Key) -> RecordKey {
+        let class = self.view.buckets[&self.bucket].class;
+        RecordKey::new(class, self.view.layout.partitions(), self.bucket.clone(), key)
+    }
+
+    /// Asks a node's store something that its engine knows nothing of.
+    pub(super) fn submit_own(&mut self, number: u16, request: StoreRequest) {
+        let now = self.nodes[usize::from(number)].now(self.schedule.now_ns());
         if let Some(life) = &mut self.nodes[usize::from(number)].life {
-            life.shard.submit(now, ask(token, record));
+            life.shard.submit(now, request);
         }
         self.pump(number);
     }
@@ -233,29 +255,6 @@ impl World {
             }
             _ => {}
         }
-    }
-
-    /// Removes the tombstones that all owners agree on, as the end of a reclaim round would. Nothing is under way that
-    /// could bring an older version, which is what a round has to make sure of.
-    fn remove_tombstones(&mut self, found: &Records) -> bool {
-        self.phase = Phase::Removing;
-        for (key, place) in self.places() {
-            let agreed = found[key].iter().all(|seen| *seen == found[key][0]);
-            let is_tombstone = |seen: &Seen| seen.live.is_empty() && !seen.clock.is_empty();
-            if agreed && found[key][place].as_ref().is_some_and(is_tombstone) {
-                self.ask_store(key, place, |token, key| StoreRequest::Remove { token, key });
-            }
-        }
-        true
-    }
-
-    fn cut_all_power(&mut self) -> bool {
-        self.phase = Phase::Restarting;
-        let index = self.plan.final_cut.unwrap_or(IndexDamage::Whole);
-        for number in 0..self.plan.topology.nodes {
-            self.die(number, Death { within_io: false, index, power: true }, 0);
-        }
-        true
     }
 
     fn judge_found(&mut self, found: &[Vec<Option<Seen>>]) {

@@ -7,10 +7,12 @@
 //! - `clients`, `answers`: what clients ask, and what they make of the answers;
 //! - `faults`: what breaks; `beliefs`: who thinks whom to be up;
 //! - `judge`: every store event before the oracle; `finish`: healing, reading everything, and the last judgement;
+//! - `aftermath`: what is done to the stores after it;
 //! - `digest`: what the trace hash is fed with.
 //!
 //! The loop stops at the first violation. What happens after one is of no interest and often noise.
 
+mod aftermath;
 mod answers;
 mod beliefs;
 mod clients;

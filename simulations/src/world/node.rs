@@ -236,6 +236,9 @@ impl World {
         if matches!(report.index, IndexFate::Rebuilt(_)) {
             self.reached.mark(Rare::IndexRebuilt);
         }
+        if report.relogged > 0 {
+            self.reached.mark(Rare::Relogged);
+        }
         self.trace.hash.word(u64::from(number) << 32 | u64::from(run));
         self.say(Some(number), None, || format!("starts, run {run}: {report:?}"));
         self.beliefs.forget(number);

@@ -1,0 +1,225 @@
+//! Bugs that happened to systems like this one, as scripts without randomness in what happens.
+//!
+//! The numbers are those of the list of known bugs. Every script runs on the honest code and must pass; those whose bug
+//! can be planted must fail in a build that has it, by the property that they name.
+
+use kvorum_simulations::plan::{
+    Action, ClockPlan, ContextChoice, DetectorPlan, DiskErrorKind, DiskPlan, Fault, IndexDamage,
+    NetworkPlan, Operation, OperationKind, PLAN_FORMAT, Plan, PlanEvent, Topology,
+};
+use kvorum_simulations::planted;
+use kvorum_simulations::run::{RunOptions, RunReport, Source, run};
+use kvorum_simulations::violation::Property;
+
+/// Three quiet nodes that own every key.
+fn quiet(keys: u16, clients: u16) -> Plan {
+    Plan {
+        format: PLAN_FORMAT,
+        seed: 7,
+        planted: None,
+        note: None,
+        expect: None,
+        topology: Topology { nodes: 3, replicas: 3, partitions: 1, keys, clients },
+        network: NetworkPlan {
+            minimum_us: 100,
+            mean_us: 100,
+            loss_ppm: 0,
+            duplicate_ppm: 0,
+            reorder_ppm: 0,
+        },
+        disk: DiskPlan { commit_us: 20_000, load_us: 500, index_us: 2_000, compact_us: 2_000 },
+        detector: DetectorPlan { minimum_us: 1_000, mean_us: 1_000 },
+        clocks: Vec::new(),
+        through_codec: true,
+        buggify: 0,
+        heal_at_us: 0,
+        final_cut: None,
+        index_loss: false,
+        events: Vec::new(),
+    }
+}
+
+/// Adds events, in order, and lets the cluster heal a second after the last one.
+fn script(mut plan: Plan, events: impl IntoIterator<Item = (u64, Action)>) -> Plan {
+    plan.events = events
+        .into_iter()
+        .map(|(at_ms, action)| PlanEvent { at_us: at_ms * 1_000, action })
+        .collect();
+    plan.heal_at_us = plan.events.last().map_or(0, |event| event.at_us) + 1_000_000;
+    plan
+}
+
+fn operation(id: u32, client: u16, node: u16, kind: OperationKind) -> Action {
+    let (quorum, strict, timeout_us, retries) = (2, false, 500_000, 0);
+    Action::Operation(Operation { id, client, node, kind, quorum, strict, timeout_us, retries })
+}
+
+fn put(id: u32, client: u16, node: u16, replaces: ContextChoice) -> Action {
+    operation(id, client, node, OperationKind::Put { key: 0, replaces, size: 64 })
+}
+
+fn get(id: u32, client: u16, node: u16) -> Action {
+    operation(id, client, node, OperationKind::Get { key: 0 })
+}
+
+fn play(plan: &Plan, planted: Option<&str>) -> RunReport {
+    let source = Source::Plan(Box::new(plan.clone()));
+    let planted = planted.map(str::to_owned);
+    run(&RunOptions { source, planted, trace: false }).unwrap()
+}
+
+/// Plays a script on the honest code, and with the bug where this build has it.
+fn check(plan: &Plan, bugs: &[(&str, Property)]) -> RunReport {
+    let honest = play(plan, None);
+    assert_eq!(honest.violation, None, "{}", honest.last_events.join("\n"));
+    for (bug, property) in bugs.iter().filter(|(bug, _)| planted::names().contains(bug)) {
+        let report = play(plan, Some(bug));
+        let found = report.violation.map(|violation| violation.property);
+        assert_eq!(found, Some(*property), "{bug}");
+    }
+    honest
+}
+
+fn reached(report: &RunReport, state: &str) -> bool {
+    report.reached.iter().any(|(name, _)| name == state)
+}
+
+/// A node mints, sends the dot to its peers, dies before its own sync, and mints again.
+fn dot_that_outlives_its_minter() -> Plan {
+    let crash = Fault::CrashAfterMint { node: 0, mints: 1, delay_us: 2_000, down_us: 50_000 };
+    script(
+        quiet(1, 1),
+        [
+            (10, put(1, 0, 0, ContextChoice::Latest)),
+            (500, Action::Fault(crash)),
+            (510, put(2, 0, 0, ContextChoice::Nothing)),
+            (900, put(3, 0, 0, ContextChoice::Nothing)),
+            (1_500, get(4, 0, 1)),
+        ],
+    )
+}
+
+#[test]
+fn bug_01_a_node_that_lost_its_record_does_not_reuse_its_actor() {
+    let report = check(&dot_that_outlives_its_minter(), &[("1-actor-reused", Property::P5)]);
+    assert!(reached(&report, "crash between mint and sync"));
+    assert!(reached(&report, "fresh actor for old key"));
+}
+
+#[test]
+fn bug_07_two_clients_that_take_turns_leave_at_most_two_siblings() {
+    let turns = (0..100).flat_map(|turn: u32| {
+        let (client, at_ms) = ((turn % 2) as u16, u64::from(turn) * 200);
+        [
+            (at_ms + 10, get(2 * turn + 1, client, 0)),
+            // The other client has written meanwhile: this context is one write behind.
+            (at_ms + 250, put(2 * turn + 2, client, 0, ContextChoice::Held)),
+        ]
+    });
+    let mut turns: Vec<(u64, Action)> = turns.collect();
+    turns.sort_by_key(|(at_ms, _)| *at_ms);
+    let report = check(&script(quiet(1, 2), turns), &[("7-sibling-explosion", Property::P3)]);
+    assert!(reached(&report, "siblings"));
+    assert!(!reached(&report, "three siblings"));
+}
+
+#[test]
+fn bug_08_concurrent_writes_under_skewed_clocks_all_survive() {
+    let skew = |offset_ms| ClockPlan { offset_ms, drift_ppm: 0 };
+    let plan = Plan { clocks: vec![skew(-10_000), skew(10_000), skew(0)], ..quiet(1, 2) };
+    let events = [
+        (10, put(1, 0, 0, ContextChoice::Nothing)),
+        (10, put(2, 1, 1, ContextChoice::Nothing)),
+        (500, get(3, 0, 2)),
+    ];
+    assert!(reached(&check(&script(plan, events), &[]), "siblings"));
+}
+
+#[test]
+fn bug_31_a_coordinator_that_dies_after_its_mint_leaves_no_definite_failure() {
+    let crash = Fault::CrashAfterMint { node: 0, mints: 1, delay_us: 50, down_us: 50_000 };
+    let events = [
+        (10, Action::Fault(crash)),
+        (20, put(1, 0, 0, ContextChoice::Latest)),
+        (900, get(2, 0, 1)),
+    ];
+    let report = check(&script(quiet(1, 1), events), &[]);
+    assert!(reached(&report, "crash between mint and sync"));
+    assert!(!reached(&report, "definite failure"));
+}
+
+#[test]
+fn bug_39_a_node_whose_sync_fails_stops() {
+    let error = DiskErrorKind::Io;
+    let events = (1..12).map(|after| {
+        let fault = Fault::DiskError { node: 0, after, error, down_us: 20_000 };
+        (u64::from(after) * 1_000, Action::Fault(fault))
+    });
+    let puts = (1..12).map(|id| (u64::from(id) * 1_000 + 10, put(id, 0, 0, ContextChoice::Latest)));
+    let mut events: Vec<(u64, Action)> = events.chain(puts).collect();
+    events.sort_by_key(|(at_ms, _)| *at_ms);
+    assert!(reached(&check(&script(quiet(1, 1), events), &[]), "poisoned"));
+}
+
+#[test]
+fn bug_40_what_was_acknowledged_survives_a_power_cut() {
+    let cut = Fault::PowerCut { down_us: 50_000, index: IndexDamage::Whole };
+    let write = (10, put(1, 0, 0, ContextChoice::Latest));
+    let early = [write.clone(), (13, Action::Fault(cut.clone())), (500, get(2, 0, 1))];
+    let report = check(&script(quiet(1, 1), early), &[("40-ack-before-sync", Property::P1)]);
+    assert!(reached(&report, "all down"));
+    // Here the coordinator's own disk is the last to have the write.
+    let slow = Fault::SlowDisk { node: 0, factor: 100, for_us: 400_000 };
+    let late = [(5, Action::Fault(slow)), write, (150, Action::Fault(cut)), (500, get(2, 0, 1))];
+    check(&script(quiet(1, 1), late), &[("40-engine-counts-unsynced", Property::P1)]);
+}
+
+#[test]
+fn bug_41_a_store_opens_after_every_crash() {
+    let damages = [
+        IndexDamage::Refuses,
+        IndexDamage::Empty,
+        IndexDamage::Subset,
+        IndexDamage::Stale,
+        IndexDamage::Unflushed,
+        IndexDamage::Whole,
+    ];
+    let rounds = damages.into_iter().zip(0..).flat_map(|(index, round): (_, u32)| {
+        let at_ms = 10 + u64::from(round) * 700;
+        let crash = |within_io| Fault::Crash { node: 0, down_us: 5_000, within_io, index };
+        [
+            (at_ms, put(round + 1, 0, 0, ContextChoice::Nothing)),
+            (at_ms + 4, Action::Fault(crash(true))),
+            (at_ms + 12, Action::Fault(crash(false))),
+        ]
+    });
+    let report = check(&script(quiet(1, 1), rounds), &[]);
+    assert!(reached(&report, "crash loop") && reached(&report, "index rebuilt"));
+}
+
+#[test]
+fn bug_46_an_actor_is_not_continued_after_a_crash() {
+    let report = check(&dot_that_outlives_its_minter(), &[("46-actor-continued", Property::P5)]);
+    assert!(reached(&report, "dot outlived its minter"));
+}
+
+#[test]
+fn bug_49_compaction_drops_nothing_that_a_damaged_index_does_not_name() {
+    let final_cut = Some(IndexDamage::Empty);
+    let plan = Plan { buggify: 3, final_cut, index_loss: true, ..quiet(1, 1) };
+    let events = [(10, put(1, 0, 0, ContextChoice::Latest))];
+    check(&script(plan, events), &[("49-compaction-trusts-index", Property::P1)]);
+}
+
+#[test]
+fn bug_50_a_removed_record_stays_away_when_the_index_is_rebuilt() {
+    let delete = OperationKind::Delete { key: 0, replaces: ContextChoice::Latest };
+    let events = [
+        (10, put(1, 0, 0, ContextChoice::Latest)),
+        (500, operation(2, 0, 0, delete)),
+        (1_000, get(3, 0, 1)),
+    ];
+    let plan = Plan { final_cut: Some(IndexDamage::Empty), ..quiet(1, 1) };
+    let report = check(&script(plan, events), &[("50-rebuild-resurrects", Property::P8)]);
+    assert!(reached(&report, "removed"));
+}
