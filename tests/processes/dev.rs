@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -141,6 +141,13 @@ impl Drop for Dev {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // A node that still writes would keep its directory from being removed. Time is short and a panic may be under
+        // way, so this gives up in silence.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let nodes = self.node_pids();
+        while nodes.iter().any(|pid| kv::is_running(*pid)) && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
     }
 }
 
