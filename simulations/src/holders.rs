@@ -1,8 +1,8 @@
 //! Who durably holds what: the fault budget, computed from actual holders.
 //!
-//! A simulated disk may be wiped only while every acknowledged write that lies on it lies durably on another disk as
-//! well. Assuming N copies would be wrong in both directions: an acknowledgement promises W copies, and some may have
-//! gone already. What counts as durable is what the shard reported as synced, and nothing else.
+//! A simulated disk may be wiped only while every write that lies on it lies durably on another disk as well. Assuming N
+//! copies would be wrong in both directions: an acknowledgement promises W copies, and some may have gone already. What
+//! counts as durable is what the shard reported as synced, and nothing else.
 
 use std::collections::BTreeMap;
 
@@ -65,14 +65,19 @@ impl Holders {
         }
     }
 
-    /// Whether the disk of `node` may be lost: no acknowledged write would lose its last durable copy.
+    /// Whether the disk of `node` may be lost: no write would lose its last durable copy that was acknowledged, or that
+    /// may yet be. A copy counts towards an acknowledgement as soon as it is durable, and nobody takes it back when its disk
+    /// is wiped before the others have answered.
     pub fn may_lose(&self, node: u16, nodes: u16, keys: &[KeyOracle]) -> bool {
-        keys.iter().enumerate().all(|(key, oracle)| {
-            let key = key as u16;
-            oracle
-                .acknowledged()
-                .iter()
-                .all(|write| self.copies(key, oracle, write as WriteId, nodes, Some(node)) > 0)
+        keys.iter().zip(0..).all(|(oracle, key)| {
+            let held = self.durable.get(&(node, key));
+            let here = held.into_iter().flat_map(Bits::iter);
+            let here = here.map(|version| oracle.versions()[version].write);
+            let acknowledged = oracle.acknowledged().iter().map(|write| write as WriteId);
+            acknowledged.chain(here).all(|write| {
+                oracle.failed().contains(write as usize)
+                    || self.copies(key, oracle, write, nodes, Some(node)) > 0
+            })
         })
     }
 }
@@ -84,12 +89,13 @@ mod tests {
     use crate::oracle::{KeyOracle, Seen, ShadowDot};
 
     #[test]
-    fn a_disk_with_the_last_copy_of_an_acknowledged_write_may_not_be_lost() {
+    fn a_disk_with_the_last_copy_of_a_write_may_not_be_lost() {
         let mut key = KeyOracle::default();
         let version = key.register(1, ShadowDot { actor: 9, counter: 1 }, false, Bits::new());
         let mut holders = Holders::default();
         holders.hold(0, 0, &[version].into_iter().collect());
-        assert!(holders.may_lose(0, 3, std::slice::from_ref(&key)), "nothing is promised yet");
+        assert!(!holders.may_lose(0, 3, std::slice::from_ref(&key)), "it may count already");
+        assert!(holders.may_lose(1, 3, std::slice::from_ref(&key)), "nothing is there");
         key.acknowledge(1);
         assert!(!holders.may_lose(0, 3, std::slice::from_ref(&key)));
         assert!(holders.may_lose(1, 3, std::slice::from_ref(&key)));

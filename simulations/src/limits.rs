@@ -7,6 +7,9 @@ pub const MAX_NODES: u16 = 64;
 /// Events of one run, after which it is stopped as endless. A long seed needs some thousands.
 pub const MAX_EVENTS: u64 = 300_000;
 
+/// Answers between an engine and its store that one input may set off. A power cut's worth of clients makes some hundreds.
+pub const MAX_STEPS_OF_A_TURN: u64 = 50_000;
+
 /// Events that the healed phase may take for each key and node before it counts as endless: a read of all owners with
 /// its repair takes some tens.
 pub const HEALED_EVENTS_PER_KEY_AND_NODE: u64 = 400;

@@ -46,7 +46,7 @@ pub(crate) struct RunArguments {
     /// Run this plan instead of drawing one
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
-    /// Print the last events of the trace also when nothing was violated
+    /// Print the whole trace, whatever came of the run
     #[arg(long)]
     pub(crate) trace: bool,
     /// When something was violated, look for the smallest plan that still does it, and write it here

@@ -21,9 +21,6 @@ use crate::failure::{Failure, Outcome};
 use crate::output::table::{Align, Table};
 use crate::output::{Output, units};
 
-/// Lines of a failed run's trace that are printed.
-const TRACE_LINES: usize = 60;
-
 /// Runs one of the simulator's verbs.
 pub(super) fn run(verb: SimVerb, output: Output) -> Outcome<ExitCode> {
     match verb {
@@ -155,7 +152,7 @@ fn say_run(report: &RunReport, output: Output) -> Outcome<()> {
         units::duration(Duration::from_millis(report.virtual_ms)),
         report.trace_hash,
     ))?;
-    for line in &report.last_events[report.last_events.len().saturating_sub(TRACE_LINES)..] {
+    for line in &report.last_events {
         output.line(&format!("  {}", style.dim(line)))?;
     }
     match &report.violation {

@@ -48,9 +48,20 @@ pub fn check_rest(events: u64, allowed: u64) -> Result<(), Violation> {
     Ok(())
 }
 
+/// Judges a node that is still at work for one input after `steps` answers between its engine and its store.
+pub fn check_turn(steps: u64, allowed: u64) -> Result<(), Violation> {
+    if steps > allowed {
+        let what = format!(
+            "engine and store answered each other {allowed} times for one input, and went on"
+        );
+        return Err(Violation::new(Property::P19, what));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{check_ended, check_rest, check_succeeded};
+    use super::{check_ended, check_rest, check_succeeded, check_turn};
     use crate::bits::Bits;
     use crate::history::{Outcome, Row};
 
@@ -86,5 +97,7 @@ mod tests {
     fn endless_work_is_caught() {
         assert_eq!(check_rest(10, 10), Ok(()));
         assert!(check_rest(11, 10).is_err());
+        assert_eq!(check_turn(10, 10), Ok(()));
+        assert!(check_turn(11, 10).is_err());
     }
 }

@@ -11,6 +11,8 @@ use kvorum_store::{Done, Job, StoreEvent};
 
 use super::node::{Death, Life};
 use super::{Happening, Packet, World};
+use crate::checkers::p19_liveness;
+use crate::limits;
 use crate::network::Arrival;
 use crate::plan::IndexDamage;
 use crate::reached::Rare;
@@ -43,10 +45,15 @@ impl World {
         self.pump(number);
     }
 
-    /// Carries out everything that a node wants done.
+    /// Carries out everything that a node wants done. Engine and store answer each other here, and if they never stop, a
+    /// real node would hang.
     pub(super) fn pump(&mut self, number: u16) {
         let now = self.nodes[usize::from(number)].now(self.schedule.now_ns());
-        loop {
+        for step in 0.. {
+            let judgement = p19_liveness::check_turn(step, limits::MAX_STEPS_OF_A_TURN);
+            if judgement.is_err() {
+                return self.accuse(judgement, Some(number), None);
+            }
             while let Some(effect) = self.life(number).and_then(|life| life.engine.poll_effect()) {
                 self.carry_out(number, effect);
             }
