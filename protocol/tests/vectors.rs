@@ -1,91 +1,273 @@
 //! The bytes of the stored and the spoken formats never change: what an older version wrote is read by every later one.
 //!
-//! Each file in `vectors/` holds one encoding in hex. The values are those of `samples`. Write new files with
-//! `KVORUM_WRITE_VECTORS=1 cargo test -p kvorum-protocol --test vectors`, which never overwrites one; see
-//! `vectors/README.md` for when a file may change.
+//! `vectors/` holds messages as JSON, readable and as bytes, and stored things as bytes alone; `vectors/README.md` says how
+//! they are made and when they may change. The values are those of `samples`. Write the bytes of new files with
+//! `KVORUM_WRITE_VECTORS=1 cargo test -p kvorum-protocol --test vectors`, which never changes a byte that is there.
 
+mod readable;
 mod samples;
 
+use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
 use kvorum_protocol::Record;
-use kvorum_protocol::codec::encode;
-use kvorum_protocol::frame::{read_message, write_message};
+use kvorum_protocol::codec::{Surplus, Tagged, encode};
+use kvorum_protocol::frame::{read_message, write_frame, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
 use kvorum_protocol::message::{Greeting, Request, Response};
+use kvorum_ring::{ClassId, KeyHash, Layout};
+use serde::Deserialize;
 
-fn vectors() -> Vec<(&'static str, Vec<u8>)> {
-    let framed = |write: &dyn Fn(&mut Vec<u8>)| {
-        let mut out = Vec::new();
-        write(&mut out);
-        out
-    };
-    let request = |message: Request| {
-        framed(&|out| write_message(out, CLIENT_FRAME_BYTES, 258, &message).expect("fits"))
-    };
-    let response = |message: Response| {
-        framed(&|out| write_message(out, CLIENT_FRAME_BYTES, 258, &message).expect("fits"))
-    };
-    let greeting = |message: &Greeting| {
-        framed(&|out| write_message(out, CLIENT_FRAME_BYTES, 0, message).expect("fits"))
-    };
+use crate::readable::{Readable, unhex};
+
+/// The files of `samples::requests`, in order.
+const REQUESTS: &[&str] = &[
+    "put-request",
+    "get-request",
+    "delete-request",
+    "list-request",
+    "batch-put-request",
+    "batch-get-request",
+    "topology-request",
+    "status-request",
+    "diag-request",
+    "bucket-create-request",
+    "bucket-set-request",
+    "bucket-show-request",
+    "bucket-list-request",
+];
+
+/// The files of `samples::responses`, in order: an error of each code first.
+const RESPONSES: &[&str] = &[
+    "error-unavailable",
+    "error-applied-below-w",
+    "error-outcome-unknown",
+    "error-overloaded",
+    "error-bad-context",
+    "error-no-such-bucket",
+    "error-bucket-exists",
+    "error-invalid-argument",
+    "error-too-large",
+    "error-too-many-siblings",
+    "error-deadline-exceeded",
+    "error-wrong-layout",
+    "error-moved",
+    "error-damaged",
+    "error-not-allowed",
+    "error-unsupported-version",
+    "error-uncovered",
+    "error-disk-full",
+    "error-stopping",
+    "error-of-a-later-version",
+    "done-response",
+    "put-response",
+    "get-response",
+    "list-response",
+    "batch-put-response",
+    "batch-get-response",
+    "topology-response",
+    "status-response",
+    "diag-response",
+    "buckets-response",
+];
+
+/// The files of `samples::greetings`, in order.
+const GREETINGS: &[&str] = &["hello", "welcome", "refused"];
+
+/// The request id of every vector that is no greeting.
+const REQUEST_ID: u64 = 258;
+
+/// A message's file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessageVector {
+    /// `greeting`, `request` or `response`: what the tag is looked up in.
+    message: String,
+    frame: Readable,
+    hex: Vec<String>,
+    surplus_hex: Vec<String>,
+}
+
+/// A layout and where some keys live in it.
+#[derive(Deserialize)]
+struct RoutingVector {
+    layout_hex: Vec<String>,
+    keys: Vec<RoutedKey>,
+}
+
+#[derive(Deserialize)]
+struct RoutedKey {
+    bucket: String,
+    key_hex: String,
+    hash: String,
+    class: u8,
+    partition: u32,
+    owners: Vec<String>,
+    fallbacks: Vec<String>,
+}
+
+/// Things that are stored, each in an encoding of its own.
+fn stored_things() -> Vec<(&'static str, Vec<u8>)> {
+    let mut record = Vec::new();
+    samples::record().encode(&mut record);
     vec![
-        ("record-1", framed(&|out| samples::record().encode(out))),
+        ("record-1", record),
         ("record-key-1", samples::record_key().to_index_bytes()),
         ("version-set-1", encode(&samples::version_set()).to_vec()),
         ("live-digest-1", samples::version_set().live_digest().0.to_be_bytes().to_vec()),
         ("context-1", samples::context().to_vec()),
         ("bucket-settings-1", samples::bucket_settings().settings.to_bytes().to_vec()),
-        ("hello-1", greeting(&samples::greetings()[0])),
-        ("welcome-1", greeting(&samples::greetings()[1])),
-        ("put-request-1", request(samples::put())),
-        ("put-response-1", response(Response::Put(samples::put_done()))),
-        ("get-request-1", request(samples::get())),
-        ("get-response-1", response(Response::Get(samples::get_done()))),
-        ("error-response-1", response(Response::Error { error: samples::errors()[0].clone() })),
     ]
 }
 
-fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name).with_extension("hex")
+fn path(name: &str, ending: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name).with_extension(ending)
+}
+
+fn text(name: &str, ending: &str) -> String {
+    fs::read_to_string(path(name, ending)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn is_writing() -> bool {
+    option_env!("KVORUM_WRITE_VECTORS").is_some()
+}
+
+/// Lines of 32 bytes.
+fn hex_lines(bytes: &[u8]) -> Vec<String> {
+    let line = |line: &[u8]| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    bytes.chunks(32).map(line).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let lines = bytes
-        .chunks(32)
-        .map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n");
-    lines.collect()
-}
-
-fn unhex(text: &str) -> Bytes {
-    let digits: Vec<u8> =
-        text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    hex_lines(bytes).iter().map(|line| format!("{line}\n")).collect()
 }
 
 fn stored(name: &str) -> Bytes {
-    unhex(&fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}")))
+    unhex(&text(name, "hex")).into()
+}
+
+fn message_vector(name: &str) -> MessageVector {
+    serde_json::from_str(&text(name, "json")).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Fills in the bytes of a file that was written by hand without them.
+fn complete(name: &str) {
+    let vector = message_vector(name);
+    let mut text = text(name, "json");
+    for (field, surplus, given) in
+        [("hex", false, &vector.hex), ("surplus_hex", true, &vector.surplus_hex)]
+    {
+        if given.is_empty() {
+            let lines = hex_lines(&framed(&vector.frame, surplus)).join("\",\n    \"");
+            text = text.replacen(
+                &format!("\"{field}\": []"),
+                &format!("\"{field}\": [\n    \"{lines}\"\n  ]"),
+                1,
+            );
+        }
+    }
+    fs::write(path(name, "json"), text).expect("written");
+}
+
+fn framed(frame: &Readable, surplus: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_frame(&mut out, CLIENT_FRAME_BYTES, |writer| frame.write(surplus, writer)).expect("fits");
+    out
+}
+
+/// A vector says the same in words, in bytes, and in the type that Rust has for it; with surplus fields, too.
+fn check<M: Tagged + PartialEq + Debug>(
+    kind: &str,
+    name: &str,
+    request_id: u64,
+    sample: &M,
+    plain: impl Fn(M) -> M,
+) {
+    let name = &format!("{name}-1");
+    if is_writing() {
+        complete(name);
+    }
+    let vector = message_vector(name);
+    assert_eq!(vector.message, kind, "{name}");
+    let mut written = Vec::new();
+    write_message(&mut written, CLIENT_FRAME_BYTES, request_id, sample).expect("fits");
+    assert_eq!(vector.hex, hex_lines(&written), "{name}: what is written has changed");
+    assert_eq!(vector.hex, hex_lines(&framed(&vector.frame, false)), "{name}: words and bytes");
+    let surplus = framed(&vector.frame, true);
+    assert_eq!(vector.surplus_hex, hex_lines(&surplus), "{name}: words and bytes with a surplus");
+    for bytes in [written, surplus] {
+        let (id, read) = read_message::<M>(Bytes::from(bytes).slice(4..))
+            .unwrap_or_else(|bad| panic!("{name}: {bad:?}"));
+        assert_eq!((id, &plain(read)), (request_id, sample), "{name}");
+    }
+}
+
+/// Settings of a later version are kept, because buckets are stored: they are taken off to compare.
+fn plain_request(mut request: Request) -> Request {
+    if let Request::BucketCreate(set) | Request::BucketSet(set) = &mut request {
+        set.bucket.settings.surplus = Surplus::NONE;
+    }
+    request
+}
+
+fn plain_response(mut response: Response) -> Response {
+    if let Response::Buckets(done) = &mut response {
+        done.buckets.iter_mut().for_each(|bucket| bucket.settings.surplus = Surplus::NONE);
+    }
+    response
 }
 
 #[test]
-fn what_is_written_today_is_what_was_written_when_the_format_was_new() {
-    for (name, bytes) in vectors() {
-        if option_env!("KVORUM_WRITE_VECTORS").is_some() && !path(name).exists() {
-            fs::write(path(name), hex(&bytes)).expect("written");
+fn every_message_is_written_and_read_as_its_vector_says() {
+    let (requests, responses) = (samples::requests(), samples::responses());
+    let greetings = samples::greetings();
+    assert_eq!(REQUESTS.len(), requests.len(), "a file for each request");
+    assert_eq!(RESPONSES.len(), responses.len(), "a file for each response");
+    assert_eq!(GREETINGS.len(), greetings.len(), "a file for each greeting");
+    for (name, sample) in REQUESTS.iter().zip(&requests) {
+        check::<Request>("request", name, REQUEST_ID, sample, plain_request);
+    }
+    for (name, sample) in RESPONSES.iter().zip(&responses) {
+        check::<Response>("response", name, REQUEST_ID, sample, plain_response);
+    }
+    for (name, sample) in GREETINGS.iter().zip(&greetings) {
+        check::<Greeting>("greeting", name, 0, sample, |greeting| greeting);
+    }
+}
+
+#[test]
+fn a_key_is_found_in_a_layout_as_the_vector_says() {
+    let vector: RoutingVector = serde_json::from_str(&text("routing-1", "json")).expect("a vector");
+    let layout: Layout =
+        rmp_serde::from_slice(&unhex(&vector.layout_hex.concat())).expect("a layout");
+    assert!(vector.keys.len() >= 8);
+    for key in vector.keys {
+        let hash = KeyHash::of(key.bucket.as_bytes(), &unhex(&key.key_hex));
+        assert_eq!(hex(&hash.to_bytes()).trim(), key.hash);
+        assert_eq!(layout.partitions().partition_of(hash).0, key.partition);
+        let preference = layout.preference_of(ClassId(key.class), hash).expect("a class");
+        let owners: Vec<String> = preference.owners().map(|node| node.to_string()).collect();
+        let fallbacks: Vec<String> = preference.fallbacks().map(|node| node.to_string()).collect();
+        assert_eq!((owners, fallbacks), (key.owners, key.fallbacks));
+    }
+}
+
+#[test]
+fn what_is_stored_today_is_what_was_stored_when_the_format_was_new() {
+    for (name, bytes) in stored_things() {
+        if is_writing() && !path(name, "hex").exists() {
+            fs::write(path(name, "hex"), hex(&bytes)).expect("written");
         }
         assert_eq!(hex(&stored(name)), hex(&bytes), "{name} has changed");
     }
 }
 
 #[test]
-fn what_was_written_when_the_format_was_new_is_read_today() {
+fn what_was_stored_when_the_format_was_new_is_read_today() {
     assert_eq!(Record::decode(stored("record-1")), Ok(samples::record()));
-    let body = stored("put-request-1").slice(4..);
-    assert_eq!(read_message::<Request>(body), Ok((258, samples::put())));
-    let body = stored("get-response-1").slice(4..);
-    assert_eq!(read_message::<Response>(body), Ok((258, Response::Get(samples::get_done()))));
     let opened =
         samples::KEYS.open(&samples::bucket(), &samples::key("greeting"), &stored("context-1"));
     assert_eq!(opened, Ok(samples::clock()));
@@ -93,13 +275,13 @@ fn what_was_written_when_the_format_was_new_is_read_today() {
 
 #[test]
 fn no_vector_is_forgotten() {
-    let mut names: Vec<String> = vectors().iter().map(|(name, _)| format!("{name}.hex")).collect();
-    names.push("README.md".to_owned());
-    names.sort();
-    let directory = fs::read_dir(path("x").with_file_name("")).expect("the directory");
-    let mut found: Vec<String> = directory
+    let messages = REQUESTS.iter().chain(RESPONSES).chain(GREETINGS);
+    let mut names: BTreeSet<String> = messages.map(|name| format!("{name}-1.json")).collect();
+    names.extend(stored_things().iter().map(|(name, _)| format!("{name}.hex")));
+    names.extend(["README.md", "routing-1.json"].map(|name| name.to_owned()));
+    let directory = fs::read_dir(path("x", "").with_file_name("")).expect("the directory");
+    let found: BTreeSet<String> = directory
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
-    found.sort();
     assert_eq!(found, names);
 }
