@@ -19,6 +19,7 @@ mod driver;
 mod error;
 pub mod limits;
 mod listener;
+mod metrics;
 mod outgoing;
 mod peers;
 pub mod recent;

@@ -29,6 +29,7 @@ use crate::runtime::driver::{Driver, Inbox, Parts};
 use crate::runtime::error::{Listener, RunError};
 use crate::runtime::limits;
 use crate::runtime::listener::{ClientEvent, Door, TcpSecurity, accept_quic, accept_tcp, bind_tcp};
+use crate::runtime::metrics::{Meters, SyncTimes, TimedFiles};
 use crate::runtime::peers::{
     Acceptor, CloseCode, Dialler, LinkNumbers, Members, PeerEvent, accept,
 };
@@ -61,7 +62,8 @@ pub(crate) async fn serve(
     let context_keys = load_context_keys(&directory, &config)?;
     let ports = open_ports(&config, &credentials).await?;
 
-    let (shard, store_workers) = open_store(&directory, &config)?;
+    let syncs = Arc::new(SyncTimes::default());
+    let (shard, store_workers) = open_store(&directory, &config, &syncs)?;
     let starts = directory.note_start()?;
     let cluster =
         Cluster::new(&config, directory.load_facts()?, context_keys).map_err(RunError::derive)?;
@@ -97,6 +99,7 @@ pub(crate) async fn serve(
         saver: Saver::start(directory.facts_path(), saved_sender).map_err(RunError::Runtime)?,
         dialler,
         members,
+        meters: Rc::new(Meters::new(syncs)),
         starts,
         seed: rand::random(),
     });
@@ -162,12 +165,17 @@ async fn open_ports(config: &Config, credentials: &Credentials) -> Result<Ports,
     })
 }
 
-type DiskShard = (Shard, StoreWorkers<DiskFiles, kvorum_store::SledIndex>);
+type DiskShard = (Shard, StoreWorkers<TimedFiles<DiskFiles>, kvorum_store::SledIndex>);
 
 /// Opens the store, which replays its log: seconds at most, and nothing else has begun yet.
-fn open_store(directory: &Directory, config: &Config) -> Result<DiskShard, RunError> {
+fn open_store(
+    directory: &Directory,
+    config: &Config,
+    syncs: &Arc<SyncTimes>,
+) -> Result<DiskShard, RunError> {
     let files = DiskFiles::new(&directory.path(&config.paths.log))
         .map_err(kvorum_store::OpenError::from)?;
+    let files = TimedFiles::new(files, Arc::clone(syncs));
     let index = directory.path(&config.paths.index);
     let opener = SledOpener::new(&index, config.store.index_cache_mib * MIB);
     let options = ShardOptions {

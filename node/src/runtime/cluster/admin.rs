@@ -15,6 +15,7 @@ use kvorum_ring::{ClassId, Preference};
 use crate::runtime::cluster::Cluster;
 use crate::runtime::cluster::figures::Figures;
 use crate::runtime::listener::ClientNumber;
+use crate::runtime::metrics;
 use crate::runtime::recent;
 
 impl Cluster {
@@ -194,6 +195,7 @@ impl Cluster {
             ("facts", self.describe_facts()),
             ("settings", without_comments(&self.settings)),
             ("recent errors", recent::lines()),
+            ("metrics", metrics::expose(figures)),
         ];
         let is_wanted =
             |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);

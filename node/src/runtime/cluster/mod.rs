@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::engine::ClusterView;
 use crate::runtime::listener::ClientNumber;
 
-pub(crate) use figures::{Figures, PeerFigures};
+pub(crate) use figures::{Figures, PeerFigures, Traffic};
 pub(crate) use view::DeriveError;
 
 /// What is asked of the surroundings.

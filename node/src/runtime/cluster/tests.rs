@@ -3,8 +3,7 @@
 use kvorum_gossip::facts::{NodeAddresses, decode_file};
 use kvorum_gossip::{FactKey, FactSet, Facts, FactsMessage, MemberFact};
 use kvorum_protocol::message::{
-    ArgumentKind, Bucket, BucketRequest, BucketSet, Diag, NodeStatus, Nothing, StatusDone,
-    TopologyDone,
+    ArgumentKind, Bucket, BucketRequest, BucketSet, Diag, Nothing, StatusDone, TopologyDone,
 };
 use kvorum_protocol::{BucketName, BucketSettings, ContextKeys, Request, RequestError, Response};
 use kvorum_ring::{Layout, NodeId, PartitionCount, Weight, Zone};
@@ -13,8 +12,7 @@ use crate::config::{
     ClusterConfig, Config, ListenConfig, LogConfig, MemberConfig, NodeConfig, PathsConfig,
     StoreConfig,
 };
-use crate::engine::EngineStats;
-use crate::runtime::cluster::{Cluster, ClusterOutput, DeriveError, Figures, PeerFigures};
+use crate::runtime::cluster::{Cluster, ClusterOutput, DeriveError, Figures};
 use crate::runtime::listener::ClientNumber;
 
 const CLIENT: ClientNumber = ClientNumber(1);
@@ -68,29 +66,9 @@ fn save(cluster: &mut Cluster) -> Option<Vec<u8>> {
 }
 
 fn figures(up: &[u128]) -> Figures {
-    let peer = |node: u128| PeerFigures {
-        node: NodeId(node),
-        up: up.contains(&node),
-        alive: true,
-        rtt_us: Some(100),
-        dropped: 0,
-    };
-    let node = NodeStatus {
-        node: NodeId(1),
-        name: String::new(),
-        version: "0".to_owned(),
-        run: 1,
-        uptime_ms: 0,
-        keys: 3,
-        log_bytes: 0,
-        live_bytes: 0,
-        index_backlog: 0,
-        refilling: false,
-        requests: 0,
-        hinted_keys: 0,
-    };
-    let peers = (2..=4).map(peer).collect();
-    Figures { node, peers, engine: EngineStats::default(), clients: 1, irregularities: 0 }
+    let mut figures = Figures::sample();
+    figures.peers.iter_mut().for_each(|peer| peer.up = up.contains(&peer.node.0));
+    figures
 }
 
 fn named(name: &str) -> BucketName {
@@ -300,7 +278,7 @@ fn a_diagnosis_has_the_sections_that_were_asked_for() {
     };
     assert_eq!(
         sections(&[]),
-        ["node", "peers", "store", "engine", "facts", "settings", "recent errors"]
+        ["node", "peers", "store", "engine", "facts", "settings", "recent errors", "metrics"]
     );
     assert_eq!(sections(&["facts"]), ["facts"]);
 }

@@ -7,39 +7,57 @@ use kvorum_protocol::{Request, Response};
 use kvorum_ring::PartitionCount;
 use tracing::Span;
 
+use crate::engine::Now;
 use crate::runtime::listener::{ClientNumber, push_answer};
+use crate::runtime::metrics::{Meters, Operation};
 use crate::runtime::outgoing::Outgoing;
 use crate::runtime::telemetry;
 
+/// One client.
+struct Connected {
+    outgoing: Rc<Outgoing>,
+    /// Its requests at work, and when each was taken. As many as a session lets in.
+    at_work: BTreeMap<u64, (Operation, u64)>,
+}
+
 /// All clients.
-#[derive(Default)]
 pub(crate) struct Clients {
-    outgoing: BTreeMap<ClientNumber, Rc<Outgoing>>,
+    connected: BTreeMap<ClientNumber, Connected>,
+    meters: Rc<Meters>,
     /// Only while somebody listens at level `debug`: a span costs more than many a request.
     spans: BTreeMap<(ClientNumber, u64), Span>,
     answered: u64,
 }
 
 impl Clients {
+    /// Nobody yet. Answers are counted in `meters`.
+    pub(crate) fn new(meters: Rc<Meters>) -> Clients {
+        Clients { connected: BTreeMap::new(), meters, spans: BTreeMap::new(), answered: 0 }
+    }
+
     /// A client has connected.
     pub(crate) fn opened(&mut self, client: ClientNumber, outgoing: Rc<Outgoing>) {
-        self.outgoing.insert(client, outgoing);
+        self.connected.insert(client, Connected { outgoing, at_work: BTreeMap::new() });
     }
 
     /// It is gone.
     pub(crate) fn gone(&mut self, client: ClientNumber) {
-        self.outgoing.remove(&client);
+        self.connected.remove(&client);
         self.spans.retain(|(of, _), _| *of != client);
     }
 
-    /// Begins a request's span.
+    /// Begins a request's time, and its span.
     pub(crate) fn began(
         &mut self,
+        now: Now,
         client: ClientNumber,
         id: u64,
         request: &Request,
         partitions: PartitionCount,
     ) {
+        if let Some(connected) = self.connected.get_mut(&client) {
+            connected.at_work.insert(id, (Operation::of(request), now.mono_ns));
+        }
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
@@ -49,13 +67,23 @@ impl Clients {
     }
 
     /// Sends an answer, and ends the request's span. A client that is gone gets none.
-    pub(crate) fn answer(&mut self, client: ClientNumber, request_id: u64, response: &Response) {
+    pub(crate) fn answer(
+        &mut self,
+        now: Now,
+        client: ClientNumber,
+        request_id: u64,
+        response: &Response,
+    ) {
         self.answered += 1;
         if let Some(span) = self.spans.remove(&(client, request_id)) {
             telemetry::answered(&span, response);
         }
-        if let Some(outgoing) = self.outgoing.get(&client) {
-            push_answer(outgoing, request_id, response);
+        if let Some(connected) = self.connected.get_mut(&client) {
+            if let Some((operation, began_ns)) = connected.at_work.remove(&request_id) {
+                let took_ns = now.mono_ns.saturating_sub(began_ns);
+                self.meters.requests.answered(operation, took_ns, response);
+            }
+            push_answer(&connected.outgoing, request_id, response);
         }
     }
 
@@ -66,11 +94,11 @@ impl Clients {
 
     /// Clients connected now.
     pub(crate) fn count(&self) -> usize {
-        self.outgoing.len()
+        self.connected.len()
     }
 
     /// Where the answers of all clients go.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Outgoing>> {
-        self.outgoing.values()
+        self.connected.values().map(|connected| &connected.outgoing)
     }
 }

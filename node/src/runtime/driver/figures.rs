@@ -1,11 +1,14 @@
 //! Gathering a node's figures for an answer.
 
+use std::rc::Rc;
+
 use kvorum_protocol::message::NodeStatus;
 use kvorum_store::clock::NS_PER_MS;
 
 use crate::engine::Now;
 use crate::runtime::cluster::Figures;
 use crate::runtime::driver::{Driver, Parts};
+use crate::runtime::metrics::ProcessUse;
 
 impl Driver {
     pub(super) fn figures(&self, now: Now) -> Figures {
@@ -30,6 +33,9 @@ impl Driver {
             node,
             peers: others.map(|peer| self.peers.figures(peer)).collect(),
             engine: engine.stats(),
+            store,
+            process: ProcessUse::now(),
+            meters: Rc::clone(&self.parts.meters),
             clients: self.clients.count(),
             irregularities: membership.irregularities(),
         }

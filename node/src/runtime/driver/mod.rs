@@ -35,6 +35,7 @@ use crate::runtime::driver::peers::{Change, Peers};
 use crate::runtime::driver::stop::Stopping;
 use crate::runtime::error::RunError;
 use crate::runtime::listener::{ClientEvent, ClientNumber};
+use crate::runtime::metrics::Meters;
 use crate::runtime::peers::{Channel, Dialler, LinkId, Members, PeerEvent, Purpose};
 use crate::runtime::saver::Saver;
 use crate::runtime::telemetry;
@@ -54,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) saver: Saver,
     pub(crate) dialler: Rc<Dialler>,
     pub(crate) members: watch::Sender<Members>,
+    pub(crate) meters: Rc<Meters>,
     /// How often this node has been started.
     pub(crate) starts: u64,
     /// Begins the jitter of reconnections.
@@ -75,10 +77,11 @@ pub(crate) struct Driver {
 impl Driver {
     /// Begins with everything opened and nobody connected.
     pub(crate) fn new(parts: Parts) -> Driver {
+        let clients = Clients::new(Rc::clone(&parts.meters));
         let mut driver = Driver {
             parts,
             peers: Peers::default(),
-            clients: Clients::default(),
+            clients,
             dialled: BTreeSet::new(),
             stopping: None,
             failed: None,
@@ -153,10 +156,10 @@ impl Driver {
     fn ask(&mut self, now: Now, client: ClientNumber, request_id: u64, request: Request) {
         if self.stopping.is_some() {
             let error = RequestError::Stopping;
-            return self.clients.answer(client, request_id, &Response::Error { error });
+            return self.clients.answer(now, client, request_id, &Response::Error { error });
         }
         let partitions = self.parts.cluster.view().layout.partitions();
-        self.clients.began(client, request_id, &request, partitions);
+        self.clients.began(now, client, request_id, &request, partitions);
         if request.options().is_some() {
             self.parts
                 .engine

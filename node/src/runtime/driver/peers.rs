@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kvorum_ring::NodeId;
 
-use crate::runtime::cluster::PeerFigures;
+use crate::runtime::cluster::{PeerFigures, Traffic};
 use crate::runtime::peers::{Link, LinkId, Purpose};
 
 /// One peer.
@@ -86,6 +86,22 @@ impl Peers {
             rtt_us: link
                 .map(|link| u64::try_from(link.connection.rtt().as_micros()).unwrap_or(u64::MAX)),
             dropped: link.map_or(0, |link| link.main.dropped()),
+            traffic: peer.map(traffic).unwrap_or_default(),
         }
     }
+}
+
+/// The sum over a peer's open connections.
+fn traffic(peer: &Peer) -> Traffic {
+    peer.links.values().fold(Traffic::default(), |sum, link| {
+        let stats = link.connection.stats();
+        Traffic {
+            pending_bytes: sum.pending_bytes + link.main.pending(),
+            sent_bytes: sum.sent_bytes + stats.udp_tx.bytes,
+            received_bytes: sum.received_bytes + stats.udp_rx.bytes,
+            sent_packets: sum.sent_packets + stats.path.sent_packets,
+            lost_packets: sum.lost_packets + stats.path.lost_packets,
+            congestion_events: sum.congestion_events + stats.path.congestion_events,
+        }
+    })
 }

@@ -48,7 +48,7 @@ impl Driver {
     fn carry_engine(&mut self, now: Now, effect: Effect) {
         match effect {
             Effect::Reply { client, request_id, response } => {
-                self.clients.answer(ClientNumber(client.0), request_id, &response);
+                self.clients.answer(now, ClientNumber(client.0), request_id, &response);
             }
             Effect::Send { to, message } => self.send(to, &message),
             Effect::Store(request) => self.parts.shard.submit(now, request),
@@ -126,7 +126,7 @@ impl Driver {
             }
             ClusterOutput::Save(content) => self.parts.saver.save(content),
             ClusterOutput::Reply { client, request_id, response } => {
-                self.clients.answer(client, request_id, &response);
+                self.clients.answer(now, client, request_id, &response);
             }
         }
     }

@@ -1,0 +1,221 @@
+//! All figures of a node as one text.
+//!
+//! The order is the one of `node/METRICS.md`: process, requests, engine, store, disk, peers.
+
+use kvorum_store::ShardStats;
+
+use crate::runtime::cluster::{Figures, PeerFigures};
+use crate::runtime::metrics::exposition::{Exposition, Kind};
+
+use Kind::{Counter, Gauge, Histogram};
+
+/// A number of anything as a sample.
+fn number(value: impl TryInto<u64>) -> f64 {
+    // Beyond 2^53 a float rounds; no counter of ours gets there.
+    value.try_into().map_or(f64::INFINITY, |value| value as f64)
+}
+
+/// Writes everything that a node knows of itself.
+pub(crate) fn expose(figures: &Figures) -> String {
+    let mut out = Exposition::default();
+    process(&mut out, figures);
+    figures.meters.requests.expose(&mut out);
+    engine(&mut out, figures);
+    store(&mut out, &figures.store);
+    disk(&mut out, figures);
+    peers(&mut out, figures);
+    out.finish()
+}
+
+fn process(out: &mut Exposition, figures: &Figures) {
+    let node = &figures.node;
+    out.family("kvorum_build_info", Gauge, "Always 1; the labels say what runs.");
+    let id = node.node.to_string();
+    out.sample(&[("version", &node.version), ("node", &id)], 1);
+    let help = "Times that this node has been started.";
+    out.single("kvorum_starts_total", Counter, help, number(node.run));
+    let help = "Seconds since this process began.";
+    out.single("kvorum_uptime_seconds", Gauge, help, node.uptime_ms as f64 / 1e3);
+    let help = "Processor seconds of this process, in user mode and in the kernel.";
+    out.single("process_cpu_seconds_total", Counter, help, figures.process.cpu_seconds);
+    if let Some(bytes) = figures.process.resident_bytes {
+        let help = "Bytes of this process in memory.";
+        out.single("process_resident_memory_bytes", Gauge, help, number(bytes));
+    }
+}
+
+fn engine(out: &mut Exposition, figures: &Figures) {
+    let engine = &figures.engine;
+    let mut one = |name, kind, help, value| out.single(name, kind, help, value);
+    one("kvorum_clients", Gauge, "Client connections.", number(figures.clients));
+    let help = "Client requests at work.";
+    one("kvorum_requests_at_work", Gauge, help, number(engine.requests));
+    let help = "Requests of peers at work.";
+    one("kvorum_replica_requests_at_work", Gauge, help, number(engine.replica_tasks));
+    let help = "Client requests refused before anything happened.";
+    one("kvorum_requests_refused_total", Counter, help, number(engine.refused));
+    let help = "Client requests passed on to another node.";
+    one("kvorum_requests_forwarded_total", Counter, help, number(engine.forwarded));
+    let help = "Puts and deletes applied at their quorum.";
+    one("kvorum_writes_applied_total", Counter, help, number(engine.writes_applied));
+    let help = "Puts and deletes that ended with an owner not known to hold them.";
+    one("kvorum_writes_left_behind_total", Counter, help, number(engine.writes_left_behind));
+    let help = "Records sent to owners, or merged here, because a read found a copy stale.";
+    one("kvorum_read_repairs_total", Counter, help, number(engine.repairs));
+}
+
+fn store(out: &mut Exposition, store: &ShardStats) {
+    let mut gauge = |name, help, value| out.single(name, Gauge, help, value);
+    let help = "Keys that the index names, those of deleted values included.";
+    gauge("kvorum_store_keys", help, number(store.keys));
+    gauge("kvorum_store_segments", "Segments of the log.", number(store.segments));
+    let help = "Preallocated segments in stock.";
+    gauge("kvorum_store_spare_segments", help, number(store.spares));
+    gauge("kvorum_store_log_bytes", "Bytes written in all segments.", number(store.log_bytes));
+    let help = "Bytes of the log that hold the newest version of their key.";
+    gauge("kvorum_store_live_bytes", help, number(store.live_bytes));
+    let help = "Keys whose newest version the index does not name yet.";
+    gauge("kvorum_store_index_backlog", help, number(store.index_backlog));
+    let help = "Keys that may still join the backlog before writes are refused as overloaded.";
+    gauge("kvorum_store_record_credits", help, number(store.record_credits));
+    let help = "Bytes that wait for their sync.";
+    gauge("kvorum_store_pending_bytes", help, number(store.pending_bytes));
+    let help = "Operations that wait for a read from the disk.";
+    gauge("kvorum_store_queued_operations", help, number(store.queued));
+    gauge("kvorum_store_table_keys", "Keys held in memory.", number(store.table_keys));
+    gauge("kvorum_store_table_bytes", "Bytes held in memory, about.", number(store.table_bytes));
+    let help = "1 while the disk has no room for another segment.";
+    gauge("kvorum_store_disk_full", help, number(store.disk_full));
+    let help = "1 while the log has lost something and absences here count for no quorum.";
+    gauge("kvorum_store_refilling", help, number(store.refilling));
+    let help = "1 while the index is being rebuilt.";
+    gauge("kvorum_store_rebuilding", help, number(store.rebuilding));
+    let mut counter = |name, help, value| out.single(name, Counter, help, value);
+    let help = "Batches synced; records / batches is how many writes share a sync.";
+    counter("kvorum_store_batches_total", help, number(store.batches));
+    counter("kvorum_store_records_total", "Records synced.", number(store.entries));
+    counter("kvorum_store_appended_bytes_total", "Bytes appended.", number(store.bytes));
+    let help = "Records that compaction moved.";
+    counter("kvorum_store_compacted_records_total", help, number(store.moved));
+}
+
+fn disk(out: &mut Exposition, figures: &Figures) {
+    let help = "Time of each sync of the log. `commit`: a batch of writes waits for it; `other`: new segments, the \
+                manifest, directories.";
+    out.family("kvorum_sync_seconds", Histogram, help);
+    out.histogram(&[("purpose", "commit")], &figures.meters.syncs.commits);
+    out.histogram(&[("purpose", "other")], &figures.meters.syncs.others);
+}
+
+fn peers(out: &mut Exposition, figures: &Figures) {
+    let help =
+        "Times that membership found its own timing broken: the process was not run for long.";
+    out.single(
+        "kvorum_membership_irregularities_total",
+        Counter,
+        help,
+        number(figures.irregularities),
+    );
+    type Sample = fn(&PeerFigures) -> Option<f64>;
+    let families: [(&str, Kind, &str, Sample); 9] = [
+        ("kvorum_peer_up", Gauge, "1 while a peer can be asked.", |peer| Some(number(peer.up))),
+        ("kvorum_peer_rtt_seconds", Gauge, "Round trip to a peer.", |peer| {
+            peer.rtt_us.map(|us| us as f64 / 1e6)
+        }),
+        (
+            "kvorum_peer_dropped_frames_total",
+            Counter,
+            "Messages to a peer that its full buffer did not take.",
+            |peer| Some(number(peer.dropped)),
+        ),
+        ("kvorum_peer_pending_bytes", Gauge, "Bytes that wait to be written to a peer.", |peer| {
+            Some(number(peer.traffic.pending_bytes))
+        }),
+        (
+            "kvorum_peer_sent_bytes_total",
+            Counter,
+            "UDP bytes sent to a peer on the connections now open.",
+            |peer| Some(number(peer.traffic.sent_bytes)),
+        ),
+        (
+            "kvorum_peer_received_bytes_total",
+            Counter,
+            "UDP bytes received from a peer on the connections now open.",
+            |peer| Some(number(peer.traffic.received_bytes)),
+        ),
+        (
+            "kvorum_peer_sent_packets_total",
+            Counter,
+            "QUIC packets sent to a peer on the connections now open.",
+            |peer| Some(number(peer.traffic.sent_packets)),
+        ),
+        (
+            "kvorum_peer_lost_packets_total",
+            Counter,
+            "QUIC packets to a peer that were lost.",
+            |peer| Some(number(peer.traffic.lost_packets)),
+        ),
+        (
+            "kvorum_peer_congestion_events_total",
+            Counter,
+            "Times that QUIC slowed down for a peer.",
+            |peer| Some(number(peer.traffic.congestion_events)),
+        ),
+    ];
+    for (name, kind, help, sample) in families {
+        out.family(name, kind, help);
+        for peer in &figures.peers {
+            if let Some(value) = sample(peer) {
+                out.sample(&[("peer", &peer.node.to_string())], value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::expose;
+    use crate::runtime::cluster::Figures;
+
+    /// The families of a text, by name and kind.
+    fn families(text: &str) -> BTreeSet<&str> {
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types.filter_map(|line| line.split(' ').next()).collect()
+    }
+
+    #[test]
+    fn every_family_is_explained_and_every_explanation_has_its_family() {
+        let figures = Figures::sample();
+        let text = expose(&figures);
+        let rows = include_str!("../../../METRICS.md").lines();
+        let explained: BTreeSet<&str> =
+            rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+        let mut told = families(&text);
+        // Elsewhere than on Linux nobody tells the memory.
+        told.insert("process_resident_memory_bytes");
+        assert_eq!(told, explained);
+    }
+
+    #[test]
+    fn the_text_is_one_that_a_scraper_reads() {
+        let mut figures = Figures::sample();
+        figures.node.version = "1.0 \"x\"".to_owned();
+        let text = expose(&figures);
+        let (mut families, mut all) = (BTreeSet::new(), BTreeSet::new());
+        let mut family = "";
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix("# TYPE ") {
+                family = name.split(' ').next().unwrap_or_default();
+                assert!(families.insert(family), "{family} stands there twice");
+            } else if !line.starts_with("# HELP ") {
+                let (series, value) = line.rsplit_once(' ').expect("a value");
+                assert!(series.starts_with(family), "{series} stands below {family}");
+                assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+                assert!(all.insert(series), "{series} stands there twice");
+            }
+        }
+        assert!(text.contains("kvorum_peer_up{peer=\"00000000000000000000000000000002\"} 1"));
+    }
+}
