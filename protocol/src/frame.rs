@@ -58,12 +58,6 @@ impl FrameDecoder {
         FrameDecoder { buffer: BytesMut::new(), limit }
     }
 
-    /// From now on frames up to another limit are taken: the first frame of a connection is kept short, because it is
-    /// read before it is known who sends it.
-    pub fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
-    }
-
     /// Where received bytes are appended.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
@@ -130,6 +124,12 @@ pub fn read_message<M: Tagged>(body: Bytes) -> Result<(u64, M), BadMessage> {
     message
         .map(|message| (request_id, message))
         .map_err(|error| BadMessage { request_id: Some(request_id), error })
+}
+
+/// The request id of a client frame of which only the beginning has come; `None` when there is none to be found. The longest
+/// way to it is 24 bytes.
+pub fn read_request_id(beginning: Bytes) -> Option<u64> {
+    read_head(&mut Reader::new(beginning)).ok().map(|(_, request_id, _)| request_id)
 }
 
 fn read_head(reader: &mut Reader) -> Result<(u32, u64, Fields), DecodeError> {

@@ -17,9 +17,31 @@ pub const PEER_PENDING_BYTES: usize = 32 << 20;
 /// client that does not read its answers stops being served and costs no memory.
 pub const REQUESTS_PER_CLIENT: usize = 1_024;
 
+/// A request longer than this is counted by its bytes, too. What is shorter is bounded well enough by the number of
+/// requests that a node works on, and counting costs something for each.
+pub const LARGE_REQUEST_BYTES: usize = 16 << 10;
+
+/// Bytes of all clients' large requests that are arriving or at work; one source may have half. Beyond it a large request
+/// is answered as overloaded, and its bytes are thrown away as they arrive.
+pub const REQUEST_BYTES: usize = 256 << 20;
+
+/// Bytes of answers that may wait for one client whatever else waits in the node.
+pub const UNREAD_FREE_BYTES: usize = 64 << 10;
+
 /// Bytes of answers waiting for one client above which a read is answered as overloaded instead of with its values: the
 /// client reads more slowly than it asks, and what it has not read costs memory here.
-pub const CLIENT_PENDING_BYTES: usize = 64 << 20;
+pub const UNREAD_BYTES_PER_CLIENT: usize = 32 << 20;
+
+/// Bytes of answers waiting for all clients above which the same holds for all; one source may have half.
+pub const UNREAD_BYTES: usize = 256 << 20;
+
+/// A frame that has begun arrives as a whole within this, or the connection is closed: who sends a byte now and then would
+/// hold the memory of a frame for ever. The longest frame needs 4 Mbit/s.
+pub const FRAME_WITHIN: Duration = Duration::from_secs(30);
+
+/// A client takes what is written to it within this, or the connection is closed: who does not read would hold its unread
+/// answers for ever.
+pub const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// A client's TCP connection is probed after being silent for so long: often enough that the places of machines that lost
 /// their power come back, seldom enough to cost nothing. (QUIC has its own.)
@@ -28,12 +50,32 @@ pub const CLIENT_PROBED_AFTER: Duration = Duration::from_secs(60);
 /// Time between two probes; after the system's usual few without an answer the connection is lost.
 pub const CLIENT_PROBED_EVERY: Duration = Duration::from_secs(10);
 
-/// Client connections. Each costs a few tens of KiB idle.
+/// Client connections, as far as the process may open so many files; one source may have half. Each costs a few tens of KiB
+/// idle.
 pub const CLIENTS: usize = 4_096;
 
-/// TLS handshakes under way at once, for each port: each costs a few hundred microseconds of CPU, and a flood of them
-/// must not starve established connections.
-pub const HANDSHAKES: usize = 128;
+/// When a client that found no place may come again.
+pub const PLACE_RETRY_AFTER_MS: u32 = 1_000;
+
+/// Files that a process needs for everything else than its clients: segments, the index, peers, strangers.
+pub const OTHER_FILES: u64 = 2_048;
+
+/// Handshakes under way at once, for each port: each costs a few tens of KiB until it has ended.
+pub const HANDSHAKES: usize = 512;
+
+/// Of these from one source, so that one machine does not keep the others out.
+pub const HANDSHAKES_PER_SOURCE: usize = 256;
+
+/// Connections that are accepted before all others get their turn. A handshake costs a few hundred microseconds of CPU, and
+/// a flood of them must not hold up established connections; it waits in the kernel's queue.
+pub const ACCEPTED_PER_TURN: u64 = 4;
+
+/// Bytes that a client's QUIC connection may have under way in each direction: what a fast network has in flight, and
+/// little enough times all clients.
+pub const CLIENT_WINDOW_BYTES: u32 = 1 << 20;
+
+/// Bytes of first packets that wait in a QUIC endpoint until somebody looks at their connection.
+pub const INCOMING_BYTES: u64 = 4 << 20;
 
 /// From the first packet of a connection to the end of its greeting.
 pub const GREETING_WITHIN: Duration = Duration::from_secs(5);

@@ -108,11 +108,6 @@ impl Outgoing {
         }
     }
 
-    /// Whether it was closed.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.get()
-    }
-
     /// Frames that were not taken since the connection began.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.get()

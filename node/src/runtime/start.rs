@@ -30,10 +30,12 @@ use crate::runtime::error::{Listener, RunError};
 use crate::runtime::limits;
 use crate::runtime::listener::{ClientEvent, Door, TcpSecurity, accept_quic, accept_tcp, bind_tcp};
 use crate::runtime::metrics::{Meters, SyncTimes, TimedFiles};
+use crate::runtime::open_files::OpenFiles;
 use crate::runtime::peers::{
     Acceptor, CloseCode, Dialler, LinkNumbers, Members, PeerEvent, accept,
 };
 use crate::runtime::saver::Saver;
+use crate::runtime::strangers::Strangers;
 use crate::runtime::transport;
 use crate::runtime::workers::{StoreWorkers, Workers};
 
@@ -253,9 +255,11 @@ fn doors(
         members: process.members.clone(),
         numbers: process.links,
         events: process.events,
+        strangers: Strangers::new(),
         accepted: RefCell::default(),
     };
-    (acceptor, Door::new(me, cluster, process.members, client_events))
+    let places = OpenFiles::raise().places();
+    (acceptor, Door::new(places, me, cluster, process.members, client_events))
 }
 
 /// Begins to accept nodes and clients.

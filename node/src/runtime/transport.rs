@@ -38,14 +38,17 @@ pub(crate) fn peer_transport() -> Arc<TransportConfig> {
     Arc::new(transport)
 }
 
-/// The profile of clients' connections: streams come and go, the network may be any.
+/// The profile of clients' connections: one stream each, the network may be any.
 pub(crate) fn client_transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport.max_idle_timeout(Some(quinn::IdleTimeout::from(VarInt::from_u32(30_000))));
     transport.keep_alive_interval(Some(Duration::from_secs(10)));
-    transport.max_concurrent_bidi_streams(VarInt::from_u32(4));
+    transport.max_concurrent_bidi_streams(VarInt::from_u32(1));
     transport.max_concurrent_uni_streams(VarInt::from_u32(0));
     transport.datagram_receive_buffer_size(None);
+    transport.stream_receive_window(VarInt::from_u32(limits::CLIENT_WINDOW_BYTES));
+    transport.receive_window(VarInt::from_u32(limits::CLIENT_WINDOW_BYTES));
+    transport.send_window(limits::CLIENT_WINDOW_BYTES.into());
     Arc::new(transport)
 }
 
@@ -65,6 +68,7 @@ pub(crate) fn server(
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.transport_config(transport);
     config.max_incoming(limits::HANDSHAKES);
+    config.incoming_buffer_size_total(limits::INCOMING_BYTES);
     Ok(config)
 }
 

@@ -9,6 +9,7 @@ use kvorum_node::identity::{
     self, ALPN_CLIENT, AUTHORITY_FILE, CERTIFICATE_FILE, ClusterAuthority, Credentials, Issued,
     KEY_FILE, write_private,
 };
+use kvorum_node::runtime::limits;
 use kvorum_protocol::frame::{FrameDecoder, read_message, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
 use kvorum_protocol::message::{Greeting, Hello};
@@ -137,5 +138,65 @@ fn without_a_certificate_or_without_tls_nothing_is_answered() {
         assert!(over_quic(node, anonymous).await.is_err());
         let plain = TcpStream::connect(node.config.listen.clients).await.unwrap();
         assert!(greet(plain).await.is_err());
+    });
+}
+
+/// Bytes sent before the handshake has ended can be replayed by whoever recorded them, so a put could be carried out twice.
+/// A node gives no tickets, without which nobody can send them.
+#[test]
+fn nothing_is_taken_before_the_handshake_has_ended() {
+    let cluster = guarded();
+    let node = &cluster.nodes[0];
+    let client = cluster.authority.issue_client(SystemTime::now()).unwrap();
+    let credentials = credentials(&cluster.authority, &client);
+    let mut eager = identity::dial(&credentials, ALPN_CLIENT).unwrap();
+    eager.enable_early_data = true;
+    eager.resumption = rustls::client::Resumption::in_memory_sessions(8);
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        over_tls(node, eager.clone()).await.unwrap();
+        let name = ServerName::try_from(node.config.node.id.dns_name()).unwrap();
+        let stream = TcpStream::connect(node.config.listen.clients).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(eager.clone()));
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        assert!(matches!(greet(&mut stream).await, Ok(Greeting::Welcome(_))));
+        let (_, tls) = stream.get_ref();
+        assert_eq!(tls.handshake_kind(), Some(rustls::HandshakeKind::Full), "no ticket was given");
+        assert!(!tls.is_early_data_accepted());
+
+        let crypto = Arc::new(QuicClientConfig::try_from(eager).unwrap());
+        let endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
+        let connect = || {
+            let config = quinn::ClientConfig::new(crypto.clone());
+            let name = node.config.node.id.dns_name();
+            endpoint.connect_with(config, node.config.listen.clients, &name).unwrap()
+        };
+        let first = connect().await.unwrap();
+        let (send, receive) = first.open_bi().await.unwrap();
+        assert!(matches!(greet(tokio::io::join(receive, send)).await, Ok(Greeting::Welcome(_))));
+        assert!(connect().into_0rtt().is_err(), "no ticket was given");
+    });
+}
+
+/// One source may take half of the handshakes under way; the node still greets who comes after it, and whoever says
+/// nothing is gone soon.
+#[test]
+fn a_crowd_that_says_nothing_keeps_nobody_out() {
+    let cluster = guarded();
+    let node = &cluster.nodes[0];
+    let client = cluster.authority.issue_client(SystemTime::now()).unwrap();
+    let tls = identity::dial(&credentials(&cluster.authority, &client), ALPN_CLIENT).unwrap();
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        over_tls(node, tls.clone()).await.unwrap();
+        let mut crowd = Vec::new();
+        for _ in 0..limits::HANDSHAKES_PER_SOURCE + 64 {
+            crowd.push(TcpStream::connect(node.config.listen.clients).await.unwrap());
+        }
+        for answer in [over_tls(node, tls.clone()).await, over_quic(node, tls).await] {
+            assert!(matches!(answer, Ok(Greeting::Welcome(_))), "{answer:?}");
+        }
+        for mut silent in crowd {
+            // An orderly end and a reset are both an end.
+            assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0);
+        }
     });
 }

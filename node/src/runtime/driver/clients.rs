@@ -8,7 +8,7 @@ use kvorum_ring::PartitionCount;
 use tracing::Span;
 
 use crate::engine::Now;
-use crate::runtime::listener::{ClientNumber, push_answer};
+use crate::runtime::listener::{Account, ClientNumber, push_answer};
 use crate::runtime::metrics::{Meters, Operation};
 use crate::runtime::outgoing::Outgoing;
 use crate::runtime::telemetry;
@@ -16,6 +16,7 @@ use crate::runtime::telemetry;
 /// One client.
 struct Connected {
     outgoing: Rc<Outgoing>,
+    account: Rc<Account>,
     /// Its requests at work, and when each was taken. As many as a session lets in.
     at_work: BTreeMap<u64, (Operation, u64)>,
 }
@@ -36,8 +37,13 @@ impl Clients {
     }
 
     /// A client has connected.
-    pub(crate) fn opened(&mut self, client: ClientNumber, outgoing: Rc<Outgoing>) {
-        self.connected.insert(client, Connected { outgoing, at_work: BTreeMap::new() });
+    pub(crate) fn opened(
+        &mut self,
+        client: ClientNumber,
+        outgoing: Rc<Outgoing>,
+        account: Rc<Account>,
+    ) {
+        self.connected.insert(client, Connected { outgoing, account, at_work: BTreeMap::new() });
     }
 
     /// It is gone.
@@ -83,7 +89,8 @@ impl Clients {
                 let took_ns = now.mono_ns.saturating_sub(began_ns);
                 self.meters.requests.answered(operation, took_ns, response);
             }
-            push_answer(&connected.outgoing, request_id, response);
+            connected.account.answered(request_id);
+            push_answer(&connected.outgoing, &connected.account, request_id, response);
         }
     }
 

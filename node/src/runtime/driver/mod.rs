@@ -142,7 +142,9 @@ impl Driver {
 
     fn take_client(&mut self, now: Now, event: ClientEvent) {
         match event {
-            ClientEvent::Opened { client, outgoing } => self.clients.opened(client, outgoing),
+            ClientEvent::Opened { client, outgoing, account } => {
+                self.clients.opened(client, outgoing, account)
+            }
             ClientEvent::Gone { client } => {
                 self.clients.gone(client);
                 self.parts.engine.handle(now, Input::ClientGone { client: ClientId(client.0) });

@@ -5,12 +5,16 @@ use std::rc::Rc;
 
 use kvorum_protocol::Request;
 use kvorum_ring::NodeId;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::identity::PeerName;
 use crate::runtime::limits;
+use crate::runtime::listener::account::Account;
 use crate::runtime::outgoing::Outgoing;
 use crate::runtime::peers::Members;
+use crate::runtime::quota::{Quota, Taken};
+use crate::runtime::source::Source;
+use crate::runtime::strangers::Strangers;
 
 /// A client's connection. Numbers are not reused within a process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -18,8 +22,8 @@ pub(crate) struct ClientNumber(pub(crate) u64);
 
 /// One thing that happened on a client's connection.
 pub(crate) enum ClientEvent {
-    /// A client has been greeted. Its answers go here.
-    Opened { client: ClientNumber, outgoing: Rc<Outgoing> },
+    /// A client has been greeted. Its answers go here, and what it makes the node hold is counted there.
+    Opened { client: ClientNumber, outgoing: Rc<Outgoing>, account: Rc<Account> },
     /// It asks.
     Request { client: ClientNumber, request_id: u64, request: Request },
     /// It is gone.
@@ -32,12 +36,17 @@ pub(crate) struct Door {
     pub(crate) cluster: String,
     pub(crate) members: watch::Receiver<Members>,
     pub(crate) events: mpsc::Sender<ClientEvent>,
-    places: Semaphore,
+    pub(super) strangers: Rc<Strangers>,
+    places: Rc<Quota>,
+    requests: Rc<Quota>,
+    unread: Rc<Quota>,
     numbers: Cell<u64>,
 }
 
 impl Door {
+    /// A door with room for so many clients.
     pub(crate) fn new(
+        places: usize,
         me: NodeId,
         cluster: String,
         members: watch::Receiver<Members>,
@@ -48,14 +57,22 @@ impl Door {
             cluster,
             members,
             events,
-            places: Semaphore::new(limits::CLIENTS),
+            strangers: Strangers::new(),
+            places: Quota::new(places),
+            requests: Quota::new(limits::REQUEST_BYTES),
+            unread: Quota::new(limits::UNREAD_BYTES),
             numbers: Cell::new(0),
         }
     }
 
-    /// A place for one more connection, given back when the permit is dropped; `None` when all are taken.
-    pub(crate) fn place(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        self.places.try_acquire().ok()
+    /// A place for one more client, given back when it is dropped; `None` when all are taken, or all for this source.
+    pub(super) fn place(&self, source: Source) -> Option<Taken> {
+        self.places.take(source, 1)
+    }
+
+    /// A client's account.
+    pub(super) fn account(&self, source: Source) -> Rc<Account> {
+        Rc::new(Account::new(source, self.requests.clone(), self.unread.clone()))
     }
 
     /// Whether the owner of a certificate that TLS has verified may ask here: clients, and members, who could do more

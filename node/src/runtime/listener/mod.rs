@@ -4,17 +4,25 @@
 //! requests in any number and answers in any order. A client has shown a certificate of our authority before its first
 //! byte is read; only a process started for development lets in anybody, and only from this machine.
 //!
+//! Until its greeting a connection is a stranger ([`Strangers`](crate::runtime::strangers::Strangers)): many may begin at
+//! once, each for a few seconds, and none of them takes a client's place.
+//!
 //! Overload goes back to where it comes from: a session takes no more requests than
 //! [`limits::REQUESTS_PER_CLIENT`](crate::runtime::limits::REQUESTS_PER_CLIENT) whose answers the client has not been
 //! sent, and the driver's queue is bounded, so a client that asks too fast or reads too slowly waits in its own socket.
+//! What is large is counted by its bytes besides, against bounds of all clients together (`account`); without room the
+//! answer is Overloaded at once. Who sends a frame byte by byte or never reads is cut off.
 
+mod account;
 mod door;
+mod intake;
 mod quic;
 mod session;
 mod tcp;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use account::Account;
 pub(crate) use door::{ClientEvent, ClientNumber, Door};
 pub(crate) use quic::accept_quic;
 pub(crate) use session::push_answer;

@@ -3,28 +3,27 @@
 use std::io;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use kvorum_protocol::Request;
 use kvorum_protocol::codec::DecodeError;
-use kvorum_protocol::frame::{BadMessage, FrameDecoder, read_message, write_message};
+use kvorum_protocol::frame::{BadMessage, FrameError, read_message, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
 use kvorum_protocol::message::hello::{Features, Greeting, PROTOCOL_VERSION, Welcome, negotiate};
-use kvorum_protocol::message::{ArgumentKind, RequestError, Response};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use kvorum_protocol::message::{ArgumentKind, LimitKind, RequestError, Response};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::limits::RETRY_AFTER_MS;
 use crate::runtime::limits;
+use crate::runtime::listener::account::Account;
 use crate::runtime::listener::door::{ClientEvent, ClientNumber, Door};
+use crate::runtime::listener::intake::{Arrived, Intake};
 use crate::runtime::outgoing::Outgoing;
-
-/// Room made for the reader at a time. Frames are slices of it, so it is left to them and a new one made, but only when
-/// it is nearly used up.
-const READ_BYTES: usize = 64 << 10;
-
-/// Room that is enough for another read.
-const READ_BYTES_MIN: usize = 4 << 10;
+use crate::runtime::quota::Taken;
+use crate::runtime::source::Source;
+use crate::runtime::strangers::{Late, Stranger};
 
 /// Protocol versions that this node speaks with clients.
 const VERSIONS: std::ops::RangeInclusive<u16> = PROTOCOL_VERSION..=PROTOCOL_VERSION;
@@ -36,188 +35,252 @@ pub(crate) enum SessionError {
     #[error("{0}")]
     Connection(#[from] io::Error),
     /// No greeting in time.
-    #[error("no greeting within {0:?}", limits::GREETING_WITHIN)]
-    Silent,
+    #[error("{0}")]
+    Late(#[from] Late),
+    /// All places for clients are taken, or all for this client's source.
+    #[error("no place for another client")]
+    NoPlace,
     /// What came first was no greeting, or one of another protocol.
     #[error("the greeting was refused")]
     Greeting,
     /// A frame too long, or one without a request id to answer to.
     #[error("a frame that cannot be read")]
     Frame,
-    /// The node stops.
-    #[error("the node stops")]
+    /// A frame began and did not arrive.
+    #[error("a frame did not arrive within {0:?}", limits::FRAME_WITHIN)]
+    SlowFrame,
+    /// The node stops, or the client does not read.
+    #[error("nothing can be sent any more")]
     Stopping,
 }
 
-/// Serves one client until it leaves.
+/// Serves one client until it leaves. It is a stranger until it has been greeted.
 pub(crate) async fn serve<R, W>(
     door: Rc<Door>,
-    mut reader: R,
+    source: Source,
+    mut stranger: Stranger,
+    reader: R,
     mut writer: W,
 ) -> Result<(), SessionError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin + 'static,
 {
-    let mut decoder = FrameDecoder::new(CLIENT_FRAME_BYTES);
-    timeout(limits::GREETING_WITHIN, greet(&door, &mut decoder, &mut reader, &mut writer))
-        .await
-        .map_err(|_| SessionError::Silent)??;
+    let mut intake = Intake::new(reader);
+    let greeting = greet(&door, source, &mut intake, &mut writer);
+    let _place = stranger.until(greeting).await??;
+    drop(stranger);
     let client = door.next_number();
     // The permits bound how many answers gather here, and `push_answer` how many bytes of values.
     let outgoing = Rc::new(Outgoing::new(usize::MAX));
     let permits = Rc::new(Semaphore::new(limits::REQUESTS_PER_CLIENT));
-    spawn_local(write(writer, outgoing.clone(), permits.clone()));
-    let opened = ClientEvent::Opened { client, outgoing: outgoing.clone() };
+    let account = door.account(source);
+    intake.account_to(account.clone());
+    let writing = write(writer, outgoing.clone(), account.clone(), permits.clone());
+    let writing = spawn_local(writing);
+    let opened =
+        ClientEvent::Opened { client, outgoing: outgoing.clone(), account: account.clone() };
     door.events.send(opened).await.map_err(|_| SessionError::Stopping)?;
-    let ended = read(&door, client, &mut decoder, &mut reader, &outgoing, &permits).await;
+    let session = Session { door: &door, client, outgoing: &outgoing, account: &account };
+    let ended = tokio::select! {
+        ended = session.read(&mut intake, &permits) => ended,
+        // Nothing that is still asked could be answered.
+        _ = writing => Err(SessionError::Stopping),
+    };
     outgoing.close();
     // A closed channel means that the driver is gone, and then nobody wants to know.
     let _ = door.events.send(ClientEvent::Gone { client }).await;
     ended
 }
 
-/// The first frame of both sides.
+/// The first frame of both sides; the client's place if it was welcome.
 async fn greet<R, W>(
     door: &Door,
-    decoder: &mut FrameDecoder,
-    reader: &mut R,
+    source: Source,
+    intake: &mut Intake<R>,
     writer: &mut W,
-) -> Result<(), SessionError>
+) -> Result<Taken, SessionError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let frame = loop {
-        if let Some(frame) = decoder.next_frame().map_err(|_| SessionError::Greeting)? {
-            break frame;
-        }
-        fill(decoder, reader).await?.then_some(()).ok_or(SessionError::Greeting)?;
+    let Arrived::Frame(frame, _) = intake.next().await? else {
+        return Err(SessionError::Greeting);
     };
-    let answer = match read_message::<Greeting>(frame) {
-        Ok((_, Greeting::Hello(hello))) => match negotiate(&hello, VERSIONS, Features::NONE) {
-            Ok((protocol, features)) => {
-                let cluster_name = door.cluster.clone();
-                Greeting::Welcome(Welcome { protocol, features, node: door.me, cluster_name })
-            }
-            Err(_) => {
-                let error = RequestError::UnsupportedVersion {
-                    min: *VERSIONS.start(),
-                    max: *VERSIONS.end(),
-                };
-                Greeting::Refused { error }
-            }
-        },
-        _ => Greeting::Refused {
-            error: RequestError::InvalidArgument { argument: ArgumentKind::Malformed },
-        },
+    let place = door.place(source);
+    let answer = match answer_greeting(door, frame) {
+        Greeting::Welcome(_) if place.is_none() => {
+            let retry_after_ms = limits::PLACE_RETRY_AFTER_MS;
+            Greeting::Refused { error: RequestError::Overloaded { retry_after_ms } }
+        }
+        answer => answer,
     };
     let mut out = Vec::new();
     write_message(&mut out, CLIENT_FRAME_BYTES, 0, &answer).map_err(|_| SessionError::Greeting)?;
     writer.write_all(&out).await?;
     writer.flush().await?;
-    match answer {
-        Greeting::Welcome(_) => Ok(()),
-        _ => {
+    match (answer, place) {
+        (Greeting::Welcome(_), Some(place)) => Ok(place),
+        (_, place) => {
             // Lets the refusal arrive before the connection ends.
             writer.shutdown().await?;
-            Err(SessionError::Greeting)
+            Err(place.map_or(SessionError::NoPlace, |_| SessionError::Greeting))
         }
     }
 }
 
-async fn read<R: AsyncRead + Unpin>(
-    door: &Door,
+fn answer_greeting(door: &Door, frame: Bytes) -> Greeting {
+    let error = match read_message::<Greeting>(frame) {
+        Ok((_, Greeting::Hello(hello))) => match negotiate(&hello, VERSIONS, Features::NONE) {
+            Ok((protocol, features)) => {
+                let cluster_name = door.cluster.clone();
+                let (node, cluster_name) = (door.me, cluster_name);
+                return Greeting::Welcome(Welcome { protocol, features, node, cluster_name });
+            }
+            Err(_) => {
+                RequestError::UnsupportedVersion { min: *VERSIONS.start(), max: *VERSIONS.end() }
+            }
+        },
+        _ => RequestError::InvalidArgument { argument: ArgumentKind::Malformed },
+    };
+    Greeting::Refused { error }
+}
+
+/// A conversation after its greeting.
+struct Session<'a> {
+    door: &'a Door,
     client: ClientNumber,
-    decoder: &mut FrameDecoder,
-    reader: &mut R,
-    outgoing: &Outgoing,
-    permits: &Semaphore,
-) -> Result<(), SessionError> {
-    loop {
-        while let Some(frame) = decoder.next_frame().map_err(|_| SessionError::Frame)? {
-            let permit = permits.acquire().await.map_err(|_| SessionError::Stopping)?;
+    outgoing: &'a Outgoing,
+    account: &'a Account,
+}
+
+impl Session<'_> {
+    async fn read<R: AsyncRead + Unpin>(
+        &self,
+        intake: &mut Intake<R>,
+        permits: &Semaphore,
+    ) -> Result<(), SessionError> {
+        loop {
+            let arrived = intake.next().await?;
+            if matches!(arrived, Arrived::End) {
+                return Ok(());
+            }
             // Given back by the writer when the answer has been written.
-            permit.forget();
-            match read_message::<Request>(frame) {
-                Ok((request_id, request)) => {
-                    let asked = ClientEvent::Request { client, request_id, request };
-                    door.events.send(asked).await.map_err(|_| SessionError::Stopping)?;
-                }
-                Err(BadMessage { request_id: Some(request_id), error }) => {
-                    push_answer(
-                        outgoing,
-                        request_id,
-                        &Response::Error { error: not_understood(error) },
-                    );
-                }
-                Err(BadMessage { request_id: None, .. }) => return Err(SessionError::Frame),
+            permits.acquire().await.map_err(|_| SessionError::Stopping)?.forget();
+            match arrived {
+                Arrived::End => return Ok(()),
+                Arrived::Frame(frame, room) => self.take(frame, room).await?,
+                Arrived::NoRoom(None) => return Err(SessionError::Frame),
+                Arrived::NoRoom(Some(request_id)) => self.refuse(request_id, overloaded()),
             }
         }
-        if outgoing.is_closed() {
-            return Err(SessionError::Stopping);
-        }
-        if !fill(decoder, reader).await? {
-            return if decoder.is_between_frames() { Ok(()) } else { Err(SessionError::Frame) };
-        }
     }
-}
 
-/// Reads some bytes; false at the end of the stream.
-async fn fill<R: AsyncRead + Unpin>(
-    decoder: &mut FrameDecoder,
-    reader: &mut R,
-) -> io::Result<bool> {
-    let buffer = decoder.buffer();
-    if buffer.capacity() - buffer.len() < READ_BYTES_MIN {
-        buffer.reserve(READ_BYTES);
+    async fn take(&self, frame: Bytes, room: Option<Taken>) -> Result<(), SessionError> {
+        match read_message::<Request>(frame) {
+            Ok((request_id, request)) => {
+                if let Some(room) = room {
+                    self.account.began(request_id, room).map_err(|_| SessionError::Frame)?;
+                }
+                let asked = ClientEvent::Request { client: self.client, request_id, request };
+                self.door.events.send(asked).await.map_err(|_| SessionError::Stopping)
+            }
+            Err(BadMessage { request_id: Some(request_id), error }) => {
+                self.refuse(request_id, not_understood(error));
+                Ok(())
+            }
+            Err(BadMessage { request_id: None, .. }) => Err(SessionError::Frame),
+        }
     }
-    Ok(reader.read_buf(buffer).await? > 0)
+
+    fn refuse(&self, request_id: u64, error: RequestError) {
+        push_answer(self.outgoing, self.account, request_id, &Response::Error { error });
+    }
 }
 
 async fn write<W: AsyncWrite + Unpin>(
     mut writer: W,
     outgoing: Rc<Outgoing>,
+    account: Rc<Account>,
     permits: Rc<Semaphore>,
 ) {
     while let Some(batch) = outgoing.take().await {
+        let _owed = account.take_owed();
         let written = async {
             writer.write_all(&batch.bytes).await?;
             writer.flush().await
         };
-        if written.await.is_err() {
-            break;
+        match timeout(limits::READ_WITHIN, written).await {
+            Ok(Ok(())) => permits.add_permits(batch.frames),
+            Ok(Err(_)) => break,
+            Err(_) => {
+                tracing::info!(unread = batch.bytes.len(), "closing a client that does not read");
+                break;
+            }
         }
-        permits.add_permits(batch.frames);
     }
     // Wakes a reader that waits for a permit; and tells the client that nothing more comes.
     permits.close();
-    let _ = writer.shutdown().await;
     outgoing.finish();
+    let _ = timeout(limits::READ_WITHIN, writer.shutdown()).await;
 }
 
-/// Appends an answer. One that does not fit a frame is replaced by an error that says so, and so is a read's while too
-/// much waits already: a read that is not answered has changed nothing.
-pub(crate) fn push_answer(outgoing: &Outgoing, request_id: u64, answer: &Response) {
-    let is_read = matches!(answer, Response::Get(_) | Response::BatchGet(_) | Response::List(_));
-    let overloaded =
-        Response::Error { error: RequestError::Overloaded { retry_after_ms: RETRY_AFTER_MS } };
-    let is_too_much = is_read && outgoing.pending() >= limits::CLIENT_PENDING_BYTES;
-    let answer = if is_too_much { &overloaded } else { answer };
-    let pushed =
-        outgoing.push(|out| match write_message(out, CLIENT_FRAME_BYTES, request_id, answer) {
+/// Appends an answer. One that does not fit a frame is replaced by an error that says so, and so is one that tells what is
+/// there while too much waits already: it has changed nothing, and can be asked for again.
+pub(crate) fn push_answer(
+    outgoing: &Outgoing,
+    account: &Account,
+    request_id: u64,
+    answer: &Response,
+) {
+    let write = |out: &mut Vec<u8>, answer: &Response| {
+        write_message(out, CLIENT_FRAME_BYTES, request_id, answer)
+    };
+    let pushed = outgoing.push(|out| {
+        let before = out.len();
+        let written = if !tells(answer) {
+            write(out, answer)
+        } else if before >= limits::UNREAD_BYTES_PER_CLIENT {
+            write(out, &Response::Error { error: overloaded() })
+        } else {
+            write(out, answer).and_then(|()| match account.may_owe(out.len()) {
+                true => Ok(()),
+                false => {
+                    out.truncate(before);
+                    write(out, &Response::Error { error: overloaded() })
+                }
+            })
+        };
+        match written {
             Ok(()) => true,
-            Err(kvorum_protocol::frame::FrameError::TooLong { length, limit }) => {
-                let what = kvorum_protocol::message::LimitKind::Answer;
-                let error =
-                    RequestError::TooLarge { what, size: length as u64, limit: limit as u64 };
-                write_message(out, CLIENT_FRAME_BYTES, request_id, &Response::Error { error })
-                    .is_ok()
+            Err(FrameError::TooLong { length, limit }) => {
+                let (what, size, limit) = (LimitKind::Answer, length as u64, limit as u64);
+                let error = RequestError::TooLarge { what, size, limit };
+                write(out, &Response::Error { error }).is_ok()
             }
-        });
+        }
+    });
     if !pushed {
         tracing::debug!(request_id, "an answer for a client that is gone");
     }
+}
+
+/// Whether an answer only tells what is there.
+fn tells(answer: &Response) -> bool {
+    matches!(
+        answer,
+        Response::Get(_)
+            | Response::BatchGet(_)
+            | Response::List(_)
+            | Response::Topology(_)
+            | Response::Status(_)
+            | Response::Diag(_)
+            | Response::Buckets(_)
+    )
+}
+
+fn overloaded() -> RequestError {
+    RequestError::Overloaded { retry_after_ms: RETRY_AFTER_MS }
 }
 
 fn not_understood(error: DecodeError) -> RequestError {

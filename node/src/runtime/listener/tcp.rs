@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 use crate::identity::PeerName;
@@ -17,6 +17,8 @@ use crate::runtime::error::{Listener, RunError};
 use crate::runtime::limits;
 use crate::runtime::listener::door::Door;
 use crate::runtime::listener::session;
+use crate::runtime::source::Source;
+use crate::runtime::strangers::Stranger;
 
 /// After a failed accept (no file descriptor left, usually), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,7 +46,9 @@ pub(crate) async fn accept_tcp(listener: TcpListener, security: TcpSecurity, doo
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                spawn_local(serve(stream, address, security.clone(), door.clone()));
+                let stranger = door.strangers.enter(address.ip());
+                spawn_local(serve(stream, address, stranger, security.clone(), door.clone()));
+                door.strangers.pace().await;
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a client");
@@ -54,22 +58,27 @@ pub(crate) async fn accept_tcp(listener: TcpListener, security: TcpSecurity, doo
     }
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, security: TcpSecurity, door: Rc<Door>) {
-    let Some(_place) = door.place() else {
-        return tracing::warn!(%address, limit = limits::CLIENTS, "too many clients: closing a new one");
-    };
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    mut stranger: Stranger,
+    security: TcpSecurity,
+    door: Rc<Door>,
+) {
     if prepare(&stream).is_err() {
         return;
     }
+    let source = Source::of(address.ip());
     let ended = match security {
         TcpSecurity::Tls(config) => {
-            let Some(stream) = handshake(stream, address, config, &door).await else { return };
+            let handshake = handshake(stream, address, config, &door);
+            let Ok(Some(stream)) = stranger.until(handshake).await else { return };
             let (reader, writer) = tokio::io::split(stream);
-            session::serve(door.clone(), reader, writer).await
+            session::serve(door.clone(), source, stranger, reader, writer).await
         }
         TcpSecurity::Plaintext if address.ip().is_loopback() => {
             let (reader, writer) = stream.into_split();
-            session::serve(door.clone(), reader, writer).await
+            session::serve(door.clone(), source, stranger, reader, writer).await
         }
         TcpSecurity::Plaintext => {
             return tracing::warn!(%address, "plaintext from another machine: closing");
@@ -96,15 +105,13 @@ async fn handshake(
     config: Arc<rustls::ServerConfig>,
     door: &Door,
 ) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
-    let stream =
-        match timeout(limits::GREETING_WITHIN, TlsAcceptor::from(config).accept(stream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::info!(%address, %error, "a client's handshake failed");
-                return None;
-            }
-            Err(_) => return None,
-        };
+    let stream = match TlsAcceptor::from(config).accept(stream).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::info!(%address, %error, "a client's handshake failed");
+            return None;
+        }
+    };
     let name = stream.get_ref().1.peer_certificates().map(PeerName::of);
     match name {
         Some(Ok(name)) if door.admits(name) => Some(stream),

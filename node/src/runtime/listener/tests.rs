@@ -1,32 +1,48 @@
 //! Sessions over a pipe in memory: greeting, bad frames, and a client that does not read.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use kvorum_protocol::frame::{FrameDecoder, read_message, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
-use kvorum_protocol::message::{ArgumentKind, GetDone, GetValue, Greeting, Hello, Nothing};
-use kvorum_protocol::{Actor, Dot, Request, RequestError, Response};
+use kvorum_protocol::message::{
+    ArgumentKind, GetDone, GetValue, Greeting, Hello, Nothing, Put, Replacing, RequestOptions,
+};
+use kvorum_protocol::{Actor, Dot, Key, OperationId, Request, RequestError, Response};
 use kvorum_ring::NodeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, interval};
 
 use crate::identity::PeerName;
 use crate::runtime::limits;
+use crate::runtime::listener::account::Account;
 use crate::runtime::listener::door::{ClientEvent, Door};
 use crate::runtime::listener::session::{SessionError, push_answer, serve};
 use crate::runtime::outgoing::Outgoing;
+use crate::runtime::quota::Quota;
+use crate::runtime::source::Source;
 
 const ME: NodeId = NodeId(1);
 
+/// Clients for whom there is room; half of them may come from one source.
+const PLACES: usize = 2;
+
 fn run(test: impl Future<Output = ()>) {
-    Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default())
-        .unwrap()
-        .block_on(test);
+    run_with(Builder::new_current_thread().enable_all(), test);
+}
+
+/// With a clock that jumps to the next deadline whenever everybody waits.
+fn run_without_waiting(test: impl Future<Output = ()>) {
+    run_with(Builder::new_current_thread().enable_all().start_paused(true), test);
+}
+
+fn run_with(builder: &mut Builder, test: impl Future<Output = ()>) {
+    builder.build_local(LocalOptions::default()).unwrap().block_on(test);
 }
 
 /// One session and the client's end of its pipe.
@@ -41,29 +57,44 @@ fn client() -> Client {
     let (pipe, theirs) = duplex(16 << 10);
     let (sender, events) = mpsc::channel(4_096);
     let (_members, members) = watch::channel(BTreeMap::from([(ME, String::new())]));
-    let door = Rc::new(Door::new(ME, "test".to_owned(), members, sender));
+    let door = Rc::new(Door::new(PLACES, ME, "test".to_owned(), members, sender));
     assert!(door.admits(PeerName::Client) && door.admits(PeerName::Node(ME)));
     assert!(!door.admits(PeerName::Node(NodeId(9))));
-    let (reader, writer) = split(theirs);
-    Client {
-        pipe,
-        decoder: FrameDecoder::new(CLIENT_FRAME_BYTES),
-        events,
-        session: spawn_local(serve(door, reader, writer)),
+    let session = session(door, theirs);
+    Client { pipe, decoder: FrameDecoder::new(CLIENT_FRAME_BYTES), events, session }
+}
+
+fn session(door: Rc<Door>, pipe: DuplexStream) -> JoinHandle<Result<(), SessionError>> {
+    let (reader, writer) = split(pipe);
+    let address = Ipv4Addr::LOCALHOST.into();
+    let stranger = door.strangers.enter(address);
+    spawn_local(serve(door, Source::of(address), stranger, reader, writer))
+}
+
+/// Where the driver puts its answers.
+struct Answers {
+    outgoing: Rc<Outgoing>,
+    account: Rc<Account>,
+}
+
+impl Answers {
+    fn push(&self, request_id: u64, answer: &Response) {
+        self.account.answered(request_id);
+        push_answer(&self.outgoing, &self.account, request_id, answer);
     }
 }
 
 impl Client {
-    async fn greeted() -> (Client, Rc<Outgoing>) {
+    async fn greeted() -> (Client, Answers) {
         let mut client = client();
         client.say(0, &Greeting::Hello(Hello::current())).await;
         let (_, answer) = read_message::<Greeting>(client.frame().await).unwrap();
         let Greeting::Welcome(welcome) = answer else { panic!("welcome") };
         assert_eq!((welcome.node, welcome.cluster_name.as_str()), (ME, "test"));
-        let Some(ClientEvent::Opened { outgoing, .. }) = client.events.recv().await else {
+        let Some(ClientEvent::Opened { outgoing, account, .. }) = client.events.recv().await else {
             panic!("opened")
         };
-        (client, outgoing)
+        (client, Answers { outgoing, account })
     }
 
     async fn say<M: kvorum_protocol::codec::Tagged>(&mut self, request_id: u64, message: &M) {
@@ -88,7 +119,7 @@ impl Client {
 #[test]
 fn requests_arrive_and_answers_go_back_in_any_order() {
     run(async {
-        let (mut client, outgoing) = Client::greeted().await;
+        let (mut client, answers) = Client::greeted().await;
         for request_id in [7, 8] {
             client.say(request_id, &Request::Status(Nothing {})).await;
             let Some(ClientEvent::Request { request_id: got, .. }) = client.events.recv().await
@@ -98,7 +129,7 @@ fn requests_arrive_and_answers_go_back_in_any_order() {
             assert_eq!(got, request_id);
         }
         for request_id in [8, 7] {
-            push_answer(&outgoing, request_id, &Response::Done(Nothing {}));
+            answers.push(request_id, &Response::Done(Nothing {}));
             assert_eq!(read_message::<Response>(client.frame().await).unwrap().0, request_id);
         }
         client.pipe.shutdown().await.unwrap();
@@ -171,7 +202,10 @@ fn a_frame_too_long_to_read_ends_the_session() {
 
 #[test]
 fn values_that_nobody_reads_do_not_gather_without_bound() {
-    let outgoing = Outgoing::new(usize::MAX);
+    let outgoing = Rc::new(Outgoing::new(usize::MAX));
+    let (requests, unread) = (Quota::new(0), Quota::new(usize::MAX));
+    let account = Rc::new(Account::new(Source::of(Ipv4Addr::LOCALHOST.into()), requests, unread));
+    let answers = Answers { outgoing: outgoing.clone(), account };
     let value = GetValue {
         dot: Dot { actor: Actor(1), counter: 1 },
         value: vec![0; 1 << 20].into(),
@@ -186,19 +220,19 @@ fn values_that_nobody_reads_do_not_gather_without_bound() {
         needed: 1,
     };
     for request_id in 0..200 {
-        push_answer(&outgoing, request_id, &Response::Get(get.clone()));
+        answers.push(request_id, &Response::Get(get.clone()));
     }
-    assert!(outgoing.pending() < limits::CLIENT_PENDING_BYTES + (2 << 20));
+    assert!(outgoing.pending() < limits::UNREAD_BYTES_PER_CLIENT + (2 << 20));
     // What a write was told is never replaced: it has happened.
     let before = outgoing.pending();
-    push_answer(&outgoing, 200, &Response::Done(Nothing {}));
+    answers.push(200, &Response::Done(Nothing {}));
     assert!(outgoing.pending() > before && outgoing.dropped() == 0);
 }
 
 #[test]
 fn a_client_that_does_not_read_is_asked_no_more_than_its_share() {
     run(async {
-        let (client, outgoing) = Client::greeted().await;
+        let (client, answers) = Client::greeted().await;
         let Client { mut pipe, mut events, session: _session, .. } = client;
         let mut out = Vec::new();
         for request_id in 0..limits::REQUESTS_PER_CLIENT as u64 + 100 {
@@ -215,8 +249,132 @@ fn a_client_that_does_not_read_is_asked_no_more_than_its_share() {
         }
         let mut pipe = writer.await.unwrap();
         assert!(events.is_empty(), "no more until an answer has been written");
-        push_answer(&outgoing, 0, &Response::Done(Nothing {}));
+        answers.push(0, &Response::Done(Nothing {}));
         assert!(matches!(events.recv().await, Some(ClientEvent::Request { .. })));
         assert!(pipe.read_u8().await.is_ok());
+    });
+}
+
+#[test]
+fn a_client_without_a_place_is_told_when_to_come_again_and_the_others_stay() {
+    run(async {
+        let (sender, mut events) = mpsc::channel(16);
+        let (_members, members) = watch::channel(BTreeMap::new());
+        let door = Rc::new(Door::new(PLACES, ME, "test".to_owned(), members, sender));
+        let connect = || {
+            let (pipe, theirs) = duplex(16 << 10);
+            let decoder = FrameDecoder::new(CLIENT_FRAME_BYTES);
+            (pipe, decoder, session(door.clone(), theirs))
+        };
+        let mut outcomes = Vec::new();
+        for _ in 0..PLACES {
+            let (mut pipe, mut decoder, session) = connect();
+            let mut out = Vec::new();
+            let hello = Greeting::Hello(Hello::current());
+            write_message(&mut out, CLIENT_FRAME_BYTES, 0, &hello).unwrap();
+            pipe.write_all(&out).await.unwrap();
+            let frame = loop {
+                if let Some(frame) = decoder.next_frame().unwrap() {
+                    break frame;
+                }
+                assert!(pipe.read_buf(decoder.buffer()).await.unwrap() > 0);
+            };
+            outcomes.push((read_message::<Greeting>(frame).unwrap().1, pipe, session));
+        }
+        let (second, _, ended) = outcomes.pop().unwrap();
+        let retry_after_ms = limits::PLACE_RETRY_AFTER_MS;
+        let error = RequestError::Overloaded { retry_after_ms };
+        assert_eq!(second, Greeting::Refused { error });
+        assert!(matches!(ended.await.unwrap(), Err(SessionError::NoPlace)));
+
+        let (first, pipe, session) = outcomes.pop().unwrap();
+        assert!(matches!(first, Greeting::Welcome(_)) && !session.is_finished());
+        assert!(matches!(events.recv().await, Some(ClientEvent::Opened { .. })));
+        drop(pipe);
+        assert!(session.await.unwrap().is_ok());
+        assert!(door.place(Source::of(Ipv4Addr::LOCALHOST.into())).is_some(), "it came back");
+    });
+}
+
+#[test]
+fn who_says_nothing_is_no_client_for_long() {
+    run_without_waiting(async {
+        let mut client = client();
+        client.pipe.write_all(&[0, 0]).await.unwrap();
+        assert!(matches!(client.session.await.unwrap(), Err(SessionError::Late(_))));
+        assert!(client.events.recv().await.is_none(), "the driver never hears of it");
+    });
+}
+
+#[test]
+fn a_frame_that_comes_byte_by_byte_ends_the_session_in_time_and_an_idle_client_stays() {
+    run_without_waiting(async {
+        let (idle, _answers) = Client::greeted().await;
+        let (mut slow, _answers) = Client::greeted().await;
+        let begun = Instant::now();
+        slow.pipe.write_all(&1_000_u32.to_be_bytes()).await.unwrap();
+        let mut every_second = interval(Duration::from_secs(1));
+        let ended = loop {
+            tokio::select! {
+                ended = &mut slow.session => break ended.unwrap(),
+                _ = every_second.tick() => slow.pipe.write_all(&[0]).await.unwrap(),
+            }
+        };
+        assert!(matches!(ended, Err(SessionError::SlowFrame)), "{ended:?}");
+        assert!(begun.elapsed() < limits::FRAME_WITHIN + Duration::from_secs(1));
+        assert!(!idle.session.is_finished());
+    });
+}
+
+#[test]
+fn a_client_that_never_reads_is_cut_off() {
+    run_without_waiting(async {
+        let (mut client, answers) = Client::greeted().await;
+        let begun = Instant::now();
+        for request_id in 0..10_000 {
+            answers.push(request_id, &Response::Done(Nothing {}));
+        }
+        assert!(matches!(client.session.await.unwrap(), Err(SessionError::Stopping)));
+        assert!(begun.elapsed() < limits::READ_WITHIN + Duration::from_secs(1));
+        assert!(matches!(client.events.recv().await, Some(ClientEvent::Gone { .. })));
+    });
+}
+
+#[test]
+fn a_large_request_without_room_is_overloaded_at_once_and_small_ones_go_on() {
+    run(async {
+        let (mut client, answers) = Client::greeted().await;
+        let mut room = Vec::new();
+        // The share of one source.
+        while let Some(taken) = answers.account.room_for(8 << 20) {
+            room.push(taken);
+        }
+        let put = |bytes: usize| {
+            Request::Put(Put {
+                bucket: "default".parse().unwrap(),
+                key: Key::new(&b"key"[..]).unwrap(),
+                value: vec![7; bytes].into(),
+                replaces: Replacing::Latest,
+                options: RequestOptions::new(OperationId(1)),
+                expires_at_ms: None,
+            })
+        };
+        client.say(1, &put(limits::LARGE_REQUEST_BYTES)).await;
+        let (request_id, answer) = read_message::<Response>(client.frame().await).unwrap();
+        let error = RequestError::Overloaded { retry_after_ms: crate::limits::RETRY_AFTER_MS };
+        assert_eq!((request_id, answer), (1, Response::Error { error }));
+        client.say(2, &put(limits::LARGE_REQUEST_BYTES / 2)).await;
+        let asked = client.events.recv().await;
+        assert!(matches!(asked, Some(ClientEvent::Request { request_id: 2, .. })));
+
+        // With room it is let in, and gives it back with its answer.
+        room.pop();
+        for request_id in 3..5 {
+            client.say(request_id, &put(6 << 20)).await;
+            let asked = client.events.recv().await;
+            assert!(matches!(asked, Some(ClientEvent::Request { request_id: 3 | 4, .. })));
+            answers.push(request_id, &Response::Done(Nothing {}));
+            client.frame().await;
+        }
     });
 }

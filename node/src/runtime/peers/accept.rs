@@ -17,6 +17,7 @@ use crate::runtime::peers::close::CloseCode;
 use crate::runtime::peers::event::{Members, PeerEvent, Purpose};
 use crate::runtime::peers::greeting::PeerHello;
 use crate::runtime::peers::link::{Duplex, Greeted, LinkNumbers, carry};
+use crate::runtime::strangers::{Stranger, Strangers};
 
 /// What the accepting tasks of a node share.
 pub(crate) struct Acceptor {
@@ -26,31 +27,32 @@ pub(crate) struct Acceptor {
     pub(crate) members: watch::Receiver<Members>,
     pub(crate) numbers: Rc<LinkNumbers>,
     pub(crate) events: mpsc::Sender<PeerEvent>,
+    /// Connections that have not been greeted.
+    pub(crate) strangers: Rc<Strangers>,
     /// Which process each connection belongs to. The connections of one thread's tasks; borrowed for a line at a time.
     pub(crate) accepted: RefCell<BTreeMap<(NodeId, Purpose), (u64, Connection)>>,
 }
 
 /// Accepts peers until the endpoint is closed.
 pub(crate) async fn accept(endpoint: Endpoint, acceptor: Rc<Acceptor>) {
-    while let Some(incoming) = endpoint.accept().await {
-        spawn_local(serve(acceptor.clone(), incoming));
+    while let Some((incoming, stranger)) = acceptor.strangers.accept_quic(&endpoint).await {
+        spawn_local(serve(acceptor.clone(), incoming, stranger));
     }
 }
 
-async fn serve(acceptor: Rc<Acceptor>, incoming: Incoming) {
+async fn serve(acceptor: Rc<Acceptor>, incoming: Incoming, mut stranger: Stranger) {
     let address = incoming.remote_address();
-    let connection = match timeout(limits::GREETING_WITHIN, incoming).await {
+    let connection = match stranger.until(async { incoming.await }).await {
         Ok(Ok(connection)) => connection,
         // TLS refused it, or it never finished: a scanner, an outdated certificate, another cluster.
         Ok(Err(error)) => {
             return tracing::info!(%address, %error, "a connection to the peers' port failed");
         }
-        Err(_) => return,
+        Err(error) => return tracing::debug!(%address, %error, "a connection to the peers' port"),
     };
-    let greeted = match timeout(limits::GREETING_WITHIN, acceptor.greet(&connection)).await {
-        Ok(greeted) => greeted,
-        Err(_) => Err(CloseCode::Protocol),
-    };
+    let greeted = stranger.until(acceptor.greet(&connection)).await;
+    let greeted = greeted.unwrap_or(Err(CloseCode::Protocol));
+    drop(stranger);
     match greeted {
         Ok(greeted) => {
             let key = (greeted.peer, greeted.purpose);

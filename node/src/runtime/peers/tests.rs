@@ -21,6 +21,7 @@ use crate::runtime::peers::accept::{Acceptor, accept};
 use crate::runtime::peers::close::CloseCode;
 use crate::runtime::peers::dial::Dialler;
 use crate::runtime::peers::event::{Channel, Link, Members, PeerEvent, Purpose};
+use crate::runtime::strangers::Strangers;
 use crate::runtime::transport;
 
 const LOW: NodeId = NodeId(1);
@@ -84,6 +85,7 @@ fn peer(me: NodeId, process: u64, credentials: Credentials) -> Peer {
         members: members.clone(),
         numbers: Rc::clone(&numbers),
         events: sender.clone(),
+        strangers: Strangers::new(),
         accepted: RefCell::default(),
     };
     spawn_local(accept(endpoint.clone(), Rc::new(acceptor)));

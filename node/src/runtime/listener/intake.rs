@@ -1,0 +1,140 @@
+//! Taking frames from a client without taking on more than there is room for.
+//!
+//! A large frame is counted before it is let in: its length is its first four bytes. When there is no room for it, its
+//! bytes are thrown away as they arrive, and its request id, which stands near its beginning, gets an answer that says so.
+//! What has begun must arrive in time, so that nobody holds the memory of a frame by sending a byte now and then.
+
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use kvorum_protocol::frame::{FrameDecoder, read_request_id};
+use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, timeout_at};
+
+use crate::runtime::limits;
+use crate::runtime::listener::account::Account;
+use crate::runtime::listener::session::SessionError;
+use crate::runtime::quota::Taken;
+
+/// Room made for the reader at a time. Frames are slices of it, so it is left to them and a new one made, but only when
+/// it is nearly used up.
+const READ_BYTES: usize = 64 << 10;
+
+/// Room that is enough for another read.
+const READ_BYTES_MIN: usize = 4 << 10;
+
+/// Bytes of the length in front of a frame.
+const LENGTH_BYTES: usize = 4;
+
+/// The longest beginning of a frame up to and with its request id.
+const HEAD_BYTES: usize = 24;
+
+/// What came.
+pub(super) enum Arrived {
+    /// A whole frame, and what has been counted for it if it is large.
+    Frame(Bytes, Option<Taken>),
+    /// A large frame for which there was no room. The request id is missing when no answer can help.
+    NoRoom(Option<u64>),
+    /// The end of the stream, between two frames.
+    End,
+}
+
+/// The reading half of a client's connection.
+pub(super) struct Intake<R> {
+    reader: R,
+    decoder: FrameDecoder,
+    account: Option<Rc<Account>>,
+    /// For the large frame that is arriving.
+    room: Option<Taken>,
+    /// Bytes still to be thrown away.
+    skipped: usize,
+    /// When the frame that is arriving must be there.
+    deadline: Option<Instant>,
+}
+
+impl<R: AsyncRead + Unpin> Intake<R> {
+    /// Takes in small frames only until there is an [`Account`].
+    pub(super) fn new(reader: R) -> Intake<R> {
+        let decoder = FrameDecoder::new(CLIENT_FRAME_BYTES);
+        Intake { reader, decoder, account: None, room: None, skipped: 0, deadline: None }
+    }
+
+    /// Counts large frames there from now on.
+    pub(super) fn account_to(&mut self, account: Rc<Account>) {
+        self.account = Some(account);
+    }
+
+    /// The next thing that comes. Not to be cancelled: what has begun to arrive may be lost.
+    pub(super) async fn next(&mut self) -> Result<Arrived, SessionError> {
+        loop {
+            if let Some(arrived) = self.take()? {
+                self.deadline = None;
+                return Ok(arrived);
+            }
+            if !self.fill().await? {
+                let is_whole = self.decoder.is_between_frames() && self.skipped == 0;
+                return if is_whole { Ok(Arrived::End) } else { Err(SessionError::Frame) };
+            }
+        }
+    }
+
+    /// What can be had of the bytes that are there.
+    fn take(&mut self) -> Result<Option<Arrived>, SessionError> {
+        let buffer = self.decoder.buffer();
+        let thrown_away = self.skipped.min(buffer.len());
+        buffer.advance(thrown_away);
+        self.skipped -= thrown_away;
+        if self.skipped > 0 {
+            return Ok(None);
+        }
+        if self.room.is_none()
+            && let Some(length) = announced(buffer).filter(|length| is_large(*length))
+        {
+            self.room = self.account.as_ref().and_then(|account| account.room_for(length));
+            if self.room.is_none() {
+                return Ok(self.refuse(length));
+            }
+        }
+        let frame = self.decoder.next_frame().map_err(|_| SessionError::Frame)?;
+        Ok(frame.map(|frame| Arrived::Frame(frame, self.room.take())))
+    }
+
+    /// Begins to throw a large frame away, once its request id is there.
+    fn refuse(&mut self, length: usize) -> Option<Arrived> {
+        let buffer = self.decoder.buffer();
+        let head = buffer.get(LENGTH_BYTES..LENGTH_BYTES + HEAD_BYTES)?;
+        let request_id = read_request_id(Bytes::copy_from_slice(head));
+        self.skipped = LENGTH_BYTES + length;
+        Some(Arrived::NoRoom(request_id))
+    }
+
+    /// Reads some bytes; false at the end of the stream.
+    async fn fill(&mut self) -> Result<bool, SessionError> {
+        let is_between_frames = self.decoder.is_between_frames() && self.skipped == 0;
+        let buffer = self.decoder.buffer();
+        if buffer.capacity() - buffer.len() < READ_BYTES_MIN {
+            buffer.reserve(READ_BYTES);
+        }
+        let read = self.reader.read_buf(buffer);
+        let count = if is_between_frames {
+            self.deadline = None;
+            read.await?
+        } else {
+            let deadline =
+                *self.deadline.get_or_insert_with(|| Instant::now() + limits::FRAME_WITHIN);
+            timeout_at(deadline, read).await.map_err(|_| SessionError::SlowFrame)??
+        };
+        Ok(count > 0)
+    }
+}
+
+/// The length of the frame that begins a buffer.
+fn announced(buffer: &BytesMut) -> Option<usize> {
+    buffer.first_chunk::<LENGTH_BYTES>().map(|length| u32::from_be_bytes(*length) as usize)
+}
+
+/// Longer than a frame may be is the decoder's business.
+fn is_large(length: usize) -> bool {
+    (limits::LARGE_REQUEST_BYTES + 1..=CLIENT_FRAME_BYTES).contains(&length)
+}
