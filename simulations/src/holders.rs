@@ -53,7 +53,7 @@ impl Holders {
         seen: &Seen,
     ) -> Result<(), Violation> {
         let Some(durable) = self.durable.get(&(node, key)) else { return Ok(()) };
-        match durable.first_missing_from(&oracle.known(seen)) {
+        match durable.first_missing_from(&oracle.recorded(seen)) {
             None => Ok(()),
             Some(version) => Err(Violation::new(
                 Property::P1,

@@ -9,9 +9,9 @@
 //! version when that is live in it, or in the past of a live one, or in the past of a delete that the clock covers
 //! (a delete leaves no value, its trace is the clock). Covered but not known is data loss: see `checkers/`.
 //!
-//! One write can have two versions: a retry through another coordinator may mint the same operation again. Merging
-//! keeps one of the two and covers both, so whatever accounts for one accounts for its covered *twins* as well: they hold
-//! the same operation's value, and nobody loses anything that was not superseded as such.
+//! One write can have two versions: a retry through another coordinator may mint the same operation again. A reader is shown
+//! one of the two under a clock that covers both, so in a reply whatever accounts for one accounts for its covered *twins*
+//! as well: they hold the same operation's value. In a record it does not: both versions are there until they are superseded.
 
 use std::collections::BTreeMap;
 
@@ -135,13 +135,19 @@ impl KeyOracle {
         all
     }
 
-    /// All versions that a set accounts for: live ones, deletes that the clock covers, their pasts, and covered twins of
-    /// all of these with theirs. Live dots that were never minted are passed over; `checkers::p3` names them.
-    pub fn known(&self, seen: &Seen) -> Bits {
+    /// All versions that a record accounts for: live ones, deletes that the clock covers, and their pasts. Live dots that
+    /// were never minted are passed over; `checkers::p3` names them.
+    pub fn recorded(&self, seen: &Seen) -> Bits {
         let live = seen.live.iter().filter_map(|dot| self.version_of(*dot));
         let is_covered = |version: &usize| covers(&seen.clock, self.versions[*version].dot);
         let deletes = self.deletes.iter().copied().filter(is_covered);
-        let mut all = self.closure(live.chain(deletes));
+        self.closure(live.chain(deletes))
+    }
+
+    /// All versions that a reply accounts for: as of a record, and covered twins of all of these with their pasts.
+    pub fn known(&self, seen: &Seen) -> Bits {
+        let is_covered = |version: &usize| covers(&seen.clock, self.versions[*version].dot);
+        let mut all = self.recorded(seen);
         // A twin's past can hold another twin, so this goes on until nothing is added. There are hardly ever any.
         while let Some(twin) = self.twins.iter().copied().find(|twin| {
             !all.contains(*twin)

@@ -29,10 +29,11 @@ pub(crate) fn removal_entry(
     IndexEntry { sequence, location, state, values: 0, value_bytes: 0, digest: 0 }
 }
 
-/// Live values and their bytes, saturating.
+/// The values that a reader sees and their bytes, saturating.
 pub(crate) fn summary(set: &VersionSet) -> (u16, u32) {
-    let values = u16::try_from(set.versions().len()).unwrap_or(u16::MAX);
-    (values, u32::try_from(set.value_bytes()).unwrap_or(u32::MAX))
+    let bytes: usize = set.values().map(|(_, version)| version.value.len()).sum();
+    let values = u16::try_from(set.values().count()).unwrap_or(u16::MAX);
+    (values, u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
 fn index_entry(found: &Found) -> IndexEntry {

@@ -1,27 +1,24 @@
 //! How two replicas' sets become one.
 //!
 //! An entry that only one side holds stays unless the other side's clock covers its dot: covered and absent means replaced.
-//! One rule comes on top. When a retry was minted a second time elsewhere, two live versions carry one operation id; the
-//! lower dot's version stays and the other counts as replaced (both are covered already).
 //!
-//! Without that second rule merging is associative, commutative and idempotent. With it the *intermediate* results can
-//! depend on the order: when the lower dot was meanwhile replaced, a replica that met the pair first has dropped the higher
-//! one, and a replica that met the replacement first still shows it as a sibling. The first one's clock covers the dropped
-//! dot, so once they merge with each other both agree, whatever the order. Nothing that a client has not seen is lost,
-//! because the dropped version holds the same operation's value.
+//! When a retry was minted a second time elsewhere, two live versions carry one operation id. Both stay: a reader is shown
+//! one of them ([`VersionSet::values`]), and whoever replaces what it read replaces both. Dropping the higher dot here would
+//! lose data. Of two operations that were both retried, each can have replaced the other on some branch; a replica that
+//! had dropped one's version in favour of its twin, and then saw the twin replaced, would take the dropped one for replaced
+//! as well, and two such replicas together would keep neither.
 
 use std::cmp::Ordering;
 
 use super::clock::Clock;
 use super::dot::Dot;
-use super::set::{Version, VersionSet};
+use super::set::VersionSet;
 use crate::codec::Surplus;
 
 impl VersionSet {
     /// What a replica holds that has seen what either has seen.
     pub fn merge(&self, other: &VersionSet) -> VersionSet {
-        let mut versions = join(&self.versions, &self.clock, &other.versions, &other.clock);
-        keep_one_version_per_operation(&mut versions);
+        let versions = join(&self.versions, &self.clock, &other.versions, &other.clock);
         let mut deletions = join(&self.deletions, &self.clock, &other.deletions, &other.clock);
         // No correct node mints a value and a delete under one dot; if one ever did, the set must still be a valid one.
         deletions.retain(|(dot, _)| !versions.iter().any(|version| version.0 == *dot));
@@ -71,19 +68,6 @@ fn join<T: Clone + Ord>(
             Ordering::Equal => joined.extend(left.next().max(right.next()).cloned()),
         }
     }
-}
-
-/// Of live versions with one operation id only the lowest dot's stays.
-fn keep_one_version_per_operation(versions: &mut Vec<(Dot, Version)>) {
-    if versions.len() < 2 {
-        return;
-    }
-    let mut seen = Vec::with_capacity(versions.len());
-    versions.retain(|(_, version)| {
-        let first = !seen.contains(&version.operation);
-        seen.push(version.operation);
-        first
-    });
 }
 
 /// Unknown fields cannot be merged; both sides choose the same.

@@ -97,9 +97,18 @@ impl VersionSet {
         &self.clock
     }
 
-    /// The live versions, ascending by dot. More than one are siblings.
+    /// The live versions, ascending by dot. More than one are siblings, unless one operation made them.
     pub fn versions(&self) -> &[(Dot, Version)] {
         &self.versions
+    }
+
+    /// The live versions as a reader sees them, ascending by dot: of several that one operation made, because a retry of it
+    /// was minted elsewhere, only the lowest dot's. They all hold that operation's value.
+    pub fn values(&self) -> impl Iterator<Item = &(Dot, Version)> {
+        let is_first = |(place, (_, version)): &(usize, &(Dot, Version))| {
+            !self.versions[..*place].iter().any(|(_, lower)| lower.operation == version.operation)
+        };
+        self.versions.iter().enumerate().filter(is_first).map(|(_, entry)| entry)
     }
 
     /// The deletes that nothing has replaced, ascending by dot.
@@ -128,7 +137,7 @@ impl VersionSet {
         self.versions.is_empty() && !self.clock.is_empty()
     }
 
-    /// Bytes of the live values.
+    /// Bytes of the live versions' values.
     pub fn value_bytes(&self) -> usize {
         self.versions.iter().map(|(_, version)| version.value.len()).sum()
     }

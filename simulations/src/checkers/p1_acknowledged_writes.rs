@@ -13,7 +13,7 @@ use crate::violation::{Property, Violation};
 pub fn check_final(oracle: &KeyOracle, owners: &[Seen]) -> Result<(), Violation> {
     let mut known = Bits::new();
     for seen in owners {
-        known.union_with(&oracle.known(seen));
+        known.union_with(&oracle.recorded(seen));
     }
     match first_lost(oracle, oracle.acknowledged(), &known) {
         None => Ok(()),

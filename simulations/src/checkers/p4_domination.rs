@@ -9,7 +9,7 @@ use crate::violation::{Property, Violation};
 
 /// Judges one stored set.
 pub fn check(oracle: &KeyOracle, seen: &Seen) -> Result<(), Violation> {
-    match oracle.covered(&seen.clock).first_missing_from(&oracle.known(seen)) {
+    match oracle.covered(&seen.clock).first_missing_from(&oracle.recorded(seen)) {
         None => Ok(()),
         Some(version) => {
             let version = &oracle.versions()[version];

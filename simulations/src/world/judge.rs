@@ -189,7 +189,7 @@ impl World {
             // What the coordinator says that it replaced, with all that this accounts for.
             None => {
                 let replaced = minted.replaced.iter().copied().map(shadow).collect();
-                oracle.known(&Seen { clock: seen.clock.clone(), live: replaced })
+                oracle.recorded(&Seen { clock: seen.clock.clone(), live: replaced })
             }
         };
         if row.shown.is_some() && seen.live.len() > 1 {

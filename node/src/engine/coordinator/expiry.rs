@@ -23,7 +23,6 @@ pub(super) fn unexpired_values(set: &VersionSet, wall_ms: u64) -> Vec<GetValue> 
 }
 
 fn unexpired(set: &VersionSet, wall_ms: u64) -> impl Iterator<Item = &(Dot, Version)> {
-    set.versions()
-        .iter()
+    set.values()
         .filter(move |(_, version)| version.expires_at_ms.is_none_or(|at_ms| at_ms > wall_ms))
 }
