@@ -297,8 +297,11 @@ fn add_fault(
             mints: stream.between(1, 6) as u32,
             delay_us: stream.below(disk.commit_us),
             down_us,
+            within_io: stream.below(2) == 0,
         },
-        Switch::PowerCut => Fault::PowerCut { down_us, index: damage(stream) },
+        Switch::PowerCut => {
+            Fault::PowerCut { down_us, index: damage(stream), within_io: stream.below(2) == 0 }
+        }
         Switch::Pause => Fault::Pause { node, for_us: stream.exponential(10_000, 1_000_000) },
         Switch::Wipe => Fault::Wipe { node, down_us },
         Switch::DiskError => Fault::DiskError {

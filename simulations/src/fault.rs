@@ -117,11 +117,17 @@ pub enum Fault {
         delay_us: u64,
         /// How long it is down.
         down_us: u64,
+        /// Whether it dies within a disk operation, if one is under way.
+        #[serde(default)]
+        within_io: bool,
     },
     /// All processes die at once, as in a power cut.
     PowerCut {
         /// How long they are down.
         down_us: u64,
+        /// Whether each dies within a disk operation, if one is under way.
+        #[serde(default)]
+        within_io: bool,
         /// What the indexes lose.
         index: IndexDamage,
     },

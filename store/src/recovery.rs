@@ -109,6 +109,8 @@ pub struct RecoveryReport {
     pub replayed: u64,
     /// Entries of the last batch that were written again.
     pub relogged: u64,
+    /// The last batch was torn: a part of it is missing. It had not been synced, so nobody had been promised any of it.
+    pub torn: bool,
     /// Keys in the index.
     pub keys: u64,
     /// Bytes of what had been synced that are damaged.
@@ -146,6 +148,7 @@ pub fn open<F: Files, O: IndexOpener>(
         index: index.fate,
         replayed: tail.entries,
         relogged: 0,
+        torn: tail.is_torn(),
         keys: index.sentinel.sum.entries,
         damaged_bytes: tail.damaged_bytes,
         damaged_batches: tail.damaged_batches,

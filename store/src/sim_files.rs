@@ -33,6 +33,9 @@ pub enum Fault {
     ShortWrite,
     /// A read comes back with one bit wrong, once. No effect on anything but a read.
     FlipRead,
+    /// The process dies in it, and its life on this disk is over. A write is under way then: a power cut keeps it, loses it
+    /// or tears it. Anything else has no effect.
+    Death,
 }
 
 impl Fault {
@@ -189,6 +192,7 @@ impl SimFiles {
         let fault =
             fault.filter(|fault| *fault != Fault::FlipRead || operation == FileOperation::Read);
         let failed = match fault {
+            Some(Fault::Death) => return Err(state.die_in(operation, fault, run)),
             Some(Fault::Eio) => Some(FileErrorKind::Io(std::io::ErrorKind::Other)),
             Some(Fault::NoSpace) => Some(FileErrorKind::NoSpace),
             Some(Fault::ShortWrite) if operation != FileOperation::Write => {
@@ -221,6 +225,21 @@ impl SimFiles {
 }
 
 impl State {
+    /// Ends the present life in the middle of an operation.
+    fn die_in<T>(
+        &mut self,
+        operation: FileOperation,
+        fault: Option<Fault>,
+        run: impl FnOnce(&mut State, Option<Fault>) -> Result<T, FileErrorKind>,
+    ) -> FileError {
+        if operation == FileOperation::Write {
+            // Whether it got as far as the disk is for the crash to say, as with everything that is not synced.
+            let _ = run(self, fault);
+        }
+        self.life += 1;
+        FileError::new(operation, FileErrorKind::Io(std::io::ErrorKind::NotConnected))
+    }
+
     fn record(&mut self, recorded: Recorded) {
         if let Some(recording) = &mut self.recording {
             recording.push(recorded);

@@ -152,3 +152,21 @@ fn a_recording_gives_back_every_moment() {
     assert_eq!(kept(3, 0b00), b"12d");
     assert_eq!(content(&recording.prefix(1).killed(), "a").unwrap(), b"1ld");
 }
+
+#[test]
+fn a_write_in_which_the_process_dies_may_be_kept_lost_or_torn_and_nothing_follows_it() {
+    let [old, new] = [[b'o'; 2 * SECTOR_BYTES as usize], [b'n'; 2 * SECTOR_BYTES as usize]];
+    let mut seen = BTreeSet::new();
+    for seed in 0..50 {
+        let files = disk();
+        let file = files.open("a").unwrap();
+        file.write_at(0, &old).unwrap();
+        file.sync_data().unwrap();
+        files.fail_nth(0, Fault::Death);
+        assert!(file.write_at(0, &new).is_err());
+        assert!(file.sync_data().is_err(), "its life is over");
+        let left = content(&files.crash(seed), "a").unwrap();
+        seen.insert((left[0], left[SECTOR_BYTES as usize]));
+    }
+    assert_eq!(seen.len(), 4, "both sectors, either one, none: {seen:?}");
+}

@@ -5,7 +5,7 @@
 
 use kvorum_store::sim_files;
 
-use super::node::Death;
+use super::node::{Death, Doom};
 use super::{Happening, World};
 use crate::network::Rates;
 use crate::plan::{DiskErrorKind, Fault, IndexDamage};
@@ -40,13 +40,18 @@ impl World {
                 };
                 self.die(*node, death, down_us * 1_000);
             }
-            Fault::CrashAfterMint { node, mints, delay_us, down_us } => {
+            Fault::CrashAfterMint { node, mints, delay_us, down_us, within_io } => {
                 let node = &mut self.nodes[usize::from(*node)];
-                node.doom = Some((*mints, delay_us * 1_000, down_us * 1_000));
+                node.doom = Some(Doom {
+                    mints: *mints,
+                    delay_ns: delay_us * 1_000,
+                    down_ns: down_us * 1_000,
+                    within_io: *within_io,
+                });
             }
-            Fault::PowerCut { down_us, index } => {
+            Fault::PowerCut { down_us, within_io, index } => {
                 for node in 0..self.plan.topology.nodes {
-                    let death = Death { within_io: false, index: *index, power: true };
+                    let death = Death { within_io: *within_io, index: *index, power: true };
                     self.die(node, death, down_us * 1_000);
                 }
                 self.reached.mark(Rare::AllDown);

@@ -49,7 +49,7 @@ use crate::violation::{Property, Violation};
 use beliefs::Beliefs;
 use clients::{Client, Running};
 use finish::Phase;
-use node::Node;
+use node::{Doom, Node};
 
 /// A message between nodes on its way.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ enum Happening {
     /// Some link's fault has ended: every detector has something to see.
     LookAround,
     /// A node dies.
-    Die { node: u16, run: u32, down_ns: u64 },
+    Die { node: u16, run: u32, doom: Doom },
     /// A node starts.
     Start { node: u16 },
     /// A node goes on after a pause.
@@ -203,7 +203,7 @@ impl World {
             Happening::GiveUp { attempt } => self.give_up(attempt),
             Happening::Look { observer, target } => self.look(observer, target),
             Happening::LookAround => self.look_around(),
-            Happening::Die { node, run, down_ns } => self.die_after_mint(node, run, down_ns),
+            Happening::Die { node, run, doom } => self.die_after_mint(node, run, doom),
             Happening::Start { node } => self.start(node),
             Happening::Wake { node } => self.wake(node),
             Happening::Heal => self.heal(),

@@ -73,8 +73,7 @@ pub(super) struct Node {
     /// What came while the node was paused.
     pub(super) deferred: Vec<Happening>,
     pub(super) clock: ClockPlan,
-    /// Mints until it dies, how long after the last of them, and for how long.
-    pub(super) doom: Option<(u32, u64, u64)>,
+    pub(super) doom: Option<Doom>,
     pub(super) slow_disk: (u64, u64),
     /// How long it stays down when it stops itself.
     pub(super) stopped_for_ns: u64,
@@ -83,6 +82,18 @@ pub(super) struct Node {
     /// For each key the actor that it minted with last.
     pub(super) actors: Vec<Option<u64>>,
     pub(super) latency: [Stream; 4],
+}
+
+/// A death that is planned behind some mints.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doom {
+    /// Mints that are left.
+    pub(super) mints: u32,
+    /// How long after the last of them.
+    pub(super) delay_ns: u64,
+    /// How long the node is down.
+    pub(super) down_ns: u64,
+    pub(super) within_io: bool,
 }
 
 /// How a process dies.
@@ -239,6 +250,9 @@ impl World {
         if report.relogged > 0 {
             self.reached.mark(Rare::Relogged);
         }
+        if report.torn {
+            self.reached.mark(Rare::TornTail);
+        }
         self.trace.hash.word(u64::from(number) << 32 | u64::from(run));
         self.say(Some(number), None, || format!("starts, run {run}: {report:?}"));
         self.beliefs.forget(number);
@@ -275,21 +289,21 @@ impl World {
     }
 
     /// The moment of a planned death after a mint has come.
-    pub(super) fn die_after_mint(&mut self, number: u16, run: u32, down_ns: u64) {
+    pub(super) fn die_after_mint(&mut self, number: u16, run: u32, doom: Doom) {
         if self.nodes[usize::from(number)].run == run && !self.healed {
-            let death = Death { within_io: false, index: IndexDamage::Whole, power: true };
-            self.die(number, death, down_ns);
+            let Doom { within_io, down_ns, .. } = doom;
+            self.die(number, Death { within_io, index: IndexDamage::Whole, power: true }, down_ns);
         }
     }
 
     /// Counts a mint of a node that the plan wants dead after some mints.
     pub(super) fn approach_doom(&mut self, number: u16) {
         let node = &mut self.nodes[usize::from(number)];
-        let Some((mints, delay_ns, down_ns)) = node.doom else { return };
-        node.doom = (mints > 1).then_some((mints - 1, delay_ns, down_ns));
+        let Some(doom) = node.doom else { return };
+        node.doom = (doom.mints > 1).then_some(Doom { mints: doom.mints - 1, ..doom });
         let run = node.run;
-        if mints <= 1 {
-            self.after(delay_ns, Happening::Die { node: number, run, down_ns });
+        if doom.mints <= 1 {
+            self.after(doom.delay_ns, Happening::Die { node: number, run, doom });
         }
     }
 
@@ -324,14 +338,33 @@ impl World {
     }
 }
 
-/// Lets a job that a worker has in hand get as far as one of its disk operations, which never returns. True if there was a
-/// job.
+/// Lets a job that a worker has in hand get as far as one of its disk operations, which never returns: a write may be on
+/// its way, and what a sync was to cover is not covered. True if there was a job.
 fn interrupt_job(life: &mut Life, files: &SimFiles, seed: u64) -> bool {
-    let Some((_, job)) = life.jobs.pop_first() else { return false };
-    files.fail_nth(seed % 4, sim_files::Fault::Eio);
+    // Every worker does its jobs in order, so only the first of each can be in hand.
+    let mut first: [Option<u64>; 4] = [None; 4];
+    for (number, job) in &life.jobs {
+        first[worker_of(job)].get_or_insert(*number);
+    }
+    let in_hand: Vec<u64> = first.into_iter().flatten().collect();
+    let Some(number) = in_hand.get((seed >> 8) as usize % in_hand.len().max(1)) else {
+        return false;
+    };
+    let Some(job) = life.jobs.remove(number) else { return false };
+    files.fail_nth(seed % 4, sim_files::Fault::Death);
     // What the worker says of it is heard by nobody: the process is gone.
     drop(life.work(job));
     true
+}
+
+/// The number of the worker that does a job.
+pub(super) const fn worker_of(job: &Job) -> usize {
+    match job {
+        Job::Commit(_) => 0,
+        Job::Read(_) => 1,
+        Job::Index(_) => 2,
+        Job::Compact(_) => 3,
+    }
 }
 
 const fn damage(index: IndexDamage) -> memory_index::IndexDamage {

@@ -9,7 +9,7 @@ use kvorum_node::peer_message::PeerMessage;
 use kvorum_protocol::codec::{Wire, Writer, decode};
 use kvorum_store::{Done, Job, StoreEvent};
 
-use super::node::{Death, Life};
+use super::node::{Death, Life, worker_of};
 use super::{Happening, Packet, World};
 use crate::checkers::p19_liveness;
 use crate::limits;
@@ -121,12 +121,8 @@ impl World {
         let now_ns = self.schedule.now_ns();
         let disk = &self.plan.disk;
         // Each worker is one thread in production, so each does one job after the other here.
-        let (worker, mean_us) = match &job {
-            Job::Commit(_) => (0, disk.commit_us),
-            Job::Read(_) => (1, disk.load_us),
-            Job::Index(_) => (2, disk.index_us),
-            Job::Compact(_) => (3, disk.compact_us),
-        };
+        let worker = worker_of(&job);
+        let mean_us = [disk.commit_us, disk.load_us, disk.index_us, disk.compact_us][worker];
         let node = &mut self.nodes[usize::from(number)];
         let (factor, until_ns) = node.slow_disk;
         let factor = if now_ns < until_ns { factor } else { 1 };

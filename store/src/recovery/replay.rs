@@ -55,6 +55,8 @@ pub(super) struct Tail {
     pub(super) last_sequence: u64,
     pub(super) damaged_bytes: u64,
     pub(super) damaged_batches: u64,
+    /// Bytes behind all that is proven make no whole frame.
+    ragged: bool,
     batches: BTreeMap<u64, Seen>,
     /// Entries of each segment's last batch, or of none, by segment.
     recent: Vec<Recent>,
@@ -169,6 +171,8 @@ impl Tail {
             Piece::Gap { offset, length } => {
                 if offset < part.proven {
                     self.damaged_bytes += u64::from(length);
+                } else {
+                    self.ragged = true;
                 }
             }
         });
@@ -176,6 +180,8 @@ impl Tail {
             return Err(ReplayError::Index(error));
         }
         self.damaged_bytes += u64::from(part.proven.saturating_sub(reached.max(part.from)));
+        let behind = reached.max(part.proven).saturating_sub(part.from) as usize;
+        self.ragged |= bytes.get(behind..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0));
         self.recent.append(&mut recent);
         if part.open_ended {
             self.open_ended.insert(part.id);
@@ -287,6 +293,14 @@ impl Tail {
     /// Whether something that had been synced is not whole.
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged_bytes > 0 || self.damaged_batches > 0
+    }
+
+    /// Whether a part of the last batch is missing, which nobody had been promised.
+    pub(super) fn is_torn(&self) -> bool {
+        let runs = self.runs();
+        let torn =
+            |(number, seen): (&u64, &Seen)| !Tail::is_proven(&runs, *number) && !seen.is_whole();
+        self.ragged || self.batches.iter().any(torn)
     }
 
     /// All segments as they are from now on.
