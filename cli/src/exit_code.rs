@@ -36,11 +36,13 @@ pub(crate) enum ExitCode {
     SimulationLiveness = 22,
     /// `kv sim`: one seed gave two different traces.
     SimulationNotDeterministic = 23,
+    /// `kv sim swarm`: no property was violated, and a rare state was missed by so many seeds that the swarm proves little.
+    SimulationMissed = 24,
 }
 
 impl ExitCode {
     /// Every code, in order: help and tests walk over it.
-    pub(crate) const ALL: [ExitCode; 14] = [
+    pub(crate) const ALL: [ExitCode; 15] = [
         ExitCode::Success,
         ExitCode::NotFound,
         ExitCode::Usage,
@@ -55,6 +57,7 @@ impl ExitCode {
         ExitCode::SimulationSafety,
         ExitCode::SimulationLiveness,
         ExitCode::SimulationNotDeterministic,
+        ExitCode::SimulationMissed,
     ];
 
     /// The number that the shell sees.
@@ -79,6 +82,7 @@ impl ExitCode {
             ExitCode::SimulationSafety => "simulation_safety",
             ExitCode::SimulationLiveness => "simulation_liveness",
             ExitCode::SimulationNotDeterministic => "simulation_not_deterministic",
+            ExitCode::SimulationMissed => "simulation_missed",
         }
     }
 
@@ -101,6 +105,9 @@ impl ExitCode {
             ExitCode::SimulationSafety => "sim: safety violated",
             ExitCode::SimulationLiveness => "sim: liveness violated",
             ExitCode::SimulationNotDeterministic => "sim: not deterministic",
+            ExitCode::SimulationMissed => {
+                "sim swarm: a rare state was missed; the search is at fault"
+            }
         }
     }
 
@@ -127,7 +134,7 @@ mod tests {
     #[test]
     fn the_numbers_are_the_ones_that_scripts_were_promised() {
         let numbers: Vec<u8> = ExitCode::ALL.iter().map(|code| code.number()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 20, 21, 22, 23]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 20, 21, 22, 23, 24]);
     }
 
     #[test]

@@ -14,6 +14,10 @@ pub const MAX_STEPS_OF_A_TURN: u64 = 50_000;
 /// its repair takes some tens.
 pub const HEALED_EVENTS_PER_KEY_AND_NODE: u64 = 400;
 
+/// How many times more seeds than a rare state needs on average have to miss it before the swarm counts as broken. By
+/// chance alone that happens once in 485 million swarms.
+pub const MISSED_AFTER: u64 = 20;
+
 /// Contexts that a client keeps of one key, so that a write can use a stale one.
 pub const CONTEXTS_KEPT: usize = 8;
 

@@ -8,7 +8,7 @@ use crate::checkers::p22_determinism;
 use crate::expand::expand;
 use crate::plan::{Plan, PlanError};
 use crate::planted;
-use crate::reached::Reached;
+use crate::reached::{Reached, Visits};
 use crate::shrink::{Shrunk, shrink_with};
 use crate::trace::last_lines;
 use crate::violation::{FailureClass, Property, Violation};
@@ -73,8 +73,8 @@ pub struct RunReport {
     pub last_events: Vec<String>,
     /// The plan that was played.
     pub plan: Plan,
-    /// The rare states that were reached, by name, with how often.
-    pub reached: Vec<(String, u64)>,
+    /// The rare states that were reached.
+    pub reached: Vec<Visits>,
 }
 
 /// Plays a plan and reports. A violation is played again with its text.
@@ -174,6 +174,6 @@ fn report(options: &RunOptions, plan: Plan, verdict: Verdict) -> RunReport {
         replay,
         last_events,
         plan,
-        reached: verdict.reached.counts(),
+        reached: verdict.reached.visits(),
     }
 }

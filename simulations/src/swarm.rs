@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::checkers::p22_determinism;
 use crate::plan::Plan;
-use crate::reached::Reached;
+use crate::reached::{Rare, Reached, Visits};
 use crate::run::{RunError, RunOptions, RunReport, Source, plan_of, play, run};
 use crate::violation::Violation;
 
@@ -59,10 +59,12 @@ pub struct SwarmReport {
     pub violations: Vec<(u64, Violation)>,
     /// The report of the lowest such seed, played again with its text.
     pub first: Option<Box<RunReport>>,
-    /// The rare states that were reached, by name, with how often.
-    pub reached: Vec<(String, u64)>,
+    /// The rare states that were reached.
+    pub reached: Vec<Visits>,
     /// The rare states that no seed reached, by name.
     pub never_reached: Vec<String>,
+    /// Those of them that so many seeds should have reached: the search, not the searched, is at fault.
+    pub missed: Vec<String>,
 }
 
 /// A swarm under way, shared by the threads that work on it.
@@ -165,10 +167,15 @@ impl Swarm {
             twins: found.twins,
             violations,
             first,
-            reached: found.reached.counts(),
-            never_reached: found.reached.never().into_iter().map(|state| state.name()).collect(),
+            reached: found.reached.visits(),
+            never_reached: names(found.reached.never()),
+            missed: names(found.reached.missed(found.progress.seeds)),
         })
     }
+}
+
+fn names(states: Vec<Rare>) -> Vec<String> {
+    states.into_iter().map(Rare::name).collect()
 }
 
 /// Plays a swarm on the calling thread.

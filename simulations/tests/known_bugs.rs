@@ -81,12 +81,18 @@ fn check(plan: &Plan, bugs: &[(&str, Property)]) -> RunReport {
 }
 
 fn reached(report: &RunReport, state: &str) -> bool {
-    report.reached.iter().any(|(name, _)| name == state)
+    report.reached.iter().any(|visits| visits.state == state)
 }
 
 /// A node mints, sends the dot to its peers, dies before its own sync, and mints again.
 fn dot_that_outlives_its_minter() -> Plan {
-    let crash = Fault::CrashAfterMint { node: 0, mints: 1, delay_us: 2_000, down_us: 50_000 };
+    let crash = Fault::CrashAfterMint {
+        node: 0,
+        mints: 1,
+        delay_us: 2_000,
+        down_us: 50_000,
+        within_io: false,
+    };
     script(
         quiet(1, 1),
         [
@@ -137,7 +143,13 @@ fn bug_08_concurrent_writes_under_skewed_clocks_all_survive() {
 
 #[test]
 fn bug_31_a_coordinator_that_dies_after_its_mint_leaves_no_definite_failure() {
-    let crash = Fault::CrashAfterMint { node: 0, mints: 1, delay_us: 50, down_us: 50_000 };
+    let crash = Fault::CrashAfterMint {
+        node: 0,
+        mints: 1,
+        delay_us: 50,
+        down_us: 50_000,
+        within_io: false,
+    };
     let events = [
         (10, Action::Fault(crash)),
         (20, put(1, 0, 0, ContextChoice::Latest)),
@@ -163,7 +175,7 @@ fn bug_39_a_node_whose_sync_fails_stops() {
 
 #[test]
 fn bug_40_what_was_acknowledged_survives_a_power_cut() {
-    let cut = Fault::PowerCut { down_us: 50_000, index: IndexDamage::Whole };
+    let cut = Fault::PowerCut { down_us: 50_000, within_io: false, index: IndexDamage::Whole };
     let write = (10, put(1, 0, 0, ContextChoice::Latest));
     let early = [write.clone(), (13, Action::Fault(cut.clone())), (500, get(2, 0, 1))];
     let report = check(&script(quiet(1, 1), early), &[("40-ack-before-sync", Property::P1)]);

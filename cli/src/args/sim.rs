@@ -15,6 +15,9 @@ const SWARM_EXAMPLES: &str = "\
 Examples:
   kv sim swarm --seconds 60            one seed after another, until time is up or a property is violated
   kv sim swarm --seconds 10 --first-seed 1000
+
+A swarm that violates nothing says little unless it went where bugs are. It counts the rare states that it reached, and
+fails (exit code 24) when one was missed by so many seeds that luck is no excuse.
 ";
 
 const TWINS_EXAMPLES: &str = "\

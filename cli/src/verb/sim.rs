@@ -113,7 +113,16 @@ fn swarm(options: &SwarmArguments, output: Output) -> Outcome<ExitCode> {
     if finished < threads {
         return Err(Failure::new(ExitCode::SimulationCrash, "a thread of the swarm panicked"));
     }
-    Ok(code_of(report.first.and_then(|first| first.class)))
+    Ok(code_of_swarm(&report))
+}
+
+/// A violation counts first; a search that missed what it should have reached is a failure of its own.
+fn code_of_swarm(report: &SwarmReport) -> ExitCode {
+    match &report.first {
+        Some(first) => code_of(first.class),
+        None if !report.missed.is_empty() => ExitCode::SimulationMissed,
+        None => ExitCode::Success,
+    }
 }
 
 fn code_of(class: Option<FailureClass>) -> ExitCode {
@@ -205,15 +214,23 @@ fn say_swarm(
         units::count(report.events_per_s / threads.max(1) as u64),
         units::plural(threads as u64, "thread"),
     ))?;
-    let mut table = Table::new(&[("rare state", Align::Left), ("reached", Align::Right)]);
-    for (state, count) in &report.reached {
-        table.row(vec![state.clone(), units::count(*count)]);
+    let columns =
+        [("rare state", Align::Left), ("reached", Align::Right), ("in seeds", Align::Right)];
+    let mut table = Table::new(&columns);
+    for visits in &report.reached {
+        let counts = [units::count(visits.times), units::count(visits.runs)];
+        table.row([vec![visits.state.clone()], counts.to_vec()].concat());
     }
     for state in &report.never_reached {
-        table.row(vec![style.warn(state), style.warn("never")]);
+        table.row(vec![style.warn(state), style.warn("never"), units::count(0)]);
     }
     output.table(&table)?;
     match &report.first {
+        None if !report.missed.is_empty() => output.line(&format!(
+            "{} {}: so many seeds should have; no property was violated, but not where bugs are",
+            style.bad("never reached"),
+            report.missed.join(", ")
+        )),
         None => output.line(&format!("{}: no property was violated", style.good("ok"))),
         Some(first) => {
             let seeds: Vec<String> =
@@ -232,7 +249,11 @@ fn say_swarm(
 mod tests {
     use kvorum_simulations::violation::{FailureClass, Property, Violation};
 
-    use super::{code_of, describe};
+    use kvorum_simulations::run::{RunOptions, RunReport, Source, run as run_once};
+    use kvorum_simulations::swarm::{SwarmOptions, swarm as simulated_swarm};
+
+    use super::{code_of, code_of_swarm, describe};
+    use crate::exit_code::ExitCode;
 
     #[test]
     fn a_violation_is_told_with_its_place() {
@@ -256,5 +277,18 @@ mod tests {
             assert_eq!(code_of(Some(class)).number(), class.exit_code());
         }
         assert_eq!(code_of(None).number(), 0);
+    }
+
+    #[test]
+    fn a_swarm_that_missed_a_rare_state_fails_unless_it_found_something_worse() {
+        let options = |seeds| SwarmOptions { seeds: Some(seeds), ..SwarmOptions::default() };
+        let mut report = simulated_swarm(options(1), |_| true).unwrap();
+        assert_eq!(code_of_swarm(&report), ExitCode::Success, "one seed owes nothing");
+        report.missed.push("wiped".to_owned());
+        assert_eq!(code_of_swarm(&report).number(), 24);
+        let worse = RunOptions { source: Source::Seed(0), planted: None, trace: false };
+        let class = Some(FailureClass::Liveness);
+        report.first = Some(Box::new(RunReport { class, ..run_once(&worse).unwrap() }));
+        assert_eq!(code_of_swarm(&report).number(), 22);
     }
 }
