@@ -58,6 +58,12 @@ impl FrameDecoder {
         FrameDecoder { buffer: BytesMut::new(), limit }
     }
 
+    /// From now on frames up to another limit are taken: the first frame of a connection is kept short, because it is
+    /// read before it is known who sends it.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Where received bytes are appended.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer

@@ -4,12 +4,14 @@
 //! - [`actor_rule`]: when a node may go on minting under an actor's name.
 //! - [`context`]: the authenticated token that a client hands back to say what it has read.
 //! - [`record`]: what a store keeps for one key; [`encoded`]: a version set beside its encoding, made once.
+//! - [`access`]: access tokens and what they allow.
 //! - [`codec`]: the encoding of all of it; [`frame`]: how messages stand in a stream.
 //! - [`message`]: what clients ask and what nodes answer.
 //!
 //! This crate is pure: no clock, no socket, no random number. Messages between nodes belong to the node, and the log's own
 //! framing to the store.
 
+pub mod access;
 pub mod actor_rule;
 pub mod codec;
 pub mod context;
@@ -21,6 +23,7 @@ pub mod message;
 pub mod record;
 pub mod version;
 
+pub use access::{AccessToken, Grant, Rights, ShownToken, TokenDigest, TokenId, TokenName};
 pub use context::{Context, ContextError, ContextKeys};
 pub use encoded::EncodedSet;
 pub use key::{BucketName, Key, RecordKey, Space};

@@ -79,6 +79,20 @@ pub const TEXT_BYTES: usize = 4 * 1024 * 1024;
 /// Buckets of one cluster: each is a cluster fact that every node holds in memory and gossips.
 pub const BUCKETS: usize = 4_096;
 
+/// Longest name of an access token in bytes.
+pub const TOKEN_NAME_BYTES: usize = 64;
+
+/// Grants of one access token: with names of full length its fact is still sent to all peers at once.
+pub const TOKEN_GRANTS: usize = 32;
+
+/// Access tokens of one cluster, revoked ones included: a revocation must never be forgotten, so neither leaves. With
+/// their revocations they and the most buckets and members are still fewer than the cluster facts that a node holds.
+pub const TOKENS: usize = 2_048;
+
+/// Length of a client's first frame. It is read before it is known who sends it, so it is no longer than a greeting with
+/// an access token and room for fields of later versions.
+pub const HELLO_BYTES: usize = 4 * 1024;
+
 /// Fallbacks that a record may name as the owners it is held for: one for each owner of a partition, twice while a layout
 /// changes.
 pub const HINTED_FOR: usize = 64;

@@ -38,6 +38,9 @@ const REQUESTS: &[&str] = &[
     "bucket-set-request",
     "bucket-show-request",
     "bucket-list-request",
+    "token-create-request",
+    "token-list-request",
+    "token-revoke-request",
 ];
 
 /// The files of `samples::responses`, in order: an error of each code first.
@@ -61,6 +64,9 @@ const RESPONSES: &[&str] = &[
     "error-uncovered",
     "error-disk-full",
     "error-stopping",
+    "error-unauthenticated",
+    "error-forbidden",
+    "error-no-such-token",
     "error-of-a-later-version",
     "done-response",
     "put-response",
@@ -72,10 +78,11 @@ const RESPONSES: &[&str] = &[
     "status-response",
     "diag-response",
     "buckets-response",
+    "tokens-response",
 ];
 
 /// The files of `samples::greetings`, in order.
-const GREETINGS: &[&str] = &["hello", "welcome", "refused"];
+const GREETINGS: &[&str] = &["hello", "welcome", "refused", "hello-with-token"];
 
 /// The request id of every vector that is no greeting.
 const REQUEST_ID: u64 = 258;
@@ -120,6 +127,7 @@ fn stored_things() -> Vec<(&'static str, Vec<u8>)> {
         ("live-digest-1", samples::version_set().live_digest().0.to_be_bytes().to_vec()),
         ("context-1", samples::context().to_vec()),
         ("bucket-settings-1", samples::bucket_settings().settings.to_bytes().to_vec()),
+        ("token-terms-1", encode(&samples::token_terms()).to_vec()),
     ]
 }
 

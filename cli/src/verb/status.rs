@@ -176,6 +176,7 @@ mod tests {
             refilling: true,
             requests: 7,
             hinted_keys: 0,
+            certificate_expires_at_ms: 0,
         };
         let status =
             StatusDone { node, peers: Vec::new(), tasks: Vec::new(), below_quorum: 0, degraded: 0 };

@@ -100,5 +100,8 @@ fn kind(request: &Request) -> &'static str {
         Request::BucketSet(_) => "bucket set",
         Request::BucketShow(_) => "bucket show",
         Request::BucketList(_) => "bucket list",
+        Request::TokenCreate(_) => "token create",
+        Request::TokenList(_) => "token list",
+        Request::TokenRevoke(_) => "token revoke",
     }
 }

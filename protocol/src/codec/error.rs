@@ -75,6 +75,15 @@ pub enum Invalid {
     /// A list of operation ids is at most eight times sixteen bytes.
     #[error("not a list of operation ids")]
     OperationIds,
+    /// See [`AccessToken`](crate::access::AccessToken): what it was is not said, since it may have been a secret.
+    #[error("not an access token")]
+    Token,
+    /// See [`TokenName`](crate::access::TokenName).
+    #[error("a token's name is 1 to 64 of A-Z a-z 0-9 . _ -")]
+    TokenName,
+    /// See [`Grant`](crate::access::Grant).
+    #[error("rights are written BUCKET:read,write,admin, with * for every bucket")]
+    Rights,
 }
 
 impl From<Invalid> for DecodeError {

@@ -3,6 +3,7 @@
 use kvorum_ring::NodeId;
 
 use crate::context::ContextError;
+use crate::message::access::{AccessRefusal, Needed};
 use crate::version::{MintRefusal, OperationId};
 
 crate::wire_enum! {
@@ -88,6 +89,12 @@ crate::wire_enum! {
         /// The expiry has passed already.
         #[error("the expiry has passed already")]
         10 = Expired,
+        /// There is a token of this id already, and it is another one.
+        #[error("another access token has this id")]
+        11 = Token,
+        /// No rights, or rights that this node does not know.
+        #[error("no rights, or rights that this node does not know")]
+        12 = Rights,
     } else {
         /// A kind that a later version added.
         #[error("argument {0}")]
@@ -114,6 +121,12 @@ crate::wire_enum! {
         /// The buckets of the cluster.
         #[error("buckets")]
         5 = Buckets,
+        /// The access tokens of the cluster, revoked ones included.
+        #[error("access tokens")]
+        6 = Tokens,
+        /// The grants of one access token.
+        #[error("grants")]
+        7 = Grants,
     } else {
         /// A kind that a later version added.
         #[error("of kind {0}")]
@@ -226,6 +239,22 @@ crate::wire_enum! {
         /// The node is stopping. Nothing was applied. Ask another node.
         #[error("the node is stopping")]
         19 = Stopping,
+        /// It is not known who asks. Nothing was applied. In answer to a greeting, the connection is closed; in answer to a
+        /// request, the token of the connection has expired or was revoked. Connect again with a valid token or certificate.
+        #[error("not let in: {reason}")]
+        20 = Unauthenticated {
+            /// Why.
+            reason: AccessRefusal,
+        },
+        /// The client's token does not allow this. Nothing was applied. Use a token with the rights that are named.
+        #[error("not allowed: this needs {needed}")]
+        21 = Forbidden {
+            /// What would allow it.
+            needed: Needed,
+        },
+        /// There is no access token of this id. Nothing was applied.
+        #[error("no such access token")]
+        22 = NoSuchToken,
     } else {
         /// An error that a later version added.
         #[error("error {0} of a later version")]
@@ -270,7 +299,7 @@ impl RequestError {
     /// What the failure means to the caller.
     pub fn class(&self) -> ErrorClass {
         match self {
-            RequestError::NoSuchBucket => ErrorClass::NotFound,
+            RequestError::NoSuchBucket | RequestError::NoSuchToken => ErrorClass::NotFound,
             RequestError::InvalidArgument { argument: ArgumentKind::NothingToDelete } => {
                 ErrorClass::NotFound
             }
@@ -287,6 +316,8 @@ impl RequestError {
             RequestError::BadContext { .. } | RequestError::BucketExists => ErrorClass::Conflict,
             RequestError::TooManySiblings => ErrorClass::Conflict,
             RequestError::NotAllowed
+            | RequestError::Unauthenticated { .. }
+            | RequestError::Forbidden { .. }
             | RequestError::UnsupportedVersion { .. }
             | RequestError::DiskFull => ErrorClass::Refused,
             // An unknown error may mean anything, so nothing may be concluded about the write.

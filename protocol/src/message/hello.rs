@@ -2,12 +2,19 @@
 //!
 //! The client says which protocol versions it speaks and which features it would use; the node picks the highest version that
 //! both speak and the features that both have. Anything later on the connection is within what was picked.
+//!
+//! The greeting also says who the client is. **With a token** in [`Hello::auth`] the token alone decides, whatever
+//! certificate was shown: its rights are checked at every request, so that revoking it takes effect on open connections.
+//! **Without one** the client certificate of the TLS handshake decides: it is the operator's and allows everything. With
+//! neither, the greeting is refused as [`Unauthenticated`](RequestError::Unauthenticated), except on a plaintext port that a
+//! development cluster opens on 127.0.0.1: there a client without a token may do everything. A hello is at most
+//! [`limits::HELLO_BYTES`](crate::limits::HELLO_BYTES) long.
 
 use std::ops::{BitAnd, BitOr};
 
-use bytes::Bytes;
 use kvorum_ring::NodeId;
 
+use crate::access::{AccessToken, ShownToken};
 use crate::codec::{DecodeError, Reader, Wire, Writer};
 use crate::message::error::RequestError;
 
@@ -63,8 +70,8 @@ crate::wire_struct! {
         pub protocol_max: u16,
         /// The optional features that it would use.
         pub features: Features = Features::NONE,
-        /// Reserved for access tokens; empty today, when a connection is authenticated by its certificate.
-        pub auth: Bytes = Bytes::new(),
+        /// An access token: the bytes of its text, `kvorum_<id>_<secret>`. Empty without one.
+        pub auth: ShownToken = ShownToken::NOTHING,
     }
 }
 
@@ -104,8 +111,13 @@ impl Hello {
             protocol_min: PROTOCOL_VERSION,
             protocol_max: PROTOCOL_VERSION,
             features: Features::NONE,
-            auth: Bytes::new(),
+            auth: ShownToken::NOTHING,
         }
+    }
+
+    /// The same greeting of a client with an access token.
+    pub fn with_token(self, token: &AccessToken) -> Hello {
+        Hello { auth: token.into(), ..self }
     }
 }
 

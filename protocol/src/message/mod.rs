@@ -4,6 +4,7 @@
 //! [`Response`] with the request's id. Tags are pinned in the declarations and never given to anything else; fields are only
 //! appended.
 
+pub mod access;
 pub mod bucket;
 pub mod error;
 pub mod hello;
@@ -12,6 +13,9 @@ pub mod response;
 pub mod status;
 pub mod topology;
 
+pub use access::{
+    AccessRefusal, ListedToken, Needed, TokenCreate, TokenRevoke, TokenTerms, Tokens,
+};
 pub use bucket::{Bucket, BucketSettings, MergeRule};
 pub use error::{ArgumentKind, ErrorClass, LimitKind, OwnerCause, OwnerFailure, RequestError};
 pub use hello::{Features, Greeting, Hello, NoCommonVersion, PROTOCOL_VERSION, Welcome, negotiate};

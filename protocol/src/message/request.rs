@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::context::Context;
 use crate::key::{BucketName, Key};
 use crate::limits;
+use crate::message::access::{TokenCreate, TokenRevoke};
 use crate::message::bucket::Bucket;
 use crate::version::OperationId;
 
@@ -219,6 +220,12 @@ crate::wire_enum! {
         32 = BucketShow(bucket: BucketRequest),
         /// All buckets. Answered by `Buckets`.
         33 = BucketList(nothing: Nothing),
+        /// Make an access token known. Answered by `Tokens` with it. The operator's.
+        40 = TokenCreate(create: TokenCreate),
+        /// All access tokens. Answered by `Tokens`. The operator's.
+        41 = TokenList(nothing: Nothing),
+        /// End an access token for good. Answered by `Tokens` with it. The operator's.
+        42 = TokenRevoke(revoke: TokenRevoke),
     }
 }
 
@@ -235,6 +242,7 @@ impl Request {
             Request::Topology(_) | Request::Status(_) | Request::Diag(_) => None,
             Request::BucketCreate(_) | Request::BucketSet(_) => None,
             Request::BucketShow(_) | Request::BucketList(_) => None,
+            Request::TokenCreate(_) | Request::TokenList(_) | Request::TokenRevoke(_) => None,
         }
     }
 

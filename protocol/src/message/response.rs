@@ -5,6 +5,7 @@ use kvorum_ring::PartitionId;
 
 use crate::context::Context;
 use crate::key::Key;
+use crate::message::access::Tokens;
 use crate::message::bucket::Bucket;
 use crate::message::error::RequestError;
 use crate::message::request::Nothing;
@@ -192,5 +193,7 @@ crate::wire_enum! {
         22 = Diag(done: Diagnosis),
         /// One bucket or all.
         30 = Buckets(done: Buckets),
+        /// One access token or all.
+        40 = Tokens(done: Tokens),
     }
 }

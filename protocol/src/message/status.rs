@@ -57,6 +57,8 @@ crate::wire_struct! {
         pub requests: u64,
         /// Records held for owners that are away.
         pub hinted_keys: u64 = 0,
+        /// When its certificate expires, in milliseconds since 1970; 0 when it is not known.
+        pub certificate_expires_at_ms: u64 = 0,
     }
 }
 

@@ -5,6 +5,9 @@
 use bytes::Bytes;
 use kvorum_protocol::codec::Surplus;
 use kvorum_protocol::message::{
+    AccessRefusal, ListedToken, Needed, TokenCreate, TokenRevoke, TokenTerms, Tokens,
+};
+use kvorum_protocol::message::{
     ArgumentKind, BatchGet, BatchGetDone, BatchPut, BatchPutDone, Bucket, BucketRequest, BucketSet,
     BucketSettings, Buckets, Delete, Diag, DiagSection, Diagnosis, Features, Get, GetDone,
     GetOutcome, GetValue, Greeting, Hello, LayoutLabel, LimitKind, List, ListDone, ListItem,
@@ -12,6 +15,7 @@ use kvorum_protocol::message::{
     Replacing, Request, RequestError, RequestOptions, Response, StatusDone, TaskStatus,
     TopologyDone, TopologyNode, Welcome,
 };
+use kvorum_protocol::{AccessToken, Grant, Rights, TokenId};
 use kvorum_protocol::{
     Actor, BucketName, Change, Clock, Context, ContextError, ContextKeys, Dot, EncodedSet, Key,
     Mark, OperationId, Record, RecordKey, Replaces, Run, Space, VersionSet,
@@ -106,6 +110,35 @@ pub(crate) fn bucket_settings() -> Bucket {
     Bucket { name: bucket(), settings }
 }
 
+pub(crate) fn token() -> AccessToken {
+    AccessToken::new(TokenId(0x0123_4567_89ab_cdef), [0x5a; 32])
+}
+
+pub(crate) fn token_terms() -> TokenTerms {
+    TokenTerms {
+        name: "orders".parse().expect("a token's name"),
+        digest: token().digest(),
+        grants: vec![
+            Grant { bucket: Some(bucket()), rights: Rights::READ | Rights::WRITE },
+            Grant { bucket: None, rights: Rights::READ },
+        ],
+        created_at_ms: 1_790_000_000_000,
+        expires_at_ms: Some(1_800_000_000_000),
+    }
+}
+
+fn listed_token() -> ListedToken {
+    let TokenTerms { name, grants, created_at_ms, expires_at_ms, .. } = token_terms();
+    ListedToken {
+        id: token().id(),
+        name,
+        grants,
+        created_at_ms,
+        expires_at_ms,
+        revoked_at_ms: Some(1_795_000_000_000),
+    }
+}
+
 pub(crate) fn requests() -> Vec<Request> {
     let items =
         [("a", Replacing::Latest), ("b", Replacing::Nothing)].map(|(name, replaces)| PutItem {
@@ -145,6 +178,9 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::BucketSet(BucketSet { bucket: bucket_settings() }),
         Request::BucketShow(BucketRequest { name: bucket() }),
         Request::BucketList(Nothing {}),
+        Request::TokenCreate(TokenCreate { id: token().id(), terms: token_terms() }),
+        Request::TokenList(Nothing {}),
+        Request::TokenRevoke(TokenRevoke { id: token().id(), revoked_at_ms: 1_800_000_000_000 }),
     ]
 }
 
@@ -212,6 +248,7 @@ fn status() -> StatusDone {
         refilling: false,
         requests: 12_345,
         hinted_keys: 2,
+        certificate_expires_at_ms: 1_900_000_000_000,
     };
     let peer = PeerStatus { node: NodeId(5), name: "n2".to_owned(), up: false, p95_us: 900 };
     let task = TaskStatus { name: "compaction".to_owned(), done: 1, total: 4, paused: true };
@@ -243,6 +280,11 @@ pub(crate) fn errors() -> Vec<RequestError> {
         RequestError::Uncovered { partitions: 12 },
         RequestError::DiskFull,
         RequestError::Stopping,
+        RequestError::Unauthenticated { reason: AccessRefusal::Revoked },
+        RequestError::Forbidden {
+            needed: Needed::Rights { bucket: bucket(), rights: Rights::READ | Rights::WRITE },
+        },
+        RequestError::NoSuchToken,
         RequestError::Other(200),
     ]
 }
@@ -275,6 +317,7 @@ pub(crate) fn responses() -> Vec<Response> {
         Response::Status(status()),
         Response::Diag(Diagnosis { sections: vec![section] }),
         Response::Buckets(Buckets { buckets: vec![bucket_settings()] }),
+        Response::Tokens(Tokens { tokens: vec![listed_token()] }),
     ]);
     responses
 }
@@ -289,5 +332,6 @@ pub(crate) fn greetings() -> Vec<Greeting> {
             cluster_name: "demo".to_owned(),
         }),
         Greeting::Refused { error: RequestError::UnsupportedVersion { min: 1, max: 1 } },
+        Greeting::Hello(Hello::current().with_token(&token())),
     ]
 }

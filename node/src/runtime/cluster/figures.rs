@@ -83,6 +83,7 @@ impl Figures {
             refilling: false,
             requests: 0,
             hinted_keys: 0,
+            certificate_expires_at_ms: 0,
         };
         Figures {
             node,
