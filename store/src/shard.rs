@@ -333,7 +333,7 @@ impl Shard {
                     known
                         .take_while(|(key, _)| key.starts_with(&bounds.prefix))
                         // The last key of the page before, if it is still there.
-                        .filter(|(key, _)| range.after.is_none() || key[..] != bounds.start[..])
+                        .filter(|(key, _)| !bounds.is_passed(key))
                         .map(|(key, slot)| self.overlay(key, *slot)),
                 );
             }

@@ -118,7 +118,7 @@ impl<F: Files, I: Index> Reader<F, I> {
             if !bytes.starts_with(&bounds.prefix) {
                 return ControlFlow::Break(());
             }
-            if bytes == bounds.start || known(bytes) || entry.is_removed() {
+            if bounds.is_passed(bytes) || known(bytes) || entry.is_removed() {
                 return ControlFlow::Continue(());
             }
             let Some(key) = bounds.key(bytes) else { return ControlFlow::Continue(()) };
@@ -152,8 +152,10 @@ pub(crate) struct Bounds {
     /// What every key begins with, and how much of it is not the client's key.
     pub(crate) prefix: Vec<u8>,
     head: usize,
-    /// Where to begin. The page before ended with exactly this key, if it exists.
+    /// Where to begin.
     pub(crate) start: Vec<u8>,
+    /// The page before ended with exactly the key at the start. Without a page before, a key there is the first.
+    starts_behind: bool,
 }
 
 impl Bounds {
@@ -164,11 +166,17 @@ impl Bounds {
         let mut prefix = RecordKey { space, class, partition, bucket, key: any }.to_index_bytes();
         prefix.pop();
         let head = prefix.len();
-        let mut start = prefix.clone();
+        let mut after = prefix.clone();
         prefix.extend_from_slice(&range.prefix);
-        start.extend_from_slice(range.after.as_ref().map_or(&[][..], Key::as_bytes));
-        let start = start.max(prefix.clone());
-        Bounds { prefix, head, start }
+        after.extend_from_slice(range.after.as_ref().map_or(&[][..], Key::as_bytes));
+        let starts_behind = range.after.is_some() && after >= prefix;
+        let start = if starts_behind { after } else { prefix.clone() };
+        Bounds { prefix, head, start, starts_behind }
+    }
+
+    /// Whether a key of the index is the one that the page before ended with.
+    pub(crate) fn is_passed(&self, key: &[u8]) -> bool {
+        self.starts_behind && key == self.start
     }
 
     /// Whether a key of the index is in the range.
