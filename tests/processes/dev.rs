@@ -121,8 +121,13 @@ impl Dev {
     }
 
     /// Ends the cluster as Ctrl-C does, and waits for it.
-    pub(crate) fn stop(mut self) {
+    pub(crate) fn stop(self) {
         kv::signal(self.pid(), "INT");
+        self.ended();
+    }
+
+    /// Waits for a cluster that was told to stop.
+    pub(crate) fn ended(mut self) {
         let status = until("kv dev ends", PATIENCE, || self.child.try_wait().expect("a child"));
         assert!(status.success(), "kv dev ended with {status}");
     }

@@ -56,6 +56,47 @@ fn a_temporary_cluster_leaves_nothing_behind() {
     assert_eq!(std::fs::read_dir(&temporary).expect("readable").count(), 0);
 }
 
+/// A cluster in a temporary directory below `home`, and that directory.
+fn temporary_cluster(home: &std::path::Path, nodes: &str) -> (Dev, std::path::PathBuf) {
+    let temporary = home.join("tmp");
+    std::fs::create_dir(&temporary).expect("created");
+    let mut command = kv::command(home);
+    command.env("TMPDIR", &temporary).args(["dev", "--json", "--port-base", "0", "--nodes", nodes]);
+    (Dev::adopt(home, command), temporary)
+}
+
+#[test]
+fn a_temporary_cluster_whose_parent_was_killed_leaves_nothing_behind() {
+    let home = directory();
+    let (dev, temporary) = temporary_cluster(home.path(), "3");
+    let entries = || std::fs::read_dir(&temporary).expect("readable").count();
+    // A node that was killed before does not keep the others from it.
+    dev.kill_node(1);
+    assert_eq!(entries(), 1);
+    dev.kill();
+    crate::until::until("its directory is removed", Duration::from_secs(10), || {
+        (entries() == 0).then_some(())
+    });
+}
+
+#[test]
+fn nodes_that_hang_hold_up_a_stop_together_and_a_second_signal_ends_them_at_once() {
+    let home = directory();
+    let (dev, temporary) = temporary_cluster(home.path(), "3");
+    let nodes = dev.node_pids();
+    nodes.iter().for_each(|pid| kv::signal(*pid, "STOP"));
+    let begun = std::time::Instant::now();
+    kv::signal(dev.pid(), "INT");
+    // It says that it is waiting before it takes the second signal.
+    assert_eq!(dev.next_remark()["event"], "stopping");
+    kv::signal(dev.pid(), "INT");
+    gone(&nodes);
+    // Far below the time that it gives nodes which do not stop.
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    dev.ended();
+    assert_eq!(std::fs::read_dir(&temporary).expect("readable").count(), 0);
+}
+
 #[test]
 fn a_taken_port_is_an_error_that_names_it() {
     let home = directory();

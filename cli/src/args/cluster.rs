@@ -130,6 +130,9 @@ pub(crate) struct StartArguments {
     /// Stop when standard input ends; how a child of kv dev notices that its parent has died
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
+    /// A temporary directory that the last process which uses it removes; only for children of kv dev and kv demo
+    #[arg(long, value_name = "DIR", hide = true, requires = "until_stdin_closes")]
+    pub(crate) occupies: Option<PathBuf>,
     /// Accept unauthenticated plaintext from clients on 127.0.0.1; only for children of kv dev and kv demo
     #[arg(long, hide = true, requires = "until_stdin_closes")]
     pub(crate) plaintext_loopback: bool,

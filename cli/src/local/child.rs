@@ -6,19 +6,15 @@
 //!
 //! Each child has a process group of its own, so that a Ctrl-C at the terminal reaches us alone and we decide the order.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::time::timeout;
 
 use crate::failure::{Failure, Outcome};
-
-/// How long a node may take to stop by itself before it is killed: flushing a store is a matter of milliseconds.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running node.
 #[derive(Debug)]
@@ -28,11 +24,16 @@ pub(crate) struct NodeProcess {
 }
 
 impl NodeProcess {
-    /// Starts the node of `directory`; what it logs is appended to `log`.
+    /// Starts the node of `directory`; what it logs is appended to `log`. It may have to remove the directory `occupies`.
     ///
     /// # Errors
     /// A failure that names the log or our own binary.
-    pub(crate) fn start(directory: &Path, log: &Path, level: &str) -> Outcome<NodeProcess> {
+    pub(crate) fn start(
+        directory: &Path,
+        log: &Path,
+        level: &str,
+        occupies: Option<&Path>,
+    ) -> Outcome<NodeProcess> {
         let file = OpenOptions::new().create(true).append(true).open(log);
         let file = file.map_err(|error| Failure::file("open", log, &error))?;
         let errors = file.try_clone().map_err(|error| Failure::file("open", log, &error))?;
@@ -41,6 +42,7 @@ impl NodeProcess {
             .args(["node", "start"])
             .arg(directory)
             .args(["--until-stdin-closes", "--plaintext-loopback", "--log-level", level])
+            .args(occupies.iter().flat_map(|home| [OsStr::new("--occupies"), home.as_os_str()]))
             .stdin(Stdio::piped())
             .stdout(file)
             .stderr(errors)
@@ -77,16 +79,10 @@ impl NodeProcess {
         self.lifeline = None;
     }
 
-    /// Stops the node cleanly; kills it when it does not stop in time.
-    pub(crate) async fn stop(&mut self) -> io::Result<ExitStatus> {
-        self.ask_to_stop();
-        match timeout(STOP_PATIENCE, self.child.wait()).await {
-            Ok(status) => status,
-            Err(_) => {
-                self.child.start_kill()?;
-                self.child.wait().await
-            }
-        }
+    /// SIGKILL, without waiting for the end.
+    pub(crate) fn ask_to_die(&mut self) {
+        // One that has ended already needs none.
+        let _ = self.child.start_kill();
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod cluster_file;
 pub(crate) mod ports;
 pub(crate) mod ready;
 pub(crate) mod signals;
+pub(crate) mod temporary;
 
 use std::fs;
 use std::future::{Future, poll_fn};
@@ -16,9 +17,11 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::task::Poll;
+use std::time::Duration;
 
 use kvorum_client::Endpoint;
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 use crate::args::cluster::NodeSpec;
 use crate::cluster::create::{Creation, create};
@@ -28,6 +31,9 @@ use crate::local::cluster_file::{ClusterFile, LocalNode};
 
 /// Partitions of a cluster on this machine: enough to spread over a handful of nodes evenly, and few enough to list.
 const PARTITIONS: u32 = 256;
+
+/// How long the nodes may take to stop by themselves before they are killed: a little longer than each of them gives itself.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many nodes when nobody says.
 pub(crate) const DEFAULT_NODES: u16 = 5;
@@ -82,6 +88,9 @@ impl LocalCluster {
             Some(file) => reopened(file, plan, &directory)?,
             None => made(plan, &directory)?,
         };
+        if temporary.is_some() {
+            temporary::mark(&directory)?;
+        }
         let processes = file.nodes.iter().map(|_| None).collect();
         Ok(LocalCluster {
             directory,
@@ -135,7 +144,8 @@ impl LocalCluster {
     /// Starts one node.
     pub(crate) fn start(&mut self, node: usize) -> Outcome<()> {
         let directory = self.directory.join(&self.file.nodes[node].name);
-        let process = NodeProcess::start(&directory, &self.log(node), &self.log_level)?;
+        let occupies = self.temporary.as_ref().map(TempDir::path);
+        let process = NodeProcess::start(&directory, &self.log(node), &self.log_level, occupies)?;
         self.processes[node] = Some(process);
         Ok(())
     }
@@ -178,22 +188,38 @@ impl LocalCluster {
 
     /// Keeps a temporary directory beyond the cluster's end, and says where it is.
     pub(crate) fn keep(&mut self) -> Option<PathBuf> {
+        temporary::keep(&self.directory);
         self.temporary.take().map(TempDir::keep)
     }
 
-    /// Stops every node cleanly and waits for all of them. A temporary directory goes with `self`.
-    pub(crate) async fn stop(mut self) -> Outcome<()> {
-        for process in self.processes.iter_mut().flatten() {
-            process.ask_to_stop();
+    /// Stops all nodes at once, cleanly, and waits for them; kills those that have not ended when `hurry` completes or when
+    /// it takes too long. A temporary directory goes with `self`.
+    pub(crate) async fn stop(mut self, hurry: impl Future<Output = ()>) -> Outcome<()> {
+        self.processes.iter_mut().flatten().for_each(NodeProcess::ask_to_stop);
+        tokio::select! {
+            all = self.all_ended() => all?,
+            () = hurry => self.kill_all().await?,
+            () = sleep(STOP_PATIENCE) => self.kill_all().await?,
         }
-        for process in self.processes.iter_mut().flatten() {
-            let stopped = process.stop().await;
-            stopped
-                .map_err(|error| Failure::unavailable(format!("cannot stop a node: {error}")))?;
+        match self.temporary.take() {
+            // The last node may have been quicker.
+            Some(temporary) if temporary.path().exists() => {
+                let path = temporary.path().to_owned();
+                temporary.close().map_err(|error| Failure::file("remove", &path, &error))
+            }
+            _ => Ok(()),
         }
-        if let Some(temporary) = self.temporary.take() {
-            let path = temporary.path().to_owned();
-            temporary.close().map_err(|error| Failure::file("remove", &path, &error))?;
+    }
+
+    async fn kill_all(&mut self) -> Outcome<()> {
+        self.processes.iter_mut().flatten().for_each(NodeProcess::ask_to_die);
+        self.all_ended().await
+    }
+
+    async fn all_ended(&mut self) -> Outcome<()> {
+        for process in self.processes.iter_mut().flatten() {
+            let ended = process.ended().await;
+            ended.map_err(|error| Failure::unavailable(format!("cannot stop a node: {error}")))?;
         }
         Ok(())
     }

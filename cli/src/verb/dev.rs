@@ -28,10 +28,11 @@ pub(super) async fn run(options: &DevArguments, output: Output) -> Outcome<ExitC
     let mut cluster = LocalCluster::open(&plan)?;
     let nodes = chosen(&cluster, options.only.as_deref())?;
     let outcome = serve(&mut cluster, &nodes, &mut signals, output).await;
-    if outcome.is_ok() && !output.is_json() {
-        output.remark("stopping");
+    if outcome.is_ok() {
+        say_stopping(output);
     }
-    cluster.stop().await?;
+    // A second Ctrl-C means: now.
+    cluster.stop(signals.first()).await?;
     outcome.map(|()| ExitCode::Success)
 }
 
@@ -126,6 +127,14 @@ fn say_ready(cluster: &LocalCluster, nodes: &[usize], output: Output) -> Outcome
         output.line(&format!("  export KVORUM_ENDPOINTS={}", endpoints.join(",")))?;
     }
     output.line("  kv put greeting hello\n  kv get greeting\n  kv status")
+}
+
+fn say_stopping(output: Output) {
+    if output.is_json() {
+        output.remark(&json!({ "event": "stopping" }).to_string());
+    } else {
+        output.remark("stopping; Ctrl-C once more kills what is left");
+    }
 }
 
 fn say_death(cluster: &LocalCluster, node: usize, status: Option<ExitStatus>, output: Output) {

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::io::{self, Read};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::args::cluster::{LogFormat as WantedFormat, StartArguments};
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Outcome};
+use crate::local::temporary::Occupant;
 use crate::logging;
 use crate::output::Output;
 
@@ -23,13 +26,16 @@ pub(super) fn run_node(options: &StartArguments, output: Output) -> Outcome<Exit
     let config = settings(options, output)?;
     logging::begin(&config.log)?;
     let ended = if options.until_stdin_closes {
-        let parent = parent_gone()?;
-        run_until(&options.dir, config, async move {
+        let home = Home::of(options.occupies.as_deref());
+        let parent = parent_gone(home.clone())?;
+        let ended = run_until(&options.dir, config, async move {
             tokio::select! {
                 () = parent => {}
                 () = terminated() => {}
             }
-        })
+        });
+        home.leave_if_orphaned();
+        ended
     } else {
         run(&options.dir, config)
     };
@@ -63,16 +69,48 @@ fn settings(options: &StartArguments, output: Output) -> Outcome<Config> {
     Ok(config)
 }
 
+/// The temporary directory that a child of `kv dev` lives in, if it does.
+#[derive(Clone)]
+struct Home(Arc<Mutex<Lodging>>);
+
+struct Lodging {
+    occupant: Option<Occupant>,
+    is_orphaned: bool,
+}
+
+impl Home {
+    fn of(directory: Option<&Path>) -> Home {
+        let occupant = directory.and_then(Occupant::enter);
+        Home(Arc::new(Mutex::new(Lodging { occupant, is_orphaned: false })))
+    }
+
+    /// The parent, who would have removed the directory, is gone.
+    fn orphan(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_orphaned = true;
+    }
+
+    fn leave_if_orphaned(&self) {
+        let mut lodging = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lodging.is_orphaned
+            && let Some(occupant) = lodging.occupant.take()
+        {
+            occupant.leave();
+        }
+    }
+}
+
 /// Completes when standard input ends. Reading blocks, so a thread of its own does it; it also sees to it that a node that
 /// cannot stop in good order does not outlive its parent.
-fn parent_gone() -> Outcome<impl Future<Output = ()>> {
+fn parent_gone(home: Home) -> Outcome<impl Future<Output = ()>> {
     let (gone, wait) = oneshot::channel::<()>();
     let watch = move || {
         let mut ignored = [0; 64];
         while io::stdin().lock().read(&mut ignored).is_ok_and(|count| count > 0) {}
+        home.orphan();
         // A node that has ended already needs no telling.
         let _ = gone.send(());
         thread::sleep(STOP_PATIENCE);
+        home.leave_if_orphaned();
         std::process::exit(i32::from(ExitCode::Unavailable.number()));
     };
     let started = thread::Builder::new().name("parent".to_owned()).spawn(watch);
@@ -141,6 +179,7 @@ mod tests {
             log_level,
             log_format,
             until_stdin_closes: false,
+            occupies: None,
             plaintext_loopback: false,
         }
     }

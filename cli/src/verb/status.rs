@@ -69,11 +69,13 @@ fn summary(health: &Health, style: Style) -> String {
     )
 }
 
+/// `indexed` are the records that the index names; of the `backlog`, which it has yet to take in, some are new and some are
+/// later versions of those, which only the index can tell.
 fn table(health: &Health, style: Style) -> Table {
     let mut table = Table::new(&[
         ("node", Align::Left),
         ("state", Align::Left),
-        ("keys", Align::Right),
+        ("indexed", Align::Right),
         ("log", Align::Right),
         ("live", Align::Right),
         ("backlog", Align::Right),

@@ -43,7 +43,8 @@ crate::wire_struct! {
         pub run: u64,
         /// Milliseconds since it started.
         pub uptime_ms: u64,
-        /// Records that it holds, tombstones included.
+        /// Records that its index names, tombstones included. Of the `index_backlog` some are new and come on top, the others
+        /// are later versions of these.
         pub keys: u64,
         /// Bytes of its log.
         pub log_bytes: u64,

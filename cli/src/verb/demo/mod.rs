@@ -70,7 +70,7 @@ pub(super) async fn run(options: &DemoArguments, output: Output) -> Outcome<Exit
     let is_failed_check =
         outcome.as_ref().is_err_and(|failure| failure.code() == ExitCode::Damaged);
     let kept = if is_failed_check { cluster.keep() } else { None };
-    cluster.stop().await?;
+    cluster.stop(signals.first()).await?;
     match outcome {
         Ok(summary) => {
             summary.say(begun.elapsed(), output)?;
