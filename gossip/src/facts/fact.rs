@@ -21,6 +21,11 @@ impl FactKind {
     pub const LAYOUT: FactKind = FactKind(3);
     /// Which layout is current; the name is empty, the body a layout's name.
     pub const CURRENT_LAYOUT: FactKind = FactKind(4);
+    /// An access token; the name is its id in 8 bytes, the body its terms as `protocol` encodes them. Written once.
+    pub const TOKEN: FactKind = FactKind(5);
+    /// That an access token is revoked, under the token's own name. A fact of its own, and none is ever removed: so a
+    /// revocation wins over whatever is written about the token, before it or after it, wherever and in any order.
+    pub const REVOCATION: FactKind = FactKind(6);
 }
 
 /// The name of a fact.
@@ -45,6 +50,16 @@ impl FactKey {
     pub fn bucket(name: &str) -> FactKey {
         assert!(name.len() <= limits::MAX_NAME_BYTES, "a bucket name fits a fact's name");
         FactKey { kind: FactKind::BUCKET, name: Bytes::copy_from_slice(name.as_bytes()) }
+    }
+
+    /// The fact about an access token.
+    pub fn token(id: u64) -> FactKey {
+        FactKey { kind: FactKind::TOKEN, name: Bytes::copy_from_slice(&id.to_be_bytes()) }
+    }
+
+    /// The fact that an access token is revoked.
+    pub fn revocation(id: u64) -> FactKey {
+        FactKey { kind: FactKind::REVOCATION, ..FactKey::token(id) }
     }
 
     pub(crate) fn decode(kind: u16, name: &[u8]) -> Result<FactKey, DecodeError> {

@@ -4,13 +4,14 @@
 //! A cluster has one authority, made with it and kept apart from all nodes. It issues one certificate for each node,
 //! whose only DNS name is the node's id (`<hex>.node.kvorum.internal`), and certificates for clients, whose only name is
 //! [`CLIENT_NAME`]. Both sides of every TLS connection show theirs and check the other's with rustls's stock WebPKI
-//! verifiers, whose one root is this authority: there is no verifier of our own anywhere. What is left to do after the
-//! handshake is to read the name ([`PeerName`]) and to ask whether it may say what it is about to say.
+//! verifiers, whose one root is this authority: there is no verifier of our own anywhere. Only on the clients' port may the
+//! client show none: then an access token has to follow in its greeting. What is left to do after the handshake is to read
+//! the name ([`PeerName`]) and to ask whether it may say what it is about to say.
 //!
 //! **Invariants.** TLS 1.3 only. No session is resumed and nothing is sent before the handshake ends, so a certificate is
 //! shown and checked every time.
 //!
-//! **Not here:** tokens for clients, and revocation. A node leaves by a commit that bans its id, not by a list.
+//! **Not here:** access tokens, and revocation of certificates. A node leaves by a commit that bans its id, not by a list.
 
 mod authority;
 mod context_keys;

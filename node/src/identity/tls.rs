@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{
     ClientConfig, ServerConfig, client::Resumption, client::WebPkiServerVerifier, version::TLS13,
@@ -31,15 +32,21 @@ pub enum TlsError {
 /// # Errors
 /// [`TlsError`] when the credentials cannot be used.
 pub fn accept_peers(credentials: &Credentials) -> Result<ServerConfig, TlsError> {
-    accept(credentials, ALPN_PEER)
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(credentials.roots(), provider()).build()?;
+    accept(credentials, ALPN_PEER, verifier)
 }
 
-/// For the port where clients connect, over TCP and QUIC.
+/// For the port where clients connect, over TCP and QUIC. A certificate is asked for, and one that is shown is verified;
+/// whoever shows none has to show an access token in its greeting.
 ///
 /// # Errors
 /// [`TlsError`] when the credentials cannot be used.
 pub fn accept_clients(credentials: &Credentials) -> Result<ServerConfig, TlsError> {
-    accept(credentials, ALPN_CLIENT)
+    let verifier = WebPkiClientVerifier::builder_with_provider(credentials.roots(), provider())
+        .allow_unauthenticated()
+        .build()?;
+    accept(credentials, ALPN_CLIENT, verifier)
 }
 
 /// For dialling a node as one of these protocols. The server name to ask for is the node's DNS name, and nothing else is
@@ -60,9 +67,11 @@ pub fn dial(credentials: &Credentials, alpn: &[u8]) -> Result<ClientConfig, TlsE
     Ok(config)
 }
 
-fn accept(credentials: &Credentials, alpn: &[u8]) -> Result<ServerConfig, TlsError> {
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(credentials.roots(), provider()).build()?;
+fn accept(
+    credentials: &Credentials,
+    alpn: &[u8],
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)

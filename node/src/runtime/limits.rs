@@ -80,6 +80,9 @@ pub const INCOMING_BYTES: u64 = 4 << 20;
 /// From the first packet of a connection to the end of its greeting.
 pub const GREETING_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long a refused client's connection over QUIC stays open so that the refusal arrives: a few round trips of any network.
+pub const REFUSAL_WITHIN: Duration = Duration::from_millis(500);
+
 /// Length of a greeting between nodes: two numbers and two names.
 pub const GREETING_BYTES: usize = 4_096;
 

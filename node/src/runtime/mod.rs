@@ -5,13 +5,14 @@
 //! [`run`] is the whole life of a node's process.
 //!
 //! - `driver`: the loop. `peers`: connections to other nodes. `listener`: clients. `workers`: the store's threads.
-//! - `cluster`: members, buckets and layout as facts. `directory`: the node's directory and its lock.
+//! - `access`: who may do what. `cluster`: members, buckets, layout and access tokens as facts. `directory`: the node's directory and its lock.
 //!
 //! **Not here:** any decision about data. What a request means is the engine's business, what is durable the store's.
 
 // The only place in this crate with clocks, tasks and timers: it turns them into arguments and inputs of pure machines.
 #![allow(clippy::disallowed_methods)]
 
+mod access;
 mod clock;
 mod cluster;
 mod directory;

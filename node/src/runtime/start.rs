@@ -28,7 +28,7 @@ use crate::runtime::directory::Directory;
 use crate::runtime::driver::{Driver, Inbox, Parts};
 use crate::runtime::error::{Listener, RunError};
 use crate::runtime::limits;
-use crate::runtime::listener::{ClientEvent, Door, TcpSecurity, accept_quic, accept_tcp, bind_tcp};
+use crate::runtime::listener::{Door, Guard, TcpSecurity, accept_quic, accept_tcp, bind_tcp};
 use crate::runtime::metrics::{Meters, SyncTimes, TimedFiles};
 use crate::runtime::open_files::OpenFiles;
 use crate::runtime::peers::{
@@ -83,17 +83,14 @@ pub(crate) async fn serve(
         members: known_members,
         events: peer_events,
     };
+    let (access, known_access) = watch::channel(cluster.access().clone());
     let dialler = dialler(&config, &credentials, &ports.peers, &process)?;
-    let doors = doors(&config, process, client_events);
+    let guard = Guard { access: known_access, clock, events: client_events };
+    let doors = doors(&config, process, guard);
     let driver = Driver::new(Parts {
         me: config.node.id,
         clock,
-        engine: Engine::new(
-            config.node.id,
-            EngineOptions::default(),
-            rand::random(),
-            cluster.view().clone(),
-        ),
+        engine: engine(&config, &cluster),
         shard,
         workers: Workers::start(store_workers, &reports).map_err(RunError::Runtime)?,
         membership: membership(&config, starts).await,
@@ -101,6 +98,7 @@ pub(crate) async fn serve(
         saver: Saver::start(directory.facts_path(), saved_sender).map_err(RunError::Runtime)?,
         dialler,
         members,
+        access,
         meters: Rc::new(Meters::new(syncs)),
         starts,
         seed: rand::random(),
@@ -121,6 +119,11 @@ pub(crate) async fn serve(
     accepting.iter().for_each(JoinHandle::abort);
     say_goodbye(&endpoints).await;
     ended
+}
+
+fn engine(config: &Config, cluster: &Cluster) -> Engine {
+    let view = cluster.view().clone();
+    Engine::new(config.node.id, EngineOptions::default(), rand::random(), view)
 }
 
 fn load_credentials(directory: &Directory, config: &Config) -> Result<Credentials, RunError> {
@@ -242,11 +245,7 @@ struct Process {
 }
 
 /// Who lets nodes in, and who clients.
-fn doors(
-    config: &Config,
-    process: Process,
-    client_events: mpsc::Sender<ClientEvent>,
-) -> (Acceptor, Door) {
+fn doors(config: &Config, process: Process, guard: Guard) -> (Acceptor, Door) {
     let (me, cluster) = (config.node.id, config.cluster.name.clone());
     let acceptor = Acceptor {
         me,
@@ -259,7 +258,7 @@ fn doors(
         accepted: RefCell::default(),
     };
     let places = OpenFiles::raise().places();
-    (acceptor, Door::new(places, me, cluster, process.members, client_events))
+    (acceptor, Door::new(places, me, cluster, process.members, guard))
 }
 
 /// Begins to accept nodes and clients.

@@ -10,7 +10,7 @@ use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
 use kvorum_protocol::message::{
     Get, GetDone, Greeting, Hello, Nothing, Put, Replacing, RequestOptions, StatusDone,
 };
-use kvorum_protocol::{Key, OperationId, Request, Response};
+use kvorum_protocol::{AccessToken, Key, OperationId, Request, RequestError, Response};
 
 use crate::nodes::PATIENCE;
 
@@ -23,15 +23,31 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Client> {
+        match Client::greet(address, Hello::current())? {
+            Ok(client) => Ok(client),
+            Err(refused) => panic!("a welcome, not {refused}"),
+        }
+    }
+
+    /// Connects with an access token, or says why it was refused.
+    pub(crate) fn with_token(
+        address: SocketAddr,
+        token: &AccessToken,
+    ) -> io::Result<Result<Client, RequestError>> {
+        Client::greet(address, Hello::current().with_token(token))
+    }
+
+    fn greet(address: SocketAddr, hello: Hello) -> io::Result<Result<Client, RequestError>> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         let mut client =
             Client { stream, decoder: FrameDecoder::new(CLIENT_FRAME_BYTES), asked: 0 };
-        client.send(0, &Greeting::Hello(Hello::current()))?;
+        client.send(0, &Greeting::Hello(hello))?;
         match read_message::<Greeting>(client.frame()?) {
-            Ok((_, Greeting::Welcome(_))) => Ok(client),
-            other => panic!("a welcome, not {other:?}"),
+            Ok((_, Greeting::Welcome(_))) => Ok(Ok(client)),
+            Ok((_, Greeting::Refused { error })) => Ok(Err(error)),
+            other => panic!("an answer to a hello, not {other:?}"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Who is let in as a client: over TLS and QUIC with certificates, and nobody without.
+//! Who is let in as a client: over TLS and QUIC with certificates, and nobody without, unless with a token.
 
 use std::io;
 use std::sync::Arc;
@@ -10,9 +10,10 @@ use kvorum_node::identity::{
     KEY_FILE, write_private,
 };
 use kvorum_node::runtime::limits;
+use kvorum_protocol::RequestError;
 use kvorum_protocol::frame::{FrameDecoder, read_message, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
-use kvorum_protocol::message::{Greeting, Hello};
+use kvorum_protocol::message::{AccessRefusal, Greeting, Hello};
 use kvorum_ring::NodeId;
 use quinn::crypto::rustls::QuicClientConfig;
 use rustls::pki_types::ServerName;
@@ -120,7 +121,7 @@ fn strangers_are_refused_before_a_word_is_heard() {
 }
 
 #[test]
-fn without_a_certificate_or_without_tls_nothing_is_answered() {
+fn without_certificate_and_token_or_without_tls_nobody_is_let_in() {
     let cluster = guarded();
     let (authority, node) = (&cluster.authority, &cluster.nodes[0]);
     let mut roots = rustls::RootCertStore::empty();
@@ -134,8 +135,11 @@ fn without_a_certificate_or_without_tls_nothing_is_answered() {
         .with_no_client_auth();
     anonymous.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        assert!(over_tls(node, anonymous.clone()).await.is_err());
-        assert!(over_quic(node, anonymous).await.is_err());
+        for answer in [over_tls(node, anonymous.clone()).await, over_quic(node, anonymous).await] {
+            let reason = AccessRefusal::Nothing;
+            let refused = Greeting::Refused { error: RequestError::Unauthenticated { reason } };
+            assert_eq!(answer.unwrap(), refused, "a token is missing");
+        }
         let plain = TcpStream::connect(node.config.listen.clients).await.unwrap();
         assert!(greet(plain).await.is_err());
     });

@@ -4,6 +4,7 @@
 // Whole nodes need real threads, real time and real certificates.
 #![allow(clippy::disallowed_methods)]
 
+mod access;
 mod client;
 mod doors;
 mod nodes;

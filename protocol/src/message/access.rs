@@ -85,6 +85,15 @@ crate::wire_struct! {
 }
 
 crate::wire_struct! {
+    /// That a token is revoked, as nodes keep it.
+    #[derive(Copy)]
+    pub struct Revocation {
+        /// When, in milliseconds since 1970 by the clock of who revoked it.
+        pub revoked_at_ms: u64,
+    }
+}
+
+crate::wire_struct! {
     /// A token as it is listed.
     pub struct ListedToken {
         /// Its id.

@@ -14,7 +14,7 @@ pub mod status;
 pub mod topology;
 
 pub use access::{
-    AccessRefusal, ListedToken, Needed, TokenCreate, TokenRevoke, TokenTerms, Tokens,
+    AccessRefusal, ListedToken, Needed, Revocation, TokenCreate, TokenRevoke, TokenTerms, Tokens,
 };
 pub use bucket::{Bucket, BucketSettings, MergeRule};
 pub use error::{ArgumentKind, ErrorClass, LimitKind, OwnerCause, OwnerFailure, RequestError};

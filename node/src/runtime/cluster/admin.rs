@@ -12,6 +12,7 @@ use kvorum_protocol::message::{
 use kvorum_protocol::{BucketName, BucketSettings, Request, RequestError, Response};
 use kvorum_ring::{ClassId, Preference};
 
+use crate::runtime::access::Caller;
 use crate::runtime::cluster::Cluster;
 use crate::runtime::cluster::figures::Figures;
 use crate::runtime::listener::ClientNumber;
@@ -19,10 +20,11 @@ use crate::runtime::metrics;
 use crate::runtime::recent;
 
 impl Cluster {
-    /// Answers a request that is not about data. The answer comes as an output, at once or when it is durable.
+    /// Answers a request that is not about data, of a caller who may make it. The answer comes as an output, at once or
+    /// when it is durable.
     pub(crate) fn request(
         &mut self,
-        client: ClientNumber,
+        (client, caller): (ClientNumber, Caller),
         request_id: u64,
         request: Request,
         figures: &Figures,
@@ -31,7 +33,7 @@ impl Cluster {
             Request::Topology(_) => self.topology(figures),
             Request::Status(_) => Ok(self.status(figures)),
             Request::Diag(diag) => Ok(self.diagnose(&diag.sections, figures)),
-            Request::BucketList(_) => Ok(self.buckets()),
+            Request::BucketList(_) => Ok(self.buckets(caller)),
             Request::BucketShow(asked) => self.show(asked.name),
             Request::BucketCreate(set) => {
                 return self.change(client, request_id, set.bucket, Cluster::check_create);
@@ -39,6 +41,9 @@ impl Cluster {
             Request::BucketSet(set) => {
                 return self.change(client, request_id, set.bucket, Cluster::check_set);
             }
+            Request::TokenList(_) => Ok(self.tokens()),
+            Request::TokenCreate(create) => return self.create_token(client, request_id, create),
+            Request::TokenRevoke(revoke) => return self.revoke_token(client, request_id, revoke),
             // The driver gives requests for data to the engine.
             _ => Err(RequestError::InvalidArgument { argument: ArgumentKind::UnknownRequest }),
         };
@@ -112,12 +117,14 @@ impl Cluster {
         Ok(())
     }
 
-    fn buckets(&self) -> Response {
+    /// All buckets that the caller may know of.
+    fn buckets(&self, caller: Caller) -> Response {
         let bucket = |(name, settings): (&BucketName, &BucketSettings)| Bucket {
             name: name.clone(),
             settings: settings.clone(),
         };
-        Response::Buckets(Buckets { buckets: self.view.buckets.iter().map(bucket).collect() })
+        let seen = self.view.buckets.iter().filter(|(name, _)| self.access.sees(caller, name));
+        Response::Buckets(Buckets { buckets: seen.map(bucket).collect() })
     }
 
     fn show(&self, name: BucketName) -> Result<Response, RequestError> {
@@ -217,7 +224,7 @@ impl Cluster {
         let facts = self.facts.set();
         let layout = &self.view.layout;
         format!(
-            "facts {}\ndigest {:?}\nsaved {} of {} changes\nlayout {}\npartitions {}\nmembers {}\nbuckets {}\n",
+            "facts {}\ndigest {:?}\nsaved {} of {} changes\nlayout {}\npartitions {}\nmembers {}\nbuckets {}\naccess tokens {}\n",
             facts.len(),
             facts.digest(),
             self.saved,
@@ -226,6 +233,7 @@ impl Cluster {
             layout.partitions().get(),
             self.view.members.len(),
             self.view.buckets.len(),
+            self.access.len(),
         )
     }
 }

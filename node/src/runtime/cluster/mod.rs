@@ -4,12 +4,13 @@
 //! [`ClusterView`], requests about buckets become facts, and a client is told that its bucket exists once the fact is on
 //! disk here. Layout 1 is derived by every node from the members in its settings, and so are the members and the bucket
 //! `default`: addresses anew at each start, so that corrected settings take effect, the layout once, because data lies
-//! by it. About its own addresses a node's settings are right in any case, and it tells the others.
+//! by it. Access tokens and their revocations are facts, too. About its own addresses a node's settings are right in any case, and it tells the others.
 //!
 //! Pure: files are written and messages sent by whoever takes the [`ClusterOutput`]s.
 
 mod admin;
 mod figures;
+mod tokens;
 mod view;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use kvorum_ring::NodeId;
 
 use crate::config::Config;
 use crate::engine::ClusterView;
+use crate::runtime::access::AccessTokens;
 use crate::runtime::listener::ClientNumber;
 
 pub(crate) use figures::{Figures, PeerFigures, Traffic};
@@ -58,6 +60,7 @@ pub(crate) struct Cluster {
     context_keys: ContextKeys,
     facts: Facts,
     view: Arc<ClusterView>,
+    access: Arc<AccessTokens>,
     /// Counts the changes of facts.
     generation: u64,
     /// The generation that is on disk.
@@ -84,6 +87,7 @@ impl Cluster {
         view::correct_own_member(config, &mut facts);
         let name = config.cluster.name.clone();
         let view = Arc::new(view::build(&name, facts.set(), &context_keys, layout));
+        let access = Arc::new(AccessTokens::of(facts.set()));
         let mut cluster = Cluster {
             me,
             name,
@@ -91,6 +95,7 @@ impl Cluster {
             context_keys,
             facts,
             view,
+            access,
             generation: 0,
             saved: 0,
             saving: None,
@@ -104,6 +109,11 @@ impl Cluster {
     /// The cluster as it looks now.
     pub(crate) fn view(&self) -> &Arc<ClusterView> {
         &self.view
+    }
+
+    /// The access tokens that are known now.
+    pub(crate) fn access(&self) -> &Arc<AccessTokens> {
+        &self.access
     }
 
     /// A peer's facts stream is open.
@@ -162,8 +172,11 @@ impl Cluster {
         self.outputs.push_back(ClusterOutput::Reply { client, request_id, response });
     }
 
-    /// Replies once the facts of now are on disk.
+    /// Replies once the facts of now are on disk, which they may be already.
     fn reply_when_saved(&mut self, client: ClientNumber, request_id: u64, response: Response) {
+        if self.generation <= self.saved {
+            return self.reply(client, request_id, response);
+        }
         self.waiting.push(Waiting { generation: self.generation, client, request_id, response });
     }
 
@@ -187,6 +200,7 @@ impl Cluster {
         if changed {
             self.generation += 1;
             let layout = self.view.layout.clone();
+            self.access = Arc::new(AccessTokens::of(self.facts.set()));
             self.view =
                 Arc::new(view::build(&self.name, self.facts.set(), &self.context_keys, layout));
             self.outputs.push_back(ClusterOutput::View(self.view.clone()));

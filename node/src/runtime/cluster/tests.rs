@@ -12,6 +12,7 @@ use crate::config::{
     ClusterConfig, Config, ListenConfig, LogConfig, MemberConfig, NodeConfig, PathsConfig,
     StoreConfig,
 };
+use crate::runtime::access::Caller;
 use crate::runtime::cluster::{Cluster, ClusterOutput, DeriveError, Figures};
 use crate::runtime::listener::ClientNumber;
 
@@ -77,7 +78,7 @@ fn named(name: &str) -> BucketName {
 
 /// Asks, answers all saves, and gives the answer.
 fn ask(cluster: &mut Cluster, request: Request) -> Response {
-    cluster.request(CLIENT, 9, request, &figures(&[2, 3, 4]));
+    cluster.request((CLIENT, Caller::Operator), 9, request, &figures(&[2, 3, 4]));
     loop {
         match cluster.poll_output().expect("an answer") {
             ClusterOutput::Reply { client: CLIENT, request_id: 9, response } => return response,
@@ -120,7 +121,12 @@ fn every_node_derives_the_same_layout_members_and_first_bucket() {
 #[test]
 fn a_new_bucket_is_answered_only_when_it_is_on_disk() {
     let mut cluster = cluster(1, FactSet::default());
-    cluster.request(CLIENT, 9, create("photos", quorums(Some(1), Some(3))), &figures(&[2, 3, 4]));
+    cluster.request(
+        (CLIENT, Caller::Operator),
+        9,
+        create("photos", quorums(Some(1), Some(3))),
+        &figures(&[2, 3, 4]),
+    );
     let mut file = None;
     while let Some(output) = cluster.poll_output() {
         match output {
@@ -219,7 +225,12 @@ fn a_bucket_is_created_once_and_its_fixed_settings_stay() {
 fn a_bucket_made_on_one_node_is_known_on_its_peers_in_one_message() {
     let (mut one, mut two) = (cluster(1, FactSet::default()), cluster(2, FactSet::default()));
     one.peer_up(NodeId(2));
-    one.request(CLIENT, 9, create("photos", quorums(None, None)), &figures(&[2, 3, 4]));
+    one.request(
+        (CLIENT, Caller::Operator),
+        9,
+        create("photos", quorums(None, None)),
+        &figures(&[2, 3, 4]),
+    );
     while let Some(output) = one.poll_output() {
         if let ClusterOutput::Send { to: NodeId(2), message } = output {
             two.message(NodeId(1), message);
@@ -251,7 +262,7 @@ fn the_topology_carries_a_layout_that_decodes_to_its_name() {
 fn the_status_counts_partitions_in_trouble() {
     let mut cluster = cluster(1, FactSet::default());
     let mut status = |up: &[u128]| -> StatusDone {
-        cluster.request(CLIENT, 9, Request::Status(Nothing {}), &figures(up));
+        cluster.request((CLIENT, Caller::Operator), 9, Request::Status(Nothing {}), &figures(up));
         match cluster.poll_output() {
             Some(ClusterOutput::Reply { response: Response::Status(done), .. }) => done,
             _ => panic!("a status"),

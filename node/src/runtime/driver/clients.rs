@@ -8,6 +8,7 @@ use kvorum_ring::PartitionCount;
 use tracing::Span;
 
 use crate::engine::Now;
+use crate::runtime::access::Caller;
 use crate::runtime::listener::{Account, ClientNumber, push_answer};
 use crate::runtime::metrics::{Meters, Operation};
 use crate::runtime::outgoing::Outgoing;
@@ -15,6 +16,7 @@ use crate::runtime::telemetry;
 
 /// One client.
 struct Connected {
+    caller: Caller,
     outgoing: Rc<Outgoing>,
     account: Rc<Account>,
     /// Its requests at work, and when each was taken. As many as a session lets in.
@@ -40,10 +42,17 @@ impl Clients {
     pub(crate) fn opened(
         &mut self,
         client: ClientNumber,
+        caller: Caller,
         outgoing: Rc<Outgoing>,
         account: Rc<Account>,
     ) {
-        self.connected.insert(client, Connected { outgoing, account, at_work: BTreeMap::new() });
+        let connected = Connected { caller, outgoing, account, at_work: BTreeMap::new() };
+        self.connected.insert(client, connected);
+    }
+
+    /// Who a client is, while it is connected.
+    pub(crate) fn caller(&self, client: ClientNumber) -> Option<Caller> {
+        self.connected.get(&client).map(|connected| connected.caller)
     }
 
     /// It is gone.

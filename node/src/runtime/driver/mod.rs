@@ -17,6 +17,7 @@ mod stop;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kvorum_gossip::{FactsMessage, Membership};
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 
 use crate::engine::{ClientId, Engine, Input, Now};
 use crate::peer_message::PeerMessage;
+use crate::runtime::access::AccessTokens;
 use crate::runtime::clock::Clock;
 use crate::runtime::cluster::Cluster;
 use crate::runtime::driver::clients::Clients;
@@ -55,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) saver: Saver,
     pub(crate) dialler: Rc<Dialler>,
     pub(crate) members: watch::Sender<Members>,
+    pub(crate) access: watch::Sender<Arc<AccessTokens>>,
     pub(crate) meters: Rc<Meters>,
     /// How often this node has been started.
     pub(crate) starts: u64,
@@ -142,8 +145,8 @@ impl Driver {
 
     fn take_client(&mut self, now: Now, event: ClientEvent) {
         match event {
-            ClientEvent::Opened { client, outgoing, account } => {
-                self.clients.opened(client, outgoing, account)
+            ClientEvent::Opened { client, caller, outgoing, account } => {
+                self.clients.opened(client, caller, outgoing, account)
             }
             ClientEvent::Gone { client } => {
                 self.clients.gone(client);
@@ -160,15 +163,20 @@ impl Driver {
             let error = RequestError::Stopping;
             return self.clients.answer(now, client, request_id, &Response::Error { error });
         }
+        // Nobody waits for the answer to one that is gone.
+        let Some(caller) = self.clients.caller(client) else { return };
         let partitions = self.parts.cluster.view().layout.partitions();
         self.clients.began(now, client, request_id, &request, partitions);
+        if let Err(error) = self.parts.cluster.access().check(caller, &request, now.wall_ms) {
+            return self.clients.answer(now, client, request_id, &Response::Error { error });
+        }
         if request.options().is_some() {
             self.parts
                 .engine
                 .handle(now, Input::Client { client: ClientId(client.0), request_id, request });
         } else {
             let figures = self.figures(now);
-            self.parts.cluster.request(client, request_id, request, &figures);
+            self.parts.cluster.request((client, caller), request_id, request, &figures);
         }
     }
 

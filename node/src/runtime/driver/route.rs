@@ -123,6 +123,8 @@ impl Driver {
             ClusterOutput::View(view) => {
                 self.parts.engine.handle(now, Input::View(view));
                 self.follow_members();
+                // Greetings ask the same tokens that every request is checked against.
+                self.parts.access.send_replace(self.parts.cluster.access().clone());
             }
             ClusterOutput::Save(content) => self.parts.saver.save(content),
             ClusterOutput::Reply { client, request_id, response } => {

@@ -2,12 +2,17 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use kvorum_protocol::Request;
+use kvorum_protocol::message::AccessRefusal;
+use kvorum_protocol::{Request, ShownToken};
 use kvorum_ring::NodeId;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
 
-use crate::identity::PeerName;
+use crate::identity::{NameError, PeerName};
+use crate::runtime::access::{AccessTokens, Caller, Shown};
+use crate::runtime::clock::Clock;
 use crate::runtime::limits;
 use crate::runtime::listener::account::Account;
 use crate::runtime::outgoing::Outgoing;
@@ -23,11 +28,29 @@ pub(crate) struct ClientNumber(pub(crate) u64);
 /// One thing that happened on a client's connection.
 pub(crate) enum ClientEvent {
     /// A client has been greeted. Its answers go here, and what it makes the node hold is counted there.
-    Opened { client: ClientNumber, outgoing: Rc<Outgoing>, account: Rc<Account> },
+    Opened { client: ClientNumber, caller: Caller, outgoing: Rc<Outgoing>, account: Rc<Account> },
     /// It asks.
     Request { client: ClientNumber, request_id: u64, request: Request },
     /// It is gone.
     Gone { client: ClientNumber },
+}
+
+/// What a door asks whether to let somebody in, and where it sends who is in.
+pub(crate) struct Guard {
+    pub(crate) access: watch::Receiver<Arc<AccessTokens>>,
+    pub(crate) clock: Clock,
+    pub(crate) events: mpsc::Sender<ClientEvent>,
+}
+
+/// A certificate of our authority that does not let anybody in as a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CertificateRefusal {
+    /// It stands for nobody.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// It stands for a node that is no member.
+    #[error("{0} is no member of this cluster")]
+    NotAMember(NodeId),
 }
 
 /// Who is let in, and where what they say goes.
@@ -35,6 +58,8 @@ pub(crate) struct Door {
     pub(crate) me: NodeId,
     pub(crate) cluster: String,
     pub(crate) members: watch::Receiver<Members>,
+    access: watch::Receiver<Arc<AccessTokens>>,
+    clock: Clock,
     pub(crate) events: mpsc::Sender<ClientEvent>,
     pub(super) strangers: Rc<Strangers>,
     places: Rc<Quota>,
@@ -50,12 +75,15 @@ impl Door {
         me: NodeId,
         cluster: String,
         members: watch::Receiver<Members>,
-        events: mpsc::Sender<ClientEvent>,
+        guard: Guard,
     ) -> Door {
+        let Guard { access, clock, events } = guard;
         Door {
             me,
             cluster,
             members,
+            access,
+            clock,
             events,
             strangers: Strangers::new(),
             places: Quota::new(places),
@@ -75,12 +103,31 @@ impl Door {
         Rc::new(Account::new(source, self.requests.clone(), self.unread.clone()))
     }
 
-    /// Whether the owner of a certificate that TLS has verified may ask here: clients, and members, who could do more
-    /// on the peers' port anyway.
-    pub(crate) fn admits(&self, name: PeerName) -> bool {
-        match name {
-            PeerName::Client => true,
-            PeerName::Node(node) => self.members.borrow().contains_key(&node),
+    /// Who a client is, by its greeting and by what the transport knows of it.
+    ///
+    /// # Errors
+    /// Why it is not let in.
+    pub(super) fn caller(&self, shown: Shown, token: &ShownToken) -> Result<Caller, AccessRefusal> {
+        self.access.borrow().admit(shown, token, self.clock.now().wall_ms)
+    }
+
+    /// What a certificate chain that TLS has verified, or the lack of one, stands for here. Certificates are for clients
+    /// and for members, who could do more on the peers' port anyway; without one there has to be a token.
+    ///
+    /// # Errors
+    /// Why the certificate is refused.
+    pub(super) fn shown(
+        &self,
+        verified: &[CertificateDer<'_>],
+    ) -> Result<Shown, CertificateRefusal> {
+        if verified.is_empty() {
+            return Ok(Shown::Nothing);
+        }
+        match PeerName::of(verified)? {
+            PeerName::Node(node) if !self.members.borrow().contains_key(&node) => {
+                Err(CertificateRefusal::NotAMember(node))
+            }
+            PeerName::Client | PeerName::Node(_) => Ok(Shown::Certificate),
         }
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use kvorum_protocol::frame::{FrameDecoder, read_request_id};
-use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
+use kvorum_protocol::limits::{CLIENT_FRAME_BYTES, HELLO_BYTES};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -54,14 +54,15 @@ pub(super) struct Intake<R> {
 }
 
 impl<R: AsyncRead + Unpin> Intake<R> {
-    /// Takes in small frames only until there is an [`Account`].
+    /// Takes in frames of a greeting's length only until there is an [`Account`].
     pub(super) fn new(reader: R) -> Intake<R> {
-        let decoder = FrameDecoder::new(CLIENT_FRAME_BYTES);
+        let decoder = FrameDecoder::new(HELLO_BYTES);
         Intake { reader, decoder, account: None, room: None, skipped: 0, deadline: None }
     }
 
     /// Counts large frames there from now on.
     pub(super) fn account_to(&mut self, account: Rc<Account>) {
+        self.decoder.set_limit(CLIENT_FRAME_BYTES);
         self.account = Some(account);
     }
 

@@ -1,8 +1,9 @@
 //! The door for clients: TLS over TCP, QUIC, and plaintext TCP for development.
 //!
 //! All three carry the same frames, so all end in one [`session`]: a greeting that agrees on version and features, then
-//! requests in any number and answers in any order. A client has shown a certificate of our authority before its first
-//! byte is read; only a process started for development lets in anybody, and only from this machine.
+//! requests in any number and answers in any order. A client has shown a certificate of our authority in the handshake, or
+//! shows an access token in its greeting, of which no more than a few KiB are taken in; only a process started for
+//! development lets in anybody, and only from this machine.
 //!
 //! Until its greeting a connection is a stranger ([`Strangers`](crate::runtime::strangers::Strangers)): many may begin at
 //! once, each for a few seconds, and none of them takes a client's place.
@@ -23,7 +24,7 @@ mod tcp;
 mod tests;
 
 pub(crate) use account::Account;
-pub(crate) use door::{ClientEvent, ClientNumber, Door};
+pub(crate) use door::{ClientEvent, ClientNumber, Door, Guard};
 pub(crate) use quic::accept_quic;
 pub(crate) use session::push_answer;
 pub(crate) use tcp::{TcpSecurity, accept_tcp, bind_tcp};

@@ -5,10 +5,13 @@ use std::rc::Rc;
 
 use quinn::{Connection, Endpoint, Incoming, VarInt};
 use tokio::task::spawn_local;
+use tokio::time::timeout;
 
+use crate::runtime::access::Shown;
+use crate::runtime::limits;
 use crate::runtime::listener::door::Door;
 use crate::runtime::listener::session;
-use crate::runtime::peers::verified_name;
+use crate::runtime::peers::verified_chain;
 use crate::runtime::source::Source;
 use crate::runtime::strangers::Stranger;
 
@@ -29,22 +32,27 @@ async fn serve(incoming: Incoming, mut stranger: Stranger, door: Rc<Door>) {
         Ok(Err(error)) => return tracing::info!(%address, %error, "a client's handshake failed"),
         Err(error) => return tracing::debug!(%address, %error, "a client's handshake"),
     };
-    match verified_name(&connection) {
-        Some(name) if door.admits(name) => converse(&connection, address, stranger, door).await,
-        name => tracing::warn!(%address, ?name, "refused a client's certificate"),
+    match door.shown(&verified_chain(&connection)) {
+        Ok(shown) => converse(&connection, (address, shown), stranger, door).await,
+        Err(error) => tracing::warn!(%address, %error, "refused a client's certificate"),
     }
     connection.close(REFUSED, b"");
 }
 
 async fn converse(
     connection: &Connection,
-    address: SocketAddr,
+    (address, shown): (SocketAddr, Shown),
     mut stranger: Stranger,
     door: Rc<Door>,
 ) {
     let Ok(Ok((writer, reader))) = stranger.until(connection.accept_bi()).await else { return };
     let source = Source::of(address.ip());
-    if let Err(error) = session::serve(door, source, stranger, reader, writer).await {
-        tracing::debug!(%address, %error, "a client's session ended");
+    let ended = session::serve(door, (source, shown), stranger, reader, writer).await;
+    if let Err(error) = ended {
+        session::log_end(address, &error);
+        if error.is_refusal() {
+            // Closing at once would overtake the answer that says why.
+            let _ = timeout(limits::REFUSAL_WITHIN, connection.closed()).await;
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One client's conversation, over whatever carries bytes both ways.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -9,13 +10,14 @@ use kvorum_protocol::codec::DecodeError;
 use kvorum_protocol::frame::{BadMessage, FrameError, read_message, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
 use kvorum_protocol::message::hello::{Features, Greeting, PROTOCOL_VERSION, Welcome, negotiate};
-use kvorum_protocol::message::{ArgumentKind, LimitKind, RequestError, Response};
+use kvorum_protocol::message::{AccessRefusal, ArgumentKind, LimitKind, RequestError, Response};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::limits::RETRY_AFTER_MS;
+use crate::runtime::access::{Caller, Shown};
 use crate::runtime::limits;
 use crate::runtime::listener::account::Account;
 use crate::runtime::listener::door::{ClientEvent, ClientNumber, Door};
@@ -43,6 +45,9 @@ pub(crate) enum SessionError {
     /// What came first was no greeting, or one of another protocol.
     #[error("the greeting was refused")]
     Greeting,
+    /// It is not known who it is.
+    #[error("not let in: {0}")]
+    NotLetIn(AccessRefusal),
     /// A frame too long, or one without a request id to answer to.
     #[error("a frame that cannot be read")]
     Frame,
@@ -54,10 +59,17 @@ pub(crate) enum SessionError {
     Stopping,
 }
 
+impl SessionError {
+    /// Whether the client has been told in its greeting that it is not let in.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, SessionError::NotLetIn(_) | SessionError::NoPlace | SessionError::Greeting)
+    }
+}
+
 /// Serves one client until it leaves. It is a stranger until it has been greeted.
 pub(crate) async fn serve<R, W>(
     door: Rc<Door>,
-    source: Source,
+    (source, shown): (Source, Shown),
     mut stranger: Stranger,
     reader: R,
     mut writer: W,
@@ -67,8 +79,8 @@ where
     W: AsyncWrite + Unpin + 'static,
 {
     let mut intake = Intake::new(reader);
-    let greeting = greet(&door, source, &mut intake, &mut writer);
-    let _place = stranger.until(greeting).await??;
+    let greeting = greet(&door, (source, shown), &mut intake, &mut writer);
+    let (_place, caller) = stranger.until(greeting).await??;
     drop(stranger);
     let client = door.next_number();
     // The permits bound how many answers gather here, and `push_answer` how many bytes of values.
@@ -78,8 +90,12 @@ where
     intake.account_to(account.clone());
     let writing = write(writer, outgoing.clone(), account.clone(), permits.clone());
     let writing = spawn_local(writing);
-    let opened =
-        ClientEvent::Opened { client, outgoing: outgoing.clone(), account: account.clone() };
+    let opened = ClientEvent::Opened {
+        client,
+        caller,
+        outgoing: outgoing.clone(),
+        account: account.clone(),
+    };
     door.events.send(opened).await.map_err(|_| SessionError::Stopping)?;
     let session = Session { door: &door, client, outgoing: &outgoing, account: &account };
     let ended = tokio::select! {
@@ -93,13 +109,13 @@ where
     ended
 }
 
-/// The first frame of both sides; the client's place if it was welcome.
+/// The first frame of both sides; the client's place and who it is, if it was welcome.
 async fn greet<R, W>(
     door: &Door,
-    source: Source,
+    (source, shown): (Source, Shown),
     intake: &mut Intake<R>,
     writer: &mut W,
-) -> Result<Taken, SessionError>
+) -> Result<(Taken, Caller), SessionError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -108,42 +124,52 @@ where
         return Err(SessionError::Greeting);
     };
     let place = door.place(source);
-    let answer = match answer_greeting(door, frame) {
-        Greeting::Welcome(_) if place.is_none() => {
+    let (answer, outcome) = match (welcome(door, shown, frame), place) {
+        (Ok((caller, welcome)), Some(place)) => (Greeting::Welcome(welcome), Ok((place, caller))),
+        (Ok(_), None) => {
             let retry_after_ms = limits::PLACE_RETRY_AFTER_MS;
-            Greeting::Refused { error: RequestError::Overloaded { retry_after_ms } }
+            let error = RequestError::Overloaded { retry_after_ms };
+            (Greeting::Refused { error }, Err(SessionError::NoPlace))
         }
-        answer => answer,
+        (Err(error), _) => {
+            let outcome = match error {
+                RequestError::Unauthenticated { reason } => SessionError::NotLetIn(reason),
+                _ => SessionError::Greeting,
+            };
+            (Greeting::Refused { error }, Err(outcome))
+        }
     };
     let mut out = Vec::new();
     write_message(&mut out, CLIENT_FRAME_BYTES, 0, &answer).map_err(|_| SessionError::Greeting)?;
     writer.write_all(&out).await?;
     writer.flush().await?;
-    match (answer, place) {
-        (Greeting::Welcome(_), Some(place)) => Ok(place),
-        (_, place) => {
-            // Lets the refusal arrive before the connection ends.
-            writer.shutdown().await?;
-            Err(place.map_or(SessionError::NoPlace, |_| SessionError::Greeting))
-        }
+    if outcome.is_err() {
+        // Lets the refusal arrive before the connection ends.
+        writer.shutdown().await?;
     }
+    outcome
 }
 
-fn answer_greeting(door: &Door, frame: Bytes) -> Greeting {
-    let error = match read_message::<Greeting>(frame) {
-        Ok((_, Greeting::Hello(hello))) => match negotiate(&hello, VERSIONS, Features::NONE) {
-            Ok((protocol, features)) => {
-                let cluster_name = door.cluster.clone();
-                let (node, cluster_name) = (door.me, cluster_name);
-                return Greeting::Welcome(Welcome { protocol, features, node, cluster_name });
-            }
-            Err(_) => {
-                RequestError::UnsupportedVersion { min: *VERSIONS.start(), max: *VERSIONS.end() }
-            }
-        },
-        _ => RequestError::InvalidArgument { argument: ArgumentKind::Malformed },
+/// Who a greeting is from and what to answer, or why it is refused.
+fn welcome(door: &Door, shown: Shown, frame: Bytes) -> Result<(Caller, Welcome), RequestError> {
+    let Ok((_, Greeting::Hello(hello))) = read_message::<Greeting>(frame) else {
+        return Err(RequestError::InvalidArgument { argument: ArgumentKind::Malformed });
     };
-    Greeting::Refused { error }
+    let (protocol, features) = negotiate(&hello, VERSIONS, Features::NONE).map_err(|_| {
+        RequestError::UnsupportedVersion { min: *VERSIONS.start(), max: *VERSIONS.end() }
+    })?;
+    let caller = door.caller(shown, &hello.auth);
+    let caller = caller.map_err(|reason| RequestError::Unauthenticated { reason })?;
+    let cluster_name = door.cluster.clone();
+    Ok((caller, Welcome { protocol, features, node: door.me, cluster_name }))
+}
+
+/// Logs why a session ended before its time. Who was not let in is worth knowing without looking closely.
+pub(super) fn log_end(address: SocketAddr, error: &SessionError) {
+    match error {
+        SessionError::NotLetIn(reason) => tracing::info!(%address, %reason, "refused a client"),
+        error => tracing::debug!(%address, %error, "a client's session ended"),
+    }
 }
 
 /// A conversation after its greeting.

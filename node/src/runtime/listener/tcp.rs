@@ -11,8 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
-use crate::identity::PeerName;
+use crate::runtime::access::Shown;
 use crate::runtime::error::{Listener, RunError};
 use crate::runtime::limits;
 use crate::runtime::listener::door::Door;
@@ -26,7 +27,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How TCP connections are secured.
 #[derive(Clone)]
 pub(crate) enum TcpSecurity {
-    /// Mutual TLS.
+    /// TLS, where clients may show a certificate.
     Tls(Arc<rustls::ServerConfig>),
     /// Not at all. The settings allow it on 127.0.0.1 only; the accept loop checks the other end as well.
     Plaintext,
@@ -72,20 +73,21 @@ async fn serve(
     let ended = match security {
         TcpSecurity::Tls(config) => {
             let handshake = handshake(stream, address, config, &door);
-            let Ok(Some(stream)) = stranger.until(handshake).await else { return };
+            let Ok(Some((stream, shown))) = stranger.until(handshake).await else { return };
             let (reader, writer) = tokio::io::split(stream);
-            session::serve(door.clone(), source, stranger, reader, writer).await
+            session::serve(door.clone(), (source, shown), stranger, reader, writer).await
         }
         TcpSecurity::Plaintext if address.ip().is_loopback() => {
             let (reader, writer) = stream.into_split();
-            session::serve(door.clone(), source, stranger, reader, writer).await
+            let client = (source, Shown::Development);
+            session::serve(door.clone(), client, stranger, reader, writer).await
         }
         TcpSecurity::Plaintext => {
             return tracing::warn!(%address, "plaintext from another machine: closing");
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%address, %error, "a client's session ended");
+        session::log_end(address, &error);
     }
 }
 
@@ -104,7 +106,7 @@ async fn handshake(
     address: SocketAddr,
     config: Arc<rustls::ServerConfig>,
     door: &Door,
-) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+) -> Option<(TlsStream<TcpStream>, Shown)> {
     let stream = match TlsAcceptor::from(config).accept(stream).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -112,14 +114,9 @@ async fn handshake(
             return None;
         }
     };
-    let name = stream.get_ref().1.peer_certificates().map(PeerName::of);
-    match name {
-        Some(Ok(name)) if door.admits(name) => Some(stream),
-        _ => {
-            tracing::warn!(%address, ?name, "refused a client's certificate");
-            None
-        }
-    }
+    let refused = |error| tracing::warn!(%address, %error, "refused a client's certificate");
+    let shown = door.shown(stream.get_ref().1.peer_certificates().unwrap_or_default());
+    shown.map(|shown| (stream, shown)).map_err(refused).ok()
 }
 
 #[cfg(test)]

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kvorum_protocol::frame::{FrameDecoder, read_message, write_message};
-use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
+use kvorum_protocol::limits::{CLIENT_FRAME_BYTES, HELLO_BYTES};
 use kvorum_protocol::message::{
-    ArgumentKind, GetDone, GetValue, Greeting, Hello, Nothing, Put, Replacing, RequestOptions,
+    AccessRefusal, ArgumentKind, GetDone, GetValue, Greeting, Hello, Nothing, Put, Replacing,
+    RequestOptions,
 };
-use kvorum_protocol::{Actor, Dot, Key, OperationId, Request, RequestError, Response};
+use kvorum_protocol::{
+    AccessToken, Actor, Dot, Key, OperationId, Request, RequestError, Response, TokenId,
+};
 use kvorum_ring::NodeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::runtime::{Builder, LocalOptions};
@@ -18,10 +22,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, interval};
 
-use crate::identity::PeerName;
+use crate::runtime::access::Shown;
+use crate::runtime::clock::Clock;
 use crate::runtime::limits;
 use crate::runtime::listener::account::Account;
-use crate::runtime::listener::door::{ClientEvent, Door};
+use crate::runtime::listener::door::{ClientEvent, Door, Guard};
 use crate::runtime::listener::session::{SessionError, push_answer, serve};
 use crate::runtime::outgoing::Outgoing;
 use crate::runtime::quota::Quota;
@@ -54,21 +59,32 @@ struct Client {
 }
 
 fn client() -> Client {
+    client_of(Shown::Certificate)
+}
+
+fn client_of(shown: Shown) -> Client {
     let (pipe, theirs) = duplex(16 << 10);
     let (sender, events) = mpsc::channel(4_096);
     let (_members, members) = watch::channel(BTreeMap::from([(ME, String::new())]));
-    let door = Rc::new(Door::new(PLACES, ME, "test".to_owned(), members, sender));
-    assert!(door.admits(PeerName::Client) && door.admits(PeerName::Node(ME)));
-    assert!(!door.admits(PeerName::Node(NodeId(9))));
-    let session = session(door, theirs);
+    let door = Rc::new(Door::new(PLACES, ME, "test".to_owned(), members, guard(sender)));
+    let session = session(door, shown, theirs);
     Client { pipe, decoder: FrameDecoder::new(CLIENT_FRAME_BYTES), events, session }
 }
 
-fn session(door: Rc<Door>, pipe: DuplexStream) -> JoinHandle<Result<(), SessionError>> {
+fn guard(events: mpsc::Sender<ClientEvent>) -> Guard {
+    let (_access, access) = watch::channel(Arc::default());
+    Guard { access, clock: Clock::start(), events }
+}
+
+fn session(
+    door: Rc<Door>,
+    shown: Shown,
+    pipe: DuplexStream,
+) -> JoinHandle<Result<(), SessionError>> {
     let (reader, writer) = split(pipe);
     let address = Ipv4Addr::LOCALHOST.into();
     let stranger = door.strangers.enter(address);
-    spawn_local(serve(door, Source::of(address), stranger, reader, writer))
+    spawn_local(serve(door, (Source::of(address), shown), stranger, reader, writer))
 }
 
 /// Where the driver puts its answers.
@@ -148,6 +164,38 @@ fn a_greeting_of_another_version_is_refused_with_the_versions_spoken() {
         let refused = RequestError::UnsupportedVersion { min: 1, max: 1 };
         assert_eq!(answer, Greeting::Refused { error: refused });
         assert!(matches!(client.session.await.unwrap(), Err(SessionError::Greeting)));
+    });
+}
+
+#[test]
+fn who_shows_neither_certificate_nor_token_or_a_wrong_one_is_told_so_and_not_let_in() {
+    run(async {
+        let wrong = AccessToken::new(TokenId(1), [1; 32]);
+        let with_token = Hello::current().with_token(&wrong);
+        for (shown, hello, reason) in [
+            (Shown::Nothing, Hello::current(), AccessRefusal::Nothing),
+            (Shown::Nothing, with_token.clone(), AccessRefusal::Wrong),
+            (Shown::Certificate, with_token.clone(), AccessRefusal::Wrong),
+            (Shown::Development, with_token, AccessRefusal::Wrong),
+        ] {
+            let mut client = client_of(shown);
+            client.say(0, &Greeting::Hello(hello)).await;
+            let (_, answer) = read_message::<Greeting>(client.frame().await).unwrap();
+            let refused = RequestError::Unauthenticated { reason };
+            assert_eq!(answer, Greeting::Refused { error: refused });
+            let ended = client.session.await.unwrap();
+            assert!(matches!(ended, Err(SessionError::NotLetIn(told)) if told == reason));
+            assert!(client.events.recv().await.is_none(), "the driver never hears of it");
+        }
+    });
+}
+
+#[test]
+fn a_greeting_longer_than_one_can_be_is_not_waited_for() {
+    run(async {
+        let mut client = client_of(Shown::Nothing);
+        client.pipe.write_all(&(HELLO_BYTES as u32 + 1).to_be_bytes()).await.unwrap();
+        assert!(client.session.await.unwrap().is_err());
     });
 }
 
@@ -260,11 +308,11 @@ fn a_client_without_a_place_is_told_when_to_come_again_and_the_others_stay() {
     run(async {
         let (sender, mut events) = mpsc::channel(16);
         let (_members, members) = watch::channel(BTreeMap::new());
-        let door = Rc::new(Door::new(PLACES, ME, "test".to_owned(), members, sender));
+        let door = Rc::new(Door::new(PLACES, ME, "test".to_owned(), members, guard(sender)));
         let connect = || {
             let (pipe, theirs) = duplex(16 << 10);
             let decoder = FrameDecoder::new(CLIENT_FRAME_BYTES);
-            (pipe, decoder, session(door.clone(), theirs))
+            (pipe, decoder, session(door.clone(), Shown::Certificate, theirs))
         };
         let mut outcomes = Vec::new();
         for _ in 0..PLACES {

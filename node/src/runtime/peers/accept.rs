@@ -93,10 +93,10 @@ impl Acceptor {
 
     /// Who is on the other side, if it may be here at all. TLS has verified the certificate against our authority.
     fn authorise(&self, connection: &Connection) -> Result<NodeId, CloseCode> {
-        let peer = match verified_name(connection) {
-            Some(PeerName::Node(peer)) => peer,
-            Some(PeerName::Client) => return Err(CloseCode::Client),
-            None => return Err(CloseCode::Unnamed),
+        let peer = match PeerName::of(&verified_chain(connection)) {
+            Ok(PeerName::Node(peer)) => peer,
+            Ok(PeerName::Client) => return Err(CloseCode::Client),
+            Err(_) => return Err(CloseCode::Unnamed),
         };
         if !self.members.borrow().contains_key(&peer) {
             return Err(CloseCode::NotAMember);
@@ -144,9 +144,8 @@ async fn receive_stream(connection: &Connection) -> Result<(PeerHello, Duplex), 
     Ok((hello, Duplex { send, receive }))
 }
 
-/// The name in the certificate that TLS has verified.
-pub(crate) fn verified_name(connection: &Connection) -> Option<PeerName> {
-    let identity = connection.peer_identity()?;
-    let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    PeerName::of(&chain).ok()
+/// The certificate chain that TLS has verified; empty when none was shown.
+pub(crate) fn verified_chain(connection: &Connection) -> Vec<CertificateDer<'static>> {
+    let chain = connection.peer_identity().and_then(|identity| identity.downcast().ok());
+    chain.map(|chain| *chain).unwrap_or_default()
 }

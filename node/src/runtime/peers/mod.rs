@@ -26,7 +26,7 @@ mod link;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use accept::{Acceptor, accept, verified_name};
+pub(crate) use accept::{Acceptor, accept, verified_chain};
 pub(crate) use close::CloseCode;
 pub(crate) use dial::Dialler;
 pub(crate) use event::{Channel, Link, LinkId, Members, PeerEvent, Purpose};
