@@ -90,8 +90,12 @@ proptest! {
         let mut shown: Vec<OperationId> = first.values().map(|(_, version)| version.operation).collect();
         shown.sort();
         prop_assert!(shown.is_sorted_by(|left, right| left < right), "one value per operation id");
-        let live = first.versions().iter().map(|(_, version)| version.operation);
-        prop_assert!(live.into_iter().all(|operation| shown.contains(&operation)));
+        for (_, version) in first.versions() {
+            let operation = version.operation;
+            let is_replaced = first.versions().iter().any(|(_, other)| other.superseded.contains(operation))
+                || first.deletions().iter().any(|(_, other)| other.superseded.contains(operation));
+            prop_assert!(shown.contains(&operation) || is_replaced);
+        }
     }
 
     #[test]
@@ -137,4 +141,25 @@ fn retries_that_replaced_each_other_on_two_branches_lose_nothing() {
     };
     assert_eq!(shown(&here.merge(&there)), [2, 1]);
     assert_eq!(shown(&one.merge(&one_over_two)), [1], "one operation, one value");
+}
+
+/// One operation minted at two replicas, and a write that read and replaced just one of the two versions.
+#[test]
+fn the_second_dot_of_an_operation_is_not_shown_beside_what_replaced_the_first() {
+    let value = || Change::Value { bytes: Bytes::from_static(b"v"), expires_at_ms: None };
+    let minted = |actor| {
+        VersionSet::empty().mint(Actor(actor), Replaces::Nothing, value(), OperationId(7)).unwrap()
+    };
+    for (read, late) in [(1, 2), (2, 1)] {
+        for change in [value(), Change::Delete] {
+            let (read, late) = (minted(read).set, minted(late).set);
+            let next = read.mint(Actor(3), Replaces::Latest, change, OperationId(8)).unwrap();
+            let merged = next.set.merge(&late);
+            assert!(merged.values().eq(next.set.versions()), "no sibling that its writer has read");
+            assert!(merged.clock().descends(late.clock()), "and a context covers it");
+            let resolved =
+                merged.mint(Actor(4), Replaces::Latest, value(), OperationId(9)).unwrap();
+            assert_eq!(resolved.set.versions().len(), 1, "so that the next write replaces it, too");
+        }
+    }
 }

@@ -102,13 +102,36 @@ impl VersionSet {
         &self.versions
     }
 
-    /// The live versions as a reader sees them, ascending by dot: of several that one operation made, because a retry of it
-    /// was minted elsewhere, only the lowest dot's. They all hold that operation's value.
+    /// The live versions as a reader sees them, ascending by dot: one value for each operation that was not replaced.
+    ///
+    /// A retry that was minted elsewhere gives its operation a second dot. Of two live versions of one operation only the lower
+    /// dot's is shown. And where some write has replaced the one, which its superseded ids tell, the other is not shown beside
+    /// that write: whoever made it has read this very value. Two operations that were both retried can each have replaced the
+    /// other on some branch; then both are shown.
     pub fn values(&self) -> impl Iterator<Item = &(Dot, Version)> {
         let is_first = |(place, (_, version)): &(usize, &(Dot, Version))| {
-            !self.versions[..*place].iter().any(|(_, lower)| lower.operation == version.operation)
+            let lower = &self.versions[..*place];
+            !lower.iter().any(|(_, lower)| lower.operation == version.operation)
         };
-        self.versions.iter().enumerate().filter(is_first).map(|(_, entry)| entry)
+        let shown = self.versions.iter().enumerate().filter(is_first).map(|(_, entry)| entry);
+        shown.filter(|(_, version)| !self.is_replaced(version))
+    }
+
+    /// Whether a live write or an unreplaced delete, which nothing here has replaced in turn, has replaced this version's
+    /// operation under another dot.
+    fn is_replaced(&self, version: &Version) -> bool {
+        if self.versions.len() + self.deletions.len() < 2 {
+            return false;
+        }
+        let by = |operation, superseded: &SupersededIds| {
+            superseded.contains(version.operation) && !self.remembers(operation)
+        };
+        self.versions.iter().any(|(_, other)| by(other.operation, &other.superseded))
+            || self.deletions.iter().any(|(_, other)| by(other.operation, &other.superseded))
+    }
+
+    fn remembers(&self, operation: OperationId) -> bool {
+        self.memories().any(|(_, superseded)| superseded.contains(operation))
     }
 
     /// The deletes that nothing has replaced, ascending by dot.
