@@ -23,3 +23,7 @@ pub const MAX_HOPS: u8 = 2;
 /// Scans behind one page of a listing. Only long runs of tombstones need more than a few for each node; past the bound
 /// the page is cut short, and its token continues.
 pub const MAX_LIST_SCANS: usize = 4_096;
+
+/// How long a replica may take to begin a repair that it is sent. A repair serves no request any more, so no client's deadline
+/// bounds it; what is refused as too late here, the next read or the comparison of replicas finds again.
+pub const REPAIR_DEADLINE_MS: u32 = 5_000;

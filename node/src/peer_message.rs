@@ -202,6 +202,10 @@ wire_enum! {
         5 = Stopping,
         /// It lost records and is being refilled: what it lists would have gaps.
         6 = Refilling,
+        /// The key does not belong to the partition that it came under: the sender counts partitions differently.
+        7 = Misplaced,
+        /// With what is held here it would be more than one record can be.
+        8 = Oversized,
     } else {
         /// A reason that a later version added.
         Other

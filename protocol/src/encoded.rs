@@ -19,11 +19,23 @@ pub struct EncodedSet {
 }
 
 impl EncodedSet {
-    /// Encodes a set. The result shares no memory with the set's values, so it holds no received frame in memory.
+    /// Encodes a set that is known to be within the limits, as one that was just read is.
+    ///
+    /// # Panics
+    /// On a set that no reader takes. What was merged or minted goes through [`EncodedSet::bounded`].
     pub fn new(set: &VersionSet) -> EncodedSet {
+        EncodedSet::bounded(set).expect("a set within the limits")
+    }
+
+    /// Encodes a set. The result shares no memory with the set's values, so it holds no received frame in memory.
+    ///
+    /// # Errors
+    /// The limit that the set is over: one that was merged or minted may have more clock entries or versions than any reader
+    /// takes. No correct node brings a key there, but a node cannot choose what it is sent.
+    pub fn bounded(set: &VersionSet) -> Result<EncodedSet, DecodeError> {
         let mut out = Vec::with_capacity(size_estimate(set));
         set.write(&mut Writer::new(&mut out));
-        EncodedSet::decode(out.into()).expect("what was just encoded decodes")
+        EncodedSet::decode(out.into())
     }
 
     /// Decodes a set and keeps the bytes; its values are slices of them.

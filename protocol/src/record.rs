@@ -9,7 +9,8 @@ use crate::key::RecordKey;
 use crate::limits;
 use crate::version::Actor;
 
-/// The number of one run of a node's process, higher than that of every earlier run.
+/// The number of one run of a node's process: drawn at random when the store is opened, and again when it lost records, so
+/// that no run has the number of an earlier one. Runs have no order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Run(pub u64);
 

@@ -67,6 +67,7 @@ const RESPONSES: &[&str] = &[
     "error-unauthenticated",
     "error-forbidden",
     "error-no-such-token",
+    "error-earlier-attempt-unknown",
     "error-of-a-later-version",
     "done-response",
     "put-response",

@@ -114,6 +114,9 @@ pub enum StoreRefusal {
     /// A delete that replaces nothing.
     #[error("there is nothing to delete")]
     NothingToDelete,
+    /// The record would have more clock entries or versions than any reader takes. No correct node's writes come near it.
+    #[error("the record would be too large")]
+    Oversized,
     /// The store is closing.
     #[error("the store is closing")]
     Closing,

@@ -2,7 +2,9 @@
 
 mod support;
 
-use kvorum_protocol::{Change, Replaces};
+use kvorum_protocol::codec::Surplus;
+use kvorum_protocol::limits::CLOCK_ENTRIES;
+use kvorum_protocol::{Actor, Change, Clock, EncodedSet, Replaces, VersionSet};
 use kvorum_store::memory_index::MemoryDisk;
 use kvorum_store::sim_files::SimFiles;
 use kvorum_store::{Apply, Files, IndexFate, ShardOptions, StoreRefusal, StoreRequest};
@@ -246,4 +248,40 @@ fn a_burst_reaches_the_index_later_in_few_batches() {
     store.settle();
     let backlog = store.opened.shard.stats().index_backlog;
     assert!(backlog < 32, "at half of its limit it is fed without waiting: {backlog}");
+}
+
+#[test]
+fn a_context_that_knows_more_of_the_own_actor_begins_a_fresh_one() {
+    let (_, _, mut store) = fresh();
+    store.put("a", "one");
+    store.settle();
+    let set = store.get_set("a").unwrap();
+    let own = set.versions()[0].0;
+    // As from a record that this store had and lost: its counter went on without it.
+    for (known, is_fresh) in [(own.counter, false), (own.counter + 5, true)] {
+        let context = Replaces::Context(Clock::of([(own.actor, known)]));
+        store.apply("a", update(context, value("next"), u128::from(known) + 100));
+        store.settle();
+        let set = store.get_set("a").unwrap();
+        let newest = set.versions().iter().map(|(dot, _)| *dot).find(|dot| *dot != own).unwrap();
+        assert_eq!(newest.actor != own.actor, is_fresh, "a context up to {known}");
+    }
+}
+
+#[test]
+fn a_record_that_no_reader_would_take_is_refused_and_what_was_there_stays() {
+    let (_, _, mut store) = fresh();
+    let clock = |odd: u64| Clock::of((0..CLOCK_ENTRIES as u64).map(|n| (Actor(2 * n + odd), 1)));
+    let set = |odd| VersionSet::from_parts(clock(odd), Vec::new(), Vec::new(), Surplus::NONE);
+    let merge = |odd| Apply::Merge { set: EncodedSet::new(&set(odd).unwrap()) };
+    let full = store.apply("a", merge(0));
+    store.settle();
+    assert!(store.outcome(full).durable);
+    let changes = [merge(1), update(Replaces::Latest, value("one too many"), 7)];
+    for change in changes {
+        let refused = store.apply("a", change);
+        store.settle();
+        assert_eq!(store.outcome(refused).refused, Some(StoreRefusal::Oversized));
+    }
+    assert_eq!(store.get_set("a").unwrap().clock(), &clock(0));
 }

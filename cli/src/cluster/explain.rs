@@ -26,6 +26,9 @@ pub(crate) fn code_of(class: ErrorClass) -> ExitCode {
 pub(crate) fn operation(doing: &str, error: &OperationError, topology: &Topology) -> Failure {
     let code = code_of(error.class());
     let message = match code {
+        ExitCode::Unknown if error.retried => {
+            format!("{doing}: {error}; what an earlier attempt did is not known")
+        }
         ExitCode::Unknown => format!("{doing}: {error}"),
         ExitCode::Unavailable => format!("cannot {doing}: {error}; nothing was applied"),
         _ => format!("cannot {doing}: {error}"),

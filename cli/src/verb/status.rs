@@ -191,8 +191,12 @@ mod tests {
     }
 
     fn down(name: &str, id: u128) -> NodeHealth {
-        let error =
-            OperationError { operation: OperationId(1), attempts: 0, kind: ErrorKind::NoAnswer };
+        let error = OperationError {
+            operation: OperationId(1),
+            attempts: 0,
+            retried: false,
+            kind: ErrorKind::NoAnswer,
+        };
         let doubted_by = vec!["n1".to_owned()];
         NodeHealth { id: NodeId(id), name: name.to_owned(), status: Err(error), doubted_by }
     }

@@ -125,11 +125,12 @@ fn failed(attempts: Attempts, otherwise: ErrorKind) -> OperationError {
     OperationError {
         operation: Client::draw_operation(),
         attempts: made,
+        retried: false,
         kind: attempts.verdict(otherwise),
     }
 }
 
 fn unexpected(node: NodeId) -> OperationError {
     let kind = ErrorKind::UnexpectedAnswer { node };
-    OperationError { operation: Client::draw_operation(), attempts: 1, kind }
+    OperationError { operation: Client::draw_operation(), attempts: 1, retried: false, kind }
 }

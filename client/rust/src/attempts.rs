@@ -76,6 +76,7 @@ impl Attempts {
     /// An attempt failed.
     pub(crate) fn failed(&mut self, outcome: Outcome) -> Next {
         let next = self.next(&outcome);
+        let outcome = of_this_attempt(outcome);
         let (node, kind) = self.kind(outcome);
         if self.is_write && class_of(&kind) == ErrorClass::Unknown {
             self.remember_doubt(node, kind.clone());
@@ -133,10 +134,19 @@ impl Attempts {
     }
 }
 
+/// What an answer says of its own attempt. Whether an earlier one is in doubt is known here, and not from the node: it is the
+/// first uncertain outcome that is kept, or the caller said that this is a retry.
+fn of_this_attempt(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Answered(node, error) => Outcome::Answered(node, error.of_attempt().clone()),
+        other => other,
+    }
+}
+
 /// Whether another node may do better than the one that answered.
 fn wants_another(error: &RequestError) -> bool {
     matches!(
-        error,
+        error.of_attempt(),
         RequestError::Unavailable { .. }
             | RequestError::Stopping
             | RequestError::Uncovered { .. }
@@ -225,6 +235,19 @@ mod tests {
         attempts.failed(Outcome::Silent(B, NoAnswer::Lost));
         attempts.begin();
         attempts.failed(Outcome::Silent(A, NoAnswer::Lost));
+        assert_eq!(attempts.first_coordinator(), Some(B));
+    }
+
+    #[test]
+    fn a_node_that_refused_a_retry_is_not_the_one_that_may_have_applied_it() {
+        let mut attempts = Attempts::new(true);
+        attempts.begin();
+        let refused = unavailable().of_retry(OperationId(1));
+        let next = attempts.failed(Outcome::Answered(A, refused));
+        assert!(matches!(next, Next::Again { elsewhere: true, .. }));
+        assert_eq!(attempts.first_coordinator(), None);
+        attempts.begin();
+        attempts.failed(Outcome::Silent(B, NoAnswer::Lost));
         assert_eq!(attempts.first_coordinator(), Some(B));
     }
 

@@ -148,6 +148,7 @@ impl Settings {
         Key::new(bytes.clone()).map_err(|invalid| OperationError {
             operation: self.options.operation,
             attempts: 0,
+            retried: false,
             kind: ErrorKind::Invalid(invalid),
         })
     }

@@ -128,7 +128,8 @@ impl Shared {
         let kind = attempts.verdict(ErrorKind::NoNode(Vec::new()));
         let kind =
             if let ErrorKind::NoNode(_) = kind { ErrorKind::NoNode(unreachable) } else { kind };
-        Err(OperationError { operation: call.operation, attempts: made, kind })
+        let retried = call.is_retry && call.is_write;
+        Err(OperationError { operation: call.operation, attempts: made, retried, kind })
     }
 
     /// Walks along `order` to the first node that a connection can be had to; `avoided` comes last.
@@ -212,6 +213,6 @@ fn is_known(request: &Request, topology: &Topology) -> bool {
 
 /// Whether a node does not know of a bucket that another one told of: the news is still on its way.
 fn is_behind(outcome: &Outcome, request: &Request, topology: &Topology) -> bool {
-    matches!(outcome, Outcome::Answered(_, RequestError::NoSuchBucket))
-        && is_known(request, topology)
+    let is_news = |error: &RequestError| *error.of_attempt() == RequestError::NoSuchBucket;
+    matches!(outcome, Outcome::Answered(_, error) if is_news(error)) && is_known(request, topology)
 }

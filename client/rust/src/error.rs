@@ -119,6 +119,9 @@ pub struct OperationError {
     pub operation: OperationId,
     /// How often it was sent.
     pub attempts: u32,
+    /// It is a write that an earlier call sent under the same id, and that may have been applied then: what `kind` says of
+    /// nothing being applied holds for this call.
+    pub retried: bool,
     /// What went wrong.
     pub kind: ErrorKind,
 }
@@ -161,15 +164,46 @@ impl OperationError {
     /// What the failure means to the caller.
     pub fn class(&self) -> ErrorClass {
         match &self.kind {
+            ErrorKind::Invalid(_) | ErrorKind::TooLong(_) => ErrorClass::Usage,
+            _ if self.retried => ErrorClass::Unknown,
             ErrorKind::Answered { error, .. } => error.class(),
             ErrorKind::NoNode(_) | ErrorKind::NoAnswer => ErrorClass::Unavailable,
             ErrorKind::OutcomeUnknown | ErrorKind::UnexpectedAnswer { .. } => ErrorClass::Unknown,
-            ErrorKind::Invalid(_) | ErrorKind::TooLong(_) => ErrorClass::Usage,
         }
     }
 
     /// Whether it is certain that nothing was applied.
     pub fn is_not_applied(&self) -> bool {
         self.class() != ErrorClass::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kvorum_protocol::OperationId;
+    use kvorum_protocol::message::{ErrorClass, RequestError};
+    use kvorum_ring::NodeId;
+
+    use super::{ErrorKind, OperationError};
+
+    #[test]
+    fn what_an_earlier_call_may_have_applied_no_later_one_denies() {
+        let overloaded = RequestError::Overloaded { retry_after_ms: 1 };
+        let kinds = [
+            ErrorKind::NoNode(Vec::new()),
+            ErrorKind::Answered { node: NodeId(1), error: overloaded },
+        ];
+        for kind in kinds {
+            let error = |retried| OperationError {
+                operation: OperationId(1),
+                attempts: 1,
+                retried,
+                kind: kind.clone(),
+            };
+            assert_eq!(error(false).class(), ErrorClass::Unavailable);
+            assert!(error(false).is_not_applied());
+            assert_eq!(error(true).class(), ErrorClass::Unknown);
+            assert!(!error(true).is_not_applied());
+        }
     }
 }

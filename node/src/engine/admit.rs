@@ -2,7 +2,7 @@
 //!
 //! Everything that can be known to be wrong is found here: a bucket that does not exist, a quorum out of range, a value too
 //! large, a context that was not made by this cluster for this key. A request refused here has changed nothing anywhere,
-//! and cost nobody a message.
+//! and cost nobody a message. Of a retried write that is said of this attempt only: the one before may have been applied.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use kvorum_protocol::{BucketName, Change, Key, Replaces};
 use kvorum_ring::NodeId;
 use kvorum_store::Now;
 
+use crate::engine::asked::Asked;
 use crate::engine::coordinator::batch::Batch;
 use crate::engine::coordinator::get::{Get, Read};
 use crate::engine::coordinator::list::{List, Listing};
@@ -26,32 +27,6 @@ use crate::engine::options::EngineOptions;
 use crate::engine::peers::Peers;
 use crate::engine::view::{ClusterView, Place};
 use crate::limits;
-
-/// A request with what it brings from where it came from.
-pub(crate) struct Asked {
-    request: Request,
-    /// How often it has been passed on.
-    hops: u8,
-    /// The deadline of whoever passed it on; the request's own counts when there is none.
-    deadline_ns: Option<u64>,
-}
-
-impl Asked {
-    /// As a client sent it.
-    pub(crate) fn by_client(request: Request) -> Asked {
-        Asked { request, hops: 0, deadline_ns: None }
-    }
-
-    /// As a peer passed it on.
-    pub(crate) fn by_peer(request: Request, hops: u8, deadline_ns: u64) -> Asked {
-        Asked { request, hops, deadline_ns: Some(deadline_ns) }
-    }
-
-    /// As a batch on this node began it.
-    pub(crate) fn as_part(request: Request, deadline_ns: u64) -> Asked {
-        Asked { request, hops: 0, deadline_ns: Some(deadline_ns) }
-    }
-}
 
 /// Why no request at all is taken right now.
 pub(crate) fn overload(
@@ -66,31 +41,50 @@ pub(crate) fn overload(
     full.then_some(RequestError::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS })
 }
 
+/// A checked request for one key.
+enum Task {
+    Write(Write),
+    Read(Read),
+}
+
 /// Where a request is admitted.
 pub(crate) struct Desk<'a> {
     pub(crate) now: Now,
     pub(crate) me: NodeId,
     pub(crate) view: &'a Arc<ClusterView>,
     pub(crate) peers: &'a Peers,
+    /// Why nothing is taken at all, if that is so.
+    pub(crate) refusal: Option<RequestError>,
 }
 
 impl Desk<'_> {
     /// The machine that carries the request through, here or by passing it on.
     pub(crate) fn admit(&self, asked: Asked) -> Result<Box<dyn Machine>, RequestError> {
+        let retried = asked.retried();
+        self.machine(asked).map_err(|error| match retried {
+            Some(operation) => error.of_retry(operation),
+            None => error,
+        })
+    }
+
+    fn machine(&self, asked: Asked) -> Result<Box<dyn Machine>, RequestError> {
+        if let Some(error) = &self.refusal {
+            return Err(error.clone());
+        }
         let deadline_ns = self.deadline_ns(&asked)?;
         let hops = asked.hops;
         match asked.request {
             Request::Put(put) => {
-                let write = self.check_put(&put)?;
-                self.write(write, Request::Put(put), hops, deadline_ns)
+                let task = Task::Write(self.check_put(&put)?);
+                self.carry(task, Request::Put(put), hops, deadline_ns)
             }
             Request::Delete(delete) => {
-                let write = self.check_delete(&delete)?;
-                self.write(write, Request::Delete(delete), hops, deadline_ns)
+                let task = Task::Write(self.check_delete(&delete)?);
+                self.carry(task, Request::Delete(delete), hops, deadline_ns)
             }
             Request::Get(get) => {
-                let read = self.check_get(&get)?;
-                self.read(read, Request::Get(get), hops, deadline_ns)
+                let task = Task::Read(self.check_get(&get)?);
+                self.carry(task, Request::Get(get), hops, deadline_ns)
             }
             Request::List(list) => {
                 let listing = self.check_list(list)?;
@@ -109,50 +103,32 @@ impl Desk<'_> {
         }
     }
 
-    /// A write is coordinated here if this node owns the key. Another owner may stand before it in the preference list, but
-    /// sending the write there would add a hop, and would make it hang on an owner that died a moment ago.
-    fn write(
+    /// A task is coordinated here if this node owns the key. Another owner may stand before it in the preference list, but
+    /// sending the request there would add a hop, and would make it hang on an owner that died a moment ago.
+    fn carry(
         &self,
-        write: Write,
+        task: Task,
         request: Request,
         hops: u8,
         deadline_ns: u64,
     ) -> Result<Box<dyn Machine>, RequestError> {
-        if write.place.owners.contains(&self.me) {
-            return Ok(Box::new(Put::new(write, deadline_ns, |node| self.reaches(node))));
+        let (place, errand, needed) = match &task {
+            Task::Write(write) => (&write.place, Errand::Write(write.operation), write.w),
+            Task::Read(read) => (&read.place, Errand::Read, read.r),
+        };
+        if !place.owners.contains(&self.me) {
+            if hops >= limits::MAX_HOPS {
+                return Err(RequestError::WrongLayout);
+            }
+            let (hops, needed) = (hops + 1, small(needed));
+            let forward = Forward::new(request, errand, hops, deadline_ns, needed, &place.owners);
+            return Ok(Box::new(forward));
         }
-        let errand = Errand::Write(write.operation);
-        self.forward(request, errand, hops, deadline_ns, write.w, &write.place)
-    }
-
-    fn read(
-        &self,
-        read: Read,
-        request: Request,
-        hops: u8,
-        deadline_ns: u64,
-    ) -> Result<Box<dyn Machine>, RequestError> {
-        if read.place.owners.contains(&self.me) {
-            return Ok(Box::new(Get::new(read, deadline_ns, |node| self.reaches(node))));
-        }
-        self.forward(request, Errand::Read, hops, deadline_ns, read.r, &read.place)
-    }
-
-    fn forward(
-        &self,
-        request: Request,
-        errand: Errand,
-        hops: u8,
-        deadline_ns: u64,
-        needed: usize,
-        place: &Place,
-    ) -> Result<Box<dyn Machine>, RequestError> {
-        if hops >= limits::MAX_HOPS {
-            return Err(RequestError::WrongLayout);
-        }
-        let forward =
-            Forward::new(request, errand, hops + 1, deadline_ns, small(needed), &place.owners);
-        Ok(Box::new(forward))
+        let reaches = |node| node == self.me || self.peers.is_up(node);
+        Ok(match task {
+            Task::Write(write) => Box::new(Put::new(write, deadline_ns, reaches)),
+            Task::Read(read) => Box::new(Get::new(read, deadline_ns, reaches)),
+        })
     }
 
     fn check_put(&self, put: &PutRequest) -> Result<Write, RequestError> {
@@ -182,17 +158,20 @@ impl Desk<'_> {
         change: Change,
         options: &RequestOptions,
     ) -> Result<Write, RequestError> {
-        let settings = self.view.bucket(&place.key.bucket)?;
-        let (_, w) = quorums(settings, options, &place)?;
+        let quorums = quorums(self.view.bucket(&place.key.bucket)?, options, &place)?;
+        if options.strict && quorums.w < quorums.bucket_w {
+            return Err(invalid(ArgumentKind::StrictWriteQuorum));
+        }
         let replaces = self.replaces(&place.key.bucket, &place.key.key, replaces)?;
         let (operation, retry) = (options.operation, options.retry);
-        Ok(Write { place, replaces, change, operation, w, retry })
+        Ok(Write { place, replaces, change, operation, w: quorums.w, retry })
     }
 
     fn check_get(&self, get: &GetRequest) -> Result<Read, RequestError> {
         let place = self.view.place(&get.bucket, &get.key)?;
-        let (r, w) = quorums(self.view.bucket(&get.bucket)?, &get.options, &place)?;
-        Ok(Read { place, r, w, strict: get.options.strict })
+        let quorums = quorums(self.view.bucket(&get.bucket)?, &get.options, &place)?;
+        let Quorums { r, bucket_w, .. } = quorums;
+        Ok(Read { place, r, bucket_w, strict: get.options.strict })
     }
 
     fn check_list(&self, list: ListRequest) -> Result<Listing, RequestError> {
@@ -245,19 +224,22 @@ impl Desk<'_> {
             Ok(deadline_ns)
         }
     }
-
-    fn reaches(&self, node: NodeId) -> bool {
-        node == self.me || self.peers.is_up(node)
-    }
 }
 
-/// r and w of a request. What it asks for must be possible; a bucket's own setting may ask for more owners than the
+/// The answers that a request waits for, and the copies that the bucket's writes wait for unless they say otherwise.
+struct Quorums {
+    r: usize,
+    w: usize,
+    bucket_w: usize,
+}
+
+/// The quorums of a request. What it asks for must be possible; a bucket's own setting may ask for more owners than the
 /// cluster has members, and is then honestly unavailable.
 fn quorums(
     settings: &BucketSettings,
     options: &RequestOptions,
     place: &Place,
-) -> Result<(usize, usize), RequestError> {
+) -> Result<Quorums, RequestError> {
     let owners = place.owners.len();
     let majority = small(owners / 2 + 1);
     let range = 1..=small(owners);
@@ -267,9 +249,10 @@ fn quorums(
     if options.w.is_some_and(|w| !range.contains(&w)) {
         return Err(invalid(ArgumentKind::WriteQuorum));
     }
-    let r = options.r.or(settings.r).unwrap_or(majority);
-    let w = options.w.or(settings.w).unwrap_or(majority);
-    Ok((r.max(1).into(), w.max(1).into()))
+    let bucket_w = settings.w.unwrap_or(majority).max(1);
+    let r = options.r.or(settings.r).unwrap_or(majority).max(1);
+    let w = options.w.unwrap_or(bucket_w);
+    Ok(Quorums { r: r.into(), w: w.into(), bucket_w: bucket_w.into() })
 }
 
 fn check_batch(items: usize) -> Result<(), RequestError> {

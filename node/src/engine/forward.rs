@@ -68,6 +68,9 @@ impl Forward {
     /// Sends the request to the next owner that can be reached, or says that there is none.
     fn try_next(&mut self, turn: &mut Turn<'_>) -> Progress {
         self.current = None;
+        if turn.now.mono_ns >= self.deadline_ns {
+            self.untried.clear();
+        }
         while let Some(node) = self.untried.pop_front() {
             if !turn.reaches(node) {
                 self.failures.push(OwnerFailure { node, cause: OwnerCause::Unreachable });
@@ -82,10 +85,7 @@ impl Forward {
             return Progress::Waiting;
         }
         let (needed, causes) = (self.needed, std::mem::take(&mut self.failures));
-        self.answer(
-            turn,
-            Response::Error { error: RequestError::Unavailable { needed, got: 0, causes } },
-        )
+        self.refuse(turn, RequestError::Unavailable { needed, got: 0, causes })
     }
 
     /// Until when to wait for the current owner: for a write to the end, for a read its share of what is left.
@@ -111,6 +111,19 @@ impl Forward {
         }
     }
 
+    /// Nobody took the request.
+    fn refuse(&mut self, turn: &mut Turn<'_>, error: RequestError) -> Progress {
+        let error = match self.errand {
+            Errand::Write(operation) if self.is_retry() => error.of_retry(operation),
+            _ => error,
+        };
+        self.answer(turn, Response::Error { error })
+    }
+
+    fn is_retry(&self) -> bool {
+        self.request.options().is_some_and(|options| options.retry)
+    }
+
     fn answer(&mut self, turn: &mut Turn<'_>, response: Response) -> Progress {
         turn.answer(response);
         Progress::Done
@@ -124,11 +137,16 @@ impl Machine for Forward {
 
     fn on_reply(&mut self, turn: &mut Turn<'_>, from: NodeId, message: PeerMessage) -> Progress {
         match message {
+            // What an owner that was given up could not do, another one is doing by now.
+            PeerMessage::Forwarded { response: Response::Error { .. }, .. }
+                if self.current != Some(from) =>
+            {
+                Progress::Waiting
+            }
             // It refused before it began, and another owner may not.
-            PeerMessage::Forwarded {
-                response: Response::Error { error: RequestError::Stopping },
-                ..
-            } if self.current == Some(from) => {
+            PeerMessage::Forwarded { response: Response::Error { error }, .. }
+                if *error.of_attempt() == RequestError::Stopping =>
+            {
                 self.failures.push(OwnerFailure { node: from, cause: OwnerCause::Stopping });
                 self.try_next(turn)
             }
@@ -146,9 +164,6 @@ impl Machine for Forward {
     }
 
     fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress {
-        if turn.now.mono_ns >= self.deadline_ns {
-            self.untried.clear();
-        }
         self.give_up(turn, OwnerCause::TimedOut)
     }
 }

@@ -13,6 +13,7 @@
 //! changes of cluster facts (it is told the outcome as a new [`ClusterView`]).
 
 mod admit;
+mod asked;
 mod coordinator;
 mod deadlines;
 mod effect;
@@ -46,7 +47,8 @@ pub use options::EngineOptions;
 pub use stats::EngineStats;
 pub use view::{ClusterView, MemberView};
 
-use crate::engine::admit::{Asked, Desk};
+use crate::engine::admit::Desk;
+use crate::engine::asked::Asked;
 use crate::engine::deadlines::Deadlines;
 use crate::engine::heard::Heard;
 use crate::engine::machine::{Machine, Progress};
@@ -142,11 +144,8 @@ impl Engine {
     /// whatever is refused here has changed nothing anywhere.
     fn begin(&mut self, now: Now, origin: Origin, asked: Asked) {
         let refusal = admit::overload(self.stopped, self.machines.requests(), &self.options);
-        let admitted = match refusal {
-            Some(error) => Err(error),
-            None => Desk { now, me: self.me, view: &self.view, peers: &self.peers }.admit(asked),
-        };
-        match admitted {
+        let desk = Desk { now, me: self.me, view: &self.view, peers: &self.peers, refusal };
+        match desk.admit(asked) {
             Ok(machine) => self.start(now, machine, Some(origin)),
             Err(error) => {
                 self.stats.refused += 1;

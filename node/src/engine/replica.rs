@@ -4,10 +4,11 @@
 //! it lists its keys. What it will not do it refuses at once, with nothing applied, so that the coordinator need not wait
 //! for a deadline to learn it.
 //!
-//! Records of partitions that it does not own are refused: by this node's layout nobody would look for them here.
+//! Records of partitions that it does not own are refused: by this node's layout nobody would look for them here. So is a
+//! key under a partition that it does not hash to: nobody would look for it anywhere.
 
 use kvorum_protocol::{RecordKey, Space};
-use kvorum_ring::NodeId;
+use kvorum_ring::{NodeId, PartitionId};
 use kvorum_store::{
     Apply, ReadError, ScanPage, ScanRange, StoreEvent, StoreRefusal, StoreRequest, Token,
 };
@@ -47,49 +48,46 @@ pub(crate) fn task(
     message: PeerMessage,
     reserve: Result<(), ReplicaRefusal>,
 ) -> Result<Box<dyn Machine>, Box<PeerMessage>> {
-    let not_owned =
-        |key: &RecordKey| !view.owns(me, key.class, key.partition) || key.space != Space::Owned;
     // The store's request gets its token when the machine starts.
     let unnamed = Token(0);
-    let (token, asked, deadline_ms, not_owned, request) = match message {
+    let (token, asked, deadline_ms, wrong_place, request) = match message {
         PeerMessage::Replicate { token, key, set, deadline_ms } => {
-            let not_owned = not_owned(&key);
+            let wrong_place = wrong_place(me, view, &key);
             let request = StoreRequest::Apply { token: unnamed, key, change: Apply::Merge { set } };
-            (token, Asked::Replicate, deadline_ms, not_owned, request)
+            (token, Asked::Replicate, deadline_ms, wrong_place, request)
         }
         PeerMessage::Fetch { token, key, deadline_ms, .. } => {
-            let not_owned = not_owned(&key);
-            (
-                token,
-                Asked::Fetch,
-                deadline_ms,
-                not_owned,
-                StoreRequest::Read { token: unnamed, key },
-            )
+            let wrong_place = wrong_place(me, view, &key);
+            let request = StoreRequest::Read { token: unnamed, key };
+            (token, Asked::Fetch, deadline_ms, wrong_place, request)
         }
         PeerMessage::Scan { token, scan, range, deadline_ms } => {
-            let not_owned =
-                range.partitions.iter().any(|partition| !view.owns(me, range.class, *partition));
-            let range = store_range(range);
-            (
-                token,
-                Asked::Scan { scan },
-                deadline_ms,
-                not_owned,
-                StoreRequest::Scan { token: unnamed, range },
-            )
+            let not_owned = |partition: &PartitionId| !view.owns(me, range.class, *partition);
+            let wrong_place =
+                range.partitions.iter().any(not_owned).then_some(ReplicaRefusal::NotAnOwner);
+            let request = StoreRequest::Scan { token: unnamed, range: store_range(range) };
+            (token, Asked::Scan { scan }, deadline_ms, wrong_place, request)
         }
         _ => unreachable!("only requests are replicas' tasks"),
     };
     let refusal = match reserve {
         Err(refusal) => Some(refusal),
         Ok(()) if deadline_ms == 0 => Some(ReplicaRefusal::Late),
-        Ok(()) => not_owned.then_some(ReplicaRefusal::NotAnOwner),
+        Ok(()) => wrong_place,
     };
     match refusal {
         Some(reason) => Err(Box::new(refuse(token, asked, reason))),
         None => Ok(Box::new(Replica { from, token, asked, request: Some(request) })),
     }
+}
+
+/// Why a record does not belong here, if it does not.
+fn wrong_place(me: NodeId, view: &ClusterView, key: &RecordKey) -> Option<ReplicaRefusal> {
+    if !view.owns(me, key.class, key.partition) || key.space != Space::Owned {
+        return Some(ReplicaRefusal::NotAnOwner);
+    }
+    let is_at_home = view.layout.partitions().partition_of(key.key_hash()) == key.partition;
+    (!is_at_home).then_some(ReplicaRefusal::Misplaced)
 }
 
 fn refuse(token: u64, asked: Asked, reason: ReplicaRefusal) -> PeerMessage {
@@ -139,6 +137,7 @@ pub(crate) fn refusal_of(reason: StoreRefusal) -> ReplicaRefusal {
         }
         StoreRefusal::DiskFull => ReplicaRefusal::DiskFull,
         StoreRefusal::Closing => ReplicaRefusal::Stopping,
+        StoreRefusal::Oversized => ReplicaRefusal::Oversized,
         StoreRefusal::TooManySiblings | StoreRefusal::NothingToDelete => {
             unreachable!("merging, reading and scanning mint nothing")
         }

@@ -141,6 +141,18 @@ impl Cluster {
         cluster
     }
 
+    /// A put at the first owner of a key all of whose owners hold their syncs, and the owners: nothing has settled yet.
+    pub(crate) fn put_unsynced(&mut self, key: &Key, value: &str) -> (Put, u64, Vec<usize>) {
+        let owners = self.owners(key);
+        for owner in &owners {
+            self.nodes[*owner].holds_syncs = true;
+        }
+        let put = self.put_request(key, value, Replacing::Latest);
+        let request = self.ask(owners[0], Request::Put(put.clone()));
+        self.settle();
+        (put, request, owners)
+    }
+
     /// The record of a key.
     pub(crate) fn record(&self, key: &Key) -> RecordKey {
         RecordKey::new(ClassId::default(), self.view.layout.partitions(), bucket(), key.clone())
@@ -318,6 +330,11 @@ impl Cluster {
         Put { bucket: bucket(), key: key.clone(), value, replaces, options, expires_at_ms: None }
     }
 
+    pub(crate) fn delete_request(&mut self, key: &Key, replaces: Replacing) -> Delete {
+        let options = RequestOptions::new(self.new_operation());
+        Delete { bucket: bucket(), key: key.clone(), replaces, options }
+    }
+
     pub(crate) fn get_request(&mut self, key: &Key) -> Get {
         Get {
             bucket: bucket(),
@@ -338,8 +355,7 @@ impl Cluster {
     }
 
     pub(crate) fn delete(&mut self, node: usize, key: &Key, replaces: Replacing) -> PutDone {
-        let options = RequestOptions::new(self.new_operation());
-        let delete = Delete { bucket: bucket(), key: key.clone(), replaces, options };
+        let delete = self.delete_request(key, replaces);
         put_done(self.call(node, Request::Delete(delete)))
     }
 

@@ -1,7 +1,7 @@
 //! Any node takes any request.
 
 use kvorum_node::peer_message::PeerMessage;
-use kvorum_protocol::message::{Replacing, Request, RequestError};
+use kvorum_protocol::message::{Replacing, Request, RequestError, Response};
 
 use crate::cluster::{Cluster, Flight, error, key, values};
 
@@ -113,4 +113,28 @@ fn a_forwarded_write_that_arrives_twice_is_minted_once() {
     cluster.settle();
     assert_eq!(cluster.nodes[owners[0]].engine.stats().writes_applied, 1);
     assert_eq!(values(&cluster.get(stranger, &key)), ["v"]);
+}
+
+#[test]
+fn a_late_error_of_an_owner_given_up_does_not_end_a_read_that_another_has_in_hand() {
+    let mut cluster = Cluster::new(5);
+    let key = key("k");
+    let (owners, stranger) = (cluster.owners(&key), cluster.stranger(&key));
+    cluster.put(stranger, &key, "v", Replacing::Latest);
+    let mut get = cluster.get_request(&key);
+    get.options.deadline_ms = 3_000;
+    let request = cluster.ask(stranger, Request::Get(get));
+    let PeerMessage::Forward { token, .. } = cluster.in_flight.remove(0).message else { panic!() };
+    cluster.cuts.push((stranger, owners[1]));
+    cluster.pass_ms(1_000);
+    let late = |error| PeerMessage::Forwarded { token, response: Response::Error { error } };
+    for error in [RequestError::Damaged, RequestError::Stopping] {
+        let message = late(error);
+        cluster.in_flight.push(Flight { from: owners[0], to: stranger, message });
+        cluster.settle();
+        assert_eq!(cluster.reply(request), None);
+        assert_eq!(cluster.nodes[stranger].engine.stats().forwarded, 3, "the second has it still");
+    }
+    cluster.pass_ms(1_000);
+    assert_eq!(values(&crate::cluster::get_done(cluster.reply(request).unwrap().clone())), ["v"]);
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use kvorum_node::engine::Input;
 use kvorum_node::peer_message::PeerMessage;
-use kvorum_protocol::message::{OwnerCause, Replacing, Request, RequestError};
+use kvorum_protocol::message::{ArgumentKind, OwnerCause, Replacing, Request, RequestError};
 
-use crate::cluster::{Cluster, bucket, context, error, get_done, key, values, view_of};
+use crate::cluster::{Cluster, bucket, context, error, get_done, key, put_done, values, view_of};
 
 /// A cluster whose third owner missed the write of `k`.
 fn one_owner_behind() -> (Cluster, Vec<usize>) {
@@ -247,13 +247,7 @@ fn a_strict_get_repairs_before_it_answers() {
 fn a_strict_get_that_cannot_make_its_answer_last_does_not_answer() {
     let mut cluster = Cluster::new(3);
     let key = key("k");
-    let owners = cluster.owners(&key);
-    for owner in &owners {
-        cluster.nodes[*owner].holds_syncs = true;
-    }
-    let put = cluster.put_request(&key, "v", Replacing::Latest);
-    cluster.ask(owners[0], Request::Put(put));
-    cluster.settle();
+    let (_, _, owners) = cluster.put_unsynced(&key, "v");
     let mut get = cluster.get_request(&key);
     get.options.strict = true;
     let request = cluster.ask(owners[0], Request::Get(get));
@@ -302,4 +296,72 @@ fn an_r_above_the_number_of_owners_is_unavailable_and_not_damage() {
     let get = cluster.get_request(&key("k"));
     let answer = error(cluster.call(0, Request::Get(get)));
     assert!(matches!(answer, RequestError::Unavailable { needed: 3, .. }), "{answer:?}");
+}
+
+#[test]
+fn what_a_get_finds_out_only_at_its_deadline_is_repaired_all_the_same() {
+    let (mut cluster, owners) = one_owner_behind();
+    // Nothing else is heard in time, so the coordinator, which lacks the record, learns of it just before the end.
+    cluster.cuts.push((owners[2], owners[0]));
+    let mut get = cluster.get_request(&key("k"));
+    get.options.r = Some(3);
+    let deadline_ms = u64::from(get.options.deadline_ms);
+    let third = owners[0];
+    let request = cluster.ask(owners[1], Request::Get(get));
+    cluster.in_flight.retain(|flight| flight.to != third);
+    cluster.settle();
+    cluster.pass_ms(deadline_ms);
+    let answer = error(cluster.reply(request).unwrap().clone());
+    assert!(matches!(answer, RequestError::Unavailable { needed: 3, got: 2, .. }), "{answer:?}");
+    let holdings = cluster.holdings(&key("k"));
+    assert_eq!(holdings[2], holdings[1], "the owner that was behind has it now");
+}
+
+#[test]
+fn a_get_with_one_good_answer_of_two_speaks_of_too_few_and_not_of_damage() {
+    let mut cluster = Cluster::new(3);
+    let key = key("k");
+    let owners = cluster.owners(&key);
+    cluster.put(owners[0], &key, "v", Replacing::Latest);
+    for owner in &owners[1..] {
+        cluster.nodes[*owner].disk.damaged = true;
+    }
+    let get = cluster.get_request(&key);
+    match error(cluster.call(owners[0], Request::Get(get))) {
+        RequestError::Unavailable { needed: 2, got: 1, causes } => {
+            assert!(causes.iter().all(|failure| failure.cause == OwnerCause::Damaged));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_strict_not_found_is_complete_by_the_buckets_w_and_not_by_what_the_get_names() {
+    let mut cluster = Cluster::new(3);
+    let key = key("k");
+    let owners = cluster.owners(&key);
+    // Two owners hold the write; the get hears the third, and takes every write for one that three acknowledged.
+    cluster.kill(owners[2]);
+    cluster.put(owners[0], &key, "v", Replacing::Latest);
+    cluster.restart(owners[2]);
+    cluster.kill(owners[0]);
+    cluster.kill(owners[1]);
+    let mut get = cluster.get_request(&key);
+    (get.options.strict, get.options.r, get.options.w) = (true, Some(1), Some(3));
+    let read = get_done(cluster.call(owners[2], Request::Get(get)));
+    assert!(read.values.is_empty() && !read.complete);
+}
+
+#[test]
+fn a_strict_write_that_would_undercut_the_buckets_w_is_refused_and_any_other_may() {
+    let mut cluster = Cluster::new(3);
+    let key = key("k");
+    let owners = cluster.owners(&key);
+    let mut put = cluster.put_request(&key, "v", Replacing::Latest);
+    (put.options.strict, put.options.w) = (true, Some(1));
+    let undercut = RequestError::InvalidArgument { argument: ArgumentKind::StrictWriteQuorum };
+    assert_eq!(error(cluster.call(owners[0], Request::Put(put.clone()))), undercut);
+    assert_eq!(cluster.holdings(&key), [None, None, None]);
+    put.options.strict = false;
+    assert_eq!(put_done(cluster.call(owners[0], Request::Put(put))).needed, 1);
 }

@@ -2,7 +2,7 @@
 
 use kvorum_node::engine::EngineOptions;
 use kvorum_node::engine::planted::Planted;
-use kvorum_protocol::message::{Replacing, Request, Response};
+use kvorum_protocol::message::{Replacing, Response};
 use kvorum_store::ShardOptions;
 
 use crate::actor_rule::{Fault, explore};
@@ -50,13 +50,7 @@ fn bug_07_a_coordinator_that_ignores_contexts_piles_up_siblings() {
 fn bug_40_a_coordinator_that_counts_its_own_unsynced_copy_acknowledges_too_early() {
     let mut cluster = Cluster::with(3, in_engine(Planted::CountsUnsynced));
     let key = key("k");
-    let owners = cluster.owners(&key);
-    for owner in &owners {
-        cluster.nodes[*owner].holds_syncs = true;
-    }
-    let put = cluster.put_request(&key, "v", Replacing::Latest);
-    let request = cluster.ask(owners[0], Request::Put(put));
-    cluster.settle();
+    let (_, request, owners) = cluster.put_unsynced(&key, "v");
     cluster.sync(owners[1]);
     cluster.settle();
     assert!(

@@ -12,13 +12,7 @@ use crate::cluster::{Cluster, context, error, key, put_done, values};
 fn a_put_is_acknowledged_only_when_w_owners_have_it_durably() {
     let mut cluster = Cluster::new(3);
     let key = key("k");
-    let owners = cluster.owners(&key);
-    for owner in &owners {
-        cluster.nodes[*owner].holds_syncs = true;
-    }
-    let put = cluster.put_request(&key, "v", Replacing::Latest);
-    let request = cluster.ask(owners[0], Request::Put(put));
-    cluster.settle();
+    let (_, request, owners) = cluster.put_unsynced(&key, "v");
     assert!(cluster.holdings(&key).iter().all(Option::is_some), "it is visible everywhere");
     assert_eq!(cluster.reply(request), None, "and durable nowhere");
 
@@ -88,14 +82,8 @@ fn a_write_below_w_says_how_far_it_got() {
 fn a_write_that_is_durable_nowhere_by_its_deadline_is_unknown() {
     let mut cluster = Cluster::new(3);
     let key = key("k");
-    let owners = cluster.owners(&key);
-    for owner in &owners {
-        cluster.nodes[*owner].holds_syncs = true;
-    }
-    let put = cluster.put_request(&key, "v", Replacing::Latest);
+    let (put, request, _) = cluster.put_unsynced(&key, "v");
     let operation = put.options.operation;
-    let request = cluster.ask(owners[0], Request::Put(put));
-    cluster.settle();
     cluster.pass_ms(20_000);
     assert_eq!(
         error(cluster.reply(request).unwrap().clone()),
@@ -244,13 +232,7 @@ fn a_delete_of_nothing_is_refused() {
     let mut cluster = Cluster::new(3);
     let key = key("k");
     let owner = cluster.owners(&key)[0];
-    let put = cluster.put_request(&key, "", Replacing::Latest);
-    let delete = kvorum_protocol::message::Delete {
-        bucket: put.bucket,
-        key: key.clone(),
-        replaces: Replacing::Latest,
-        options: put.options,
-    };
+    let delete = cluster.delete_request(&key, Replacing::Latest);
     let nothing = RequestError::InvalidArgument { argument: ArgumentKind::NothingToDelete };
     assert_eq!(error(cluster.call(owner, Request::Delete(delete))), nothing);
     assert_eq!(cluster.holdings(&key), [None, None, None]);
@@ -275,4 +257,45 @@ fn after_the_answer_the_late_owner_still_gets_the_write() {
     assert!(cluster.holdings(&key).iter().all(Option::is_some));
     let stats = cluster.nodes[owners[0]].engine.stats();
     assert_eq!((stats.requests, stats.writes_left_behind), (0, 0));
+}
+
+#[test]
+fn a_delete_at_an_owner_that_lacks_the_record_deletes_what_the_others_hold() {
+    for lacks in ["the record", "the last write"] {
+        let mut cluster = Cluster::new(3);
+        let key = key("k");
+        let owners = cluster.owners(&key);
+        if lacks == "the last write" {
+            cluster.put(owners[0], &key, "first", Replacing::Latest);
+            cluster.delete(owners[0], &key, Replacing::Latest);
+        }
+        cluster.cuts.push((owners[0], owners[2]));
+        let put = cluster.put(owners[0], &key, "v", Replacing::Latest);
+        cluster.pass_ms(20_000);
+        cluster.cuts.clear();
+        let deleted = cluster.delete(owners[2], &key, Replacing::Latest);
+        assert_eq!(deleted.replaced, [put.dot], "an owner lacked {lacks}");
+        for owner in &owners {
+            assert!(cluster.get(*owner, &key).values.is_empty(), "an owner lacked {lacks}");
+        }
+    }
+}
+
+#[test]
+fn a_delete_that_cannot_ask_enough_owners_does_not_say_that_there_is_nothing() {
+    let mut cluster = Cluster::new(3);
+    let key = key("k");
+    let owners = cluster.owners(&key);
+    cluster.kill(owners[2]);
+    let delete = cluster.delete_request(&key, Replacing::Latest);
+    let answer = error(cluster.call(owners[0], Request::Delete(delete.clone())));
+    assert!(matches!(answer, RequestError::Unavailable { needed: 3, got: 2, .. }), "{answer:?}");
+    cluster.restart(owners[2]);
+    cluster.cuts.push((owners[0], owners[2]));
+    let request = cluster.ask(owners[0], Request::Delete(delete));
+    cluster.settle();
+    assert_eq!(cluster.reply(request), None, "the third owner may know of something");
+    cluster.pass_ms(5_000);
+    let answer = error(cluster.reply(request).unwrap().clone());
+    assert!(matches!(answer, RequestError::Unavailable { needed: 3, got: 2, .. }), "{answer:?}");
 }

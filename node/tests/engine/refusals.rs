@@ -2,12 +2,16 @@
 
 use bytes::Bytes;
 use kvorum_node::engine::EngineOptions;
-use kvorum_node::peer_message::{FetchOutcome, PeerMessage, ReplicaRefusal, ReplicateOutcome};
+use kvorum_node::peer_message::{
+    FetchOutcome, PeerEntry, PeerMessage, PeerPage, ReplicaRefusal, ReplicateOutcome, ScanOutcome,
+};
+use kvorum_protocol::codec::Surplus;
 use kvorum_protocol::message::{
     ArgumentKind, BatchGet, BatchPut, Delete, LimitKind, List, Nothing, Put, Replacing, Request,
-    RequestError, RequestOptions,
+    RequestError, RequestOptions, Response,
 };
-use kvorum_protocol::{Context, ContextError, EncodedSet, VersionSet, limits};
+use kvorum_protocol::{Actor, Clock, Context, ContextError, EncodedSet, VersionSet, limits};
+use kvorum_ring::PartitionId;
 
 use crate::cluster::{Cluster, Flight, Settings, bucket, context, error, key, put_done};
 
@@ -155,6 +159,101 @@ fn a_replica_refuses_what_is_late_not_its_own_or_too_much() {
             assert!(matches!(reason, ReplicaRefusal::Overloaded { retry_after_ms: 1.. }));
         }
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_replica_refuses_a_key_under_a_partition_that_is_not_its_own() {
+    // With as many nodes as owners every node owns every partition, so only the hash can tell.
+    let mut cluster = Cluster::new(3);
+    let mut record = cluster.record(&key("k"));
+    record.partition = PartitionId((record.partition.0 + 1) % 8);
+    let before = cluster.state_hash();
+    let mut sibling = Flight { to: 1, ..replicate(&cluster, 0, 1, 1_000) };
+    if let PeerMessage::Replicate { key, .. } = &mut sibling.message {
+        *key = record.clone();
+    }
+    let refused = ReplicateOutcome::Refused { reason: ReplicaRefusal::Misplaced };
+    assert_eq!(replicated(&mut cluster, sibling), refused);
+    assert_eq!(cluster.state_hash(), before);
+    let message = PeerMessage::Fetch { token: 5, key: record, digest_only: false, deadline_ms: 9 };
+    cluster.in_flight.push(Flight { from: 0, to: 1, message });
+    cluster.deliver(0);
+    let answer = cluster.in_flight.pop().unwrap().message;
+    let reason = ReplicaRefusal::Misplaced;
+    let outcome = FetchOutcome::Refused { reason };
+    assert_eq!(answer, PeerMessage::Fetched { token: 5, outcome, refilling: false });
+}
+
+/// A set of one owner whose clock has as many entries as bytes may have.
+fn largest_clock(actors: impl Iterator<Item = u64>) -> EncodedSet {
+    let clock = Clock::of(actors.map(|actor| (Actor(actor), 1)));
+    let set = VersionSet::from_parts(clock, Vec::new(), Vec::new(), Surplus::NONE).unwrap();
+    EncodedSet::new(&set)
+}
+
+#[test]
+fn clocks_of_a_misbehaving_peer_are_refused_when_they_do_not_fit_together() {
+    let mut cluster = Cluster::new(3);
+    let key = key("k");
+    let owners = cluster.owners(&key);
+    cluster.put(owners[0], &key, "v", Replacing::Latest);
+    let record = cluster.record(&key);
+    let entries = limits::CLOCK_ENTRIES as u64;
+    let message =
+        |set| PeerMessage::Replicate { token: 77, key: record.clone(), set, deadline_ms: 9 };
+    let even = message(largest_clock((0..entries).map(|number| 2 * number)));
+    let (from, to) = (owners[0], owners[1]);
+    let before = cluster.holdings(&key);
+    let outcome = replicated(&mut cluster, Flight { from, to, message: even });
+    assert_eq!(outcome, ReplicateOutcome::Refused { reason: ReplicaRefusal::Oversized });
+    assert_eq!(cluster.holdings(&key), before);
+
+    // What two owners say in answer to one read need not fit together either.
+    let get = cluster.get_request(&key);
+    let request = cluster.ask(owners[0], Request::Get(get));
+    for flight in std::mem::take(&mut cluster.in_flight) {
+        let PeerMessage::Fetch { token, .. } = flight.message else { panic!("{flight:?}") };
+        let odd = (0..entries).map(|number| 2 * number + flight.to as u64 % 2);
+        let outcome = FetchOutcome::Held { set: largest_clock(odd) };
+        let message = PeerMessage::Fetched { token, outcome, refilling: false };
+        cluster.in_flight.push(Flight { from: flight.to, to: owners[0], message });
+    }
+    cluster.settle();
+    let answer = error(cluster.reply(request).unwrap().clone());
+    assert!(matches!(answer, RequestError::Unavailable { needed: 2, got: 1, .. }), "{answer:?}");
+}
+
+#[test]
+fn a_peers_page_that_is_no_page_is_not_listed() {
+    let entry = |name: &str| PeerEntry { key: key(name), siblings: 1, value_bytes: 1 };
+    let unsorted = vec![entry("b"), entry("a")];
+    let twice = vec![entry("a"), entry("a")];
+    let behind = vec![entry("Z")];
+    let many = (0..9).map(|number| entry(&format!("c{number}"))).collect();
+    for entries in [unsorted, twice, behind, many] {
+        let mut cluster = Cluster::new(5);
+        let options = RequestOptions::new(cluster.new_operation());
+        let after = Some(key("_"));
+        let list = List {
+            bucket: bucket(),
+            prefix: Bytes::new(),
+            after,
+            limit: 8,
+            partial: false,
+            options,
+        };
+        let request = cluster.ask(0, Request::List(list));
+        let asked = cluster.in_flight.remove(0);
+        let PeerMessage::Scan { token, scan, .. } = asked.message else { panic!("{asked:?}") };
+        let outcome = ScanOutcome::Page(PeerPage { entries, more: false });
+        let message = PeerMessage::Scanned { token, scan, outcome };
+        cluster.in_flight.push(Flight { from: asked.to, to: 0, message });
+        cluster.settle();
+        match cluster.reply(request).expect("other owners are asked") {
+            Response::List(done) => assert_eq!(done.items, []),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! Retries: one operation id makes one effect, whoever coordinates the second attempt.
 
+use kvorum_node::engine::{EngineOptions, Input};
+use kvorum_protocol::OperationId;
 use kvorum_protocol::message::{Replacing, Request, RequestError, Response};
+use kvorum_store::{PoisonReason, StoreEvent};
 
-use crate::cluster::{Cluster, context, error, get_done, key, put_done, values};
+use crate::cluster::{Cluster, Settings, context, error, get_done, key, put_done, values};
 
 /// A put whose answer was lost, and the request to repeat it.
 fn put_with_lost_answer(cluster: &mut Cluster, owner: usize, value: &str) -> Request {
@@ -100,8 +103,13 @@ fn a_retry_never_claims_that_nothing_was_applied() {
     cluster.kill(owners[2]);
     let record = cluster.record(&key("k"));
     cluster.nodes[owners[1]].disk.forget(&record);
-    let answer = error(cluster.call(owners[1], retry));
-    assert_eq!(answer, RequestError::OutcomeUnknown { operation });
+    match error(cluster.call(owners[1], retry)) {
+        RequestError::EarlierAttemptUnknown { operation: named, refusal } => {
+            assert_eq!(named, operation);
+            assert!(matches!(*refusal, RequestError::Unavailable { needed: 2, got: 1, .. }));
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -163,4 +171,60 @@ fn a_retry_after_the_expiry_of_what_it_wrote_is_not_called_invalid() {
     cluster.pass_ms(20_000);
     put.options.retry = true;
     assert_eq!(put_done(cluster.call(owners[1], Request::Put(put))).dot, dot);
+}
+
+/// The wrapped error that a retry must meet wherever the bare one would say that nothing was applied.
+fn earlier_unknown(operation: OperationId, refusal: RequestError) -> RequestError {
+    RequestError::EarlierAttemptUnknown { operation, refusal: Box::new(refusal) }
+}
+
+#[test]
+fn a_retry_refused_before_it_began_does_not_deny_its_first_attempt() {
+    let engine = EngineOptions { max_requests: 0, ..EngineOptions::default() };
+    let full = Cluster::with(3, Settings { engine, ..Settings::default() });
+    for (mut cluster, change) in
+        [(Cluster::new(3), "nowhere"), (Cluster::new(4), "nowhere"), (full, "default")]
+    {
+        let mut put = cluster.put_request(&key("k"), "v", Replacing::Latest);
+        put.bucket = change.parse().unwrap();
+        let operation = put.options.operation;
+        let refusal = error(cluster.call(0, Request::Put(put.clone())));
+        assert!(refusal.is_not_applied());
+        put.options.retry = true;
+        let answer = error(cluster.call(0, Request::Put(put)));
+        assert_eq!(answer.retry(), refusal.retry(), "the advice stays");
+        assert_eq!(answer, earlier_unknown(operation, refusal));
+        assert!(!answer.is_not_applied());
+    }
+}
+
+#[test]
+fn a_retry_that_can_be_passed_on_to_nobody_does_not_deny_its_first_attempt() {
+    let mut cluster = Cluster::new(5);
+    let (owners, stranger) = (cluster.owners(&key("k")), cluster.stranger(&key("k")));
+    for owner in owners {
+        cluster.kill(owner);
+    }
+    let mut put = cluster.put_request(&key("k"), "v", Replacing::Latest);
+    let operation = put.options.operation;
+    let refusal = error(cluster.call(stranger, Request::Put(put.clone())));
+    assert!(matches!(refusal, RequestError::Unavailable { got: 0, .. }));
+    put.options.retry = true;
+    let answer = error(cluster.call(stranger, Request::Put(put)));
+    assert_eq!(answer, earlier_unknown(operation, refusal));
+}
+
+#[test]
+fn a_retry_whose_first_owner_is_stopping_goes_to_the_next() {
+    let mut cluster = Cluster::new(5);
+    let (owners, stranger) = (cluster.owners(&key("k")), cluster.stranger(&key("k")));
+    let mut put = cluster.put_request(&key("k"), "v", Replacing::Latest);
+    put.options.retry = true;
+    cluster.tell(
+        owners[0],
+        Input::Store(StoreEvent::Poisoned {
+            reason: PoisonReason::Index(kvorum_store::IndexError::Io),
+        }),
+    );
+    put_done(cluster.call(stranger, Request::Put(put)));
 }

@@ -123,6 +123,16 @@ impl<T: Wire> Wire for Option<T> {
     }
 }
 
+impl<T: Wire> Wire for Box<T> {
+    fn write(&self, writer: &mut Writer<'_>) {
+        T::write(self, writer);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Box<T>, DecodeError> {
+        T::read(reader).map(Box::new)
+    }
+}
+
 impl<T: Wire> Wire for Vec<T> {
     fn write(&self, writer: &mut Writer<'_>) {
         writer.array(self.len() as u32);

@@ -25,7 +25,8 @@ pub struct BucketSettings {
     pub rule: MergeRule,
     /// Answers that a read waits for when the request does not say; a majority of the owners when absent.
     pub r: Option<u8>,
-    /// Durable copies that a write waits for when the request does not say; a majority of the owners when absent.
+    /// Durable copies that a write waits for when the request does not say; a majority of the owners when absent. A strict
+    /// "not found" relies on it: raising it says nothing about the writes of before.
     pub w: Option<u8>,
     /// Reserved: milliseconds after which a value expires when its put does not say.
     pub ttl_ms: Option<u64>,

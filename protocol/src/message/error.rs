@@ -37,6 +37,9 @@ crate::wire_enum! {
         /// Only a fallback could have taken the write, and the request asked for owners.
         #[error("a fallback, and the request is strict")]
         9 = NotAnOwner,
+        /// Its copy and what it was sent do not fit into one record: some node has made up versions or actors.
+        #[error("the record would be too large")]
+        10 = Oversized,
     } else {
         /// A cause that a later version added.
         #[error("cause {0}")]
@@ -95,6 +98,9 @@ crate::wire_enum! {
         /// No rights, or rights that this node does not know.
         #[error("no rights, or rights that this node does not know")]
         12 = Rights,
+        /// A strict write that asks for fewer copies than the bucket: strict reads rely on the bucket's number.
+        #[error("a strict write asks for no fewer copies than the bucket's w")]
+        13 = StrictWriteQuorum,
     } else {
         /// A kind that a later version added.
         #[error("argument {0}")]
@@ -127,6 +133,9 @@ crate::wire_enum! {
         /// The grants of one access token.
         #[error("grants")]
         7 = Grants,
+        /// The versions of one key, with everything that its clock knows.
+        #[error("entries in one record")]
+        8 = Record,
     } else {
         /// A kind that a later version added.
         #[error("of kind {0}")]
@@ -255,6 +264,15 @@ crate::wire_enum! {
         /// There is no access token of this id. Nothing was applied.
         #[error("no such access token")]
         22 = NoSuchToken,
+        /// This attempt was refused and applied nothing; but it is a retry, and an earlier attempt may have been applied. Do
+        /// about it what the refusal advises, under the same operation.
+        #[error("an earlier attempt may have been applied, this one was refused: {refusal}")]
+        23 = EarlierAttemptUnknown {
+            /// The operation.
+            operation: OperationId,
+            /// Why this attempt was refused.
+            refusal: Box<RequestError>,
+        },
     } else {
         /// An error that a later version added.
         #[error("error {0} of a later version")]
@@ -323,6 +341,7 @@ impl RequestError {
             // An unknown error may mean anything, so nothing may be concluded about the write.
             RequestError::AppliedBelowW { .. }
             | RequestError::OutcomeUnknown { .. }
+            | RequestError::EarlierAttemptUnknown { .. }
             | RequestError::Other(_) => ErrorClass::Unknown,
             RequestError::Damaged => ErrorClass::Damaged,
         }
@@ -333,9 +352,25 @@ impl RequestError {
         self.class() != ErrorClass::Unknown
     }
 
+    /// The same about a retry of `operation`: that nothing was applied holds for this attempt only.
+    pub fn of_retry(self, operation: OperationId) -> RequestError {
+        match self.is_not_applied() {
+            true => RequestError::EarlierAttemptUnknown { operation, refusal: Box::new(self) },
+            false => self,
+        }
+    }
+
+    /// What this attempt met, whatever became of an earlier one.
+    pub fn of_attempt(&self) -> &RequestError {
+        match self {
+            RequestError::EarlierAttemptUnknown { refusal, .. } => refusal,
+            other => other,
+        }
+    }
+
     /// What the client may do.
     pub fn retry(&self) -> Retry {
-        match self {
+        match self.of_attempt() {
             RequestError::Overloaded { retry_after_ms } => Retry::After { ms: *retry_after_ms },
             RequestError::WrongLayout | RequestError::Moved => Retry::AfterTopology,
             RequestError::Unavailable { .. }
@@ -377,6 +412,7 @@ mod tests {
         let may_be_applied = [
             RequestError::AppliedBelowW { needed: 2, got: 1, operation, causes: Vec::new() },
             RequestError::OutcomeUnknown { operation },
+            RequestError::NoSuchBucket.of_retry(operation),
             RequestError::Other(99),
         ];
         assert!(
@@ -398,11 +434,23 @@ mod tests {
         assert_eq!(RequestError::Overloaded { retry_after_ms: 7 }.retry(), Retry::After { ms: 7 });
         assert_eq!(RequestError::WrongLayout.retry(), Retry::AfterTopology);
         assert_eq!(RequestError::Stopping.retry(), Retry::After { ms: 0 });
+        let operation = OperationId(1);
+        assert_eq!(RequestError::WrongLayout.of_retry(operation).retry(), Retry::AfterTopology);
         for hopeless in
             [RequestError::NoSuchBucket, RequestError::NotAllowed, RequestError::TooManySiblings]
         {
             assert_eq!(hopeless.retry(), Retry::No, "{hopeless}");
         }
+    }
+
+    #[test]
+    fn what_is_uncertain_by_itself_stays_what_it_is_in_a_retry() {
+        let operation = OperationId(1);
+        let unknown = RequestError::OutcomeUnknown { operation };
+        assert_eq!(unknown.clone().of_retry(operation), unknown);
+        let twice = RequestError::DiskFull.of_retry(operation).of_retry(operation);
+        assert_eq!(twice, RequestError::DiskFull.of_retry(operation));
+        assert_eq!(twice.of_attempt(), &RequestError::DiskFull);
     }
 
     #[test]

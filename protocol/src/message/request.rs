@@ -16,7 +16,8 @@ crate::wire_struct! {
         pub operation: OperationId,
         /// Answers that a read waits for; the bucket's setting when absent.
         pub r: Option<u8> = None,
-        /// Durable copies that a write waits for; the bucket's setting when absent.
+        /// Durable copies that a write waits for; the bucket's setting when absent. A write that waits for fewer than the bucket
+        /// says may be missed by a strict read, so a strict write cannot. Reads do not look at it.
         pub w: Option<u8> = None,
         /// Owners only count, and a read repairs before it answers.
         pub strict: bool = false,

@@ -53,7 +53,7 @@ pub enum MintRefusal {
     /// The key has too many siblings for a write that replaces none of them. Read them and put with that context.
     #[error("the key has too many siblings: read and resolve them first")]
     TooManySiblings,
-    /// A delete that replaces nothing.
+    /// A delete that replaces nothing, or a delete of the latest where nothing is live.
     #[error("there is nothing to delete")]
     NothingToDelete,
 }
@@ -73,13 +73,16 @@ impl VersionSet {
         change: Change,
         operation: OperationId,
     ) -> Result<Minted, MintRefusal> {
+        let names_reads = matches!(replaces, Replaces::Context(_));
         let covered = match replaces {
             Replaces::Context(clock) => clock,
             Replaces::Latest => self.clock.clone(),
             Replaces::Nothing => Clock::EMPTY,
         };
         let (replaced, versions) = split(&self.versions, &covered);
-        self.check(&change, &covered, replaced.is_empty())?;
+        // What a context covers may live elsewhere; what is latest is live here or nowhere that this set knows.
+        let deletes_nothing = covered.is_empty() || (replaced.is_empty() && !names_reads);
+        self.check(&change, deletes_nothing, replaced.is_empty())?;
         let (undone, deletions) = split(&self.deletions, &covered);
 
         let mut set = VersionSet {
@@ -121,11 +124,11 @@ impl VersionSet {
     fn check(
         &self,
         change: &Change,
-        covered: &Clock,
+        deletes_nothing: bool,
         replaces_nothing: bool,
     ) -> Result<(), MintRefusal> {
         match change {
-            Change::Delete if covered.is_empty() => Err(MintRefusal::NothingToDelete),
+            Change::Delete if deletes_nothing => Err(MintRefusal::NothingToDelete),
             Change::Value { .. } if replaces_nothing && self.is_crowded() => {
                 Err(MintRefusal::TooManySiblings)
             }

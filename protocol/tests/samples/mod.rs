@@ -285,6 +285,7 @@ pub(crate) fn errors() -> Vec<RequestError> {
             needed: Needed::Rights { bucket: bucket(), rights: Rights::READ | Rights::WRITE },
         },
         RequestError::NoSuchToken,
+        RequestError::WrongLayout.of_retry(OPERATION),
         RequestError::Other(200),
     ]
 }

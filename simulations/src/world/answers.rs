@@ -111,12 +111,15 @@ impl World {
     }
 
     fn hear_item_error(&mut self, attempt: Attempt, id: WriteId, error: &RequestError) {
+        let error = error.of_attempt();
         self.note_error(error);
         let uncertain = self.running[attempt.slot as usize].uncertain || !error.is_not_applied();
         self.end_row(id, if uncertain { Outcome::Indeterminate } else { Outcome::Failed });
     }
 
     fn hear_error(&mut self, attempt: Attempt, error: &RequestError) {
+        // The client knows by itself whether an earlier attempt is in doubt: a refused one must have applied nothing.
+        let error = error.of_attempt();
         self.note_error(error);
         let running = &mut self.running[attempt.slot as usize];
         running.uncertain |= !error.is_not_applied();

@@ -63,6 +63,11 @@ impl Shard {
         let empty = VersionSet::empty();
         let set = current.as_ref().map_or(&empty, |record| record.set.set());
         let mark = current.as_ref().and_then(|record| record.mark);
+        // A context is news of other clocks, as a merge is.
+        let mark = match &replaces {
+            Replaces::Context(clock) => mark_after_merge(mark, set.clock(), clock),
+            Replaces::Latest | Replaces::Nothing => mark,
+        };
         let (actors, run) = (&mut self.actors, self.run);
         #[cfg(feature = "planted")]
         let mark = match self.options.planted {
@@ -79,7 +84,9 @@ impl Shard {
             Ok(minted) => minted,
             Err(refusal) => return self.refuse(token, refusal_of(refusal)),
         };
-        let set = EncodedSet::new(&minted.set);
+        let Ok(set) = EncodedSet::bounded(&minted.set) else {
+            return self.refuse(token, StoreRefusal::Oversized);
+        };
         let mark = Some(Mark { actor, run });
         self.put(slot, key, current.as_deref(), set.clone(), mark);
         let minted = Some(MintedDot { dot: minted.dot, replaced: minted.replaced });
@@ -99,10 +106,11 @@ impl Shard {
                 }
                 let mark = mark_after_merge(record.mark, record.set.clock(), incoming.clock());
                 let set = if merged == *incoming.set() {
-                    incoming.detached()
+                    Ok(incoming.detached())
                 } else {
-                    EncodedSet::new(&merged)
+                    EncodedSet::bounded(&merged)
                 };
+                let Ok(set) = set else { return self.refuse(token, StoreRefusal::Oversized) };
                 (set, mark)
             }
         };

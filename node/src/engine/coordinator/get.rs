@@ -22,14 +22,20 @@
 //! A strict get promises that later strict gets see no less. It therefore answers only once n - r + 1 owners hold the merge
 //! durably, so that any r owners that a later get hears include one of them. Nothing that a refilling owner says counts for
 //! it: a record that came after the loss may lack what the lost one had.
+//!
+//! A strict "not found" is complete once n - W + 1 owners said so, W being the bucket's and never a request's: every write that
+//! W owners acknowledged has one of them among its holders. Strict writes cannot ask for fewer; a write that is not strict may,
+//! and gives this up.
+
+mod confirming;
 
 use kvorum_protocol::EncodedSet;
-use kvorum_protocol::message::{GetDone, OwnerCause, RequestError, Response};
+use kvorum_protocol::message::{GetDone, OwnerCause, OwnerFailure, RequestError, Response};
 use kvorum_ring::NodeId;
 use kvorum_store::{StoreEvent, StoreRequest};
 
 use crate::engine::coordinator::expiry::{has_unexpired, unexpired_values};
-use crate::engine::coordinator::repair::{Holdings, give};
+use crate::engine::coordinator::repair::Holdings;
 use crate::engine::coordinator::{cause_of, small};
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::quorum::Quorum;
@@ -44,8 +50,8 @@ pub(crate) struct Read {
     pub(crate) place: Place,
     /// Answers to wait for.
     pub(crate) r: usize,
-    /// Durable copies that writes of this bucket wait for: what makes "not found" complete in a strict get.
-    pub(crate) w: usize,
+    /// Durable copies that the bucket's writes wait for: what makes "not found" complete in a strict get.
+    pub(crate) bucket_w: usize,
     pub(crate) strict: bool,
 }
 
@@ -53,7 +59,7 @@ pub(crate) struct Read {
 #[derive(Clone)]
 pub(crate) struct Get {
     place: Place,
-    w: usize,
+    bucket_w: usize,
     strict: bool,
     deadline_ns: u64,
     /// Usable answers.
@@ -70,7 +76,7 @@ impl Get {
         let heard = Quorum::new(read.r, &[&read.place.owners], reaches);
         Get {
             place: read.place,
-            w: read.w,
+            bucket_w: read.bucket_w,
             strict: read.strict,
             deadline_ns,
             heard,
@@ -87,7 +93,11 @@ impl Get {
         }
         let is_absent = matches!(outcome, FetchOutcome::Absent);
         match outcome {
-            FetchOutcome::Held { set } => self.holdings.holds(node, set),
+            FetchOutcome::Held { set } => {
+                if let Err(cause) = self.holdings.holds(node, set) {
+                    return self.heard.fail(node, cause);
+                }
+            }
             FetchOutcome::Absent => self.holdings.holds_nothing(node),
             FetchOutcome::Damaged => {
                 self.holdings.is_damaged(node);
@@ -112,7 +122,7 @@ impl Get {
             }
         }
         if self.answered {
-            self.holdings.heal(turn, &self.place.key, self.deadline_ns);
+            self.holdings.heal(turn, &self.place.key);
         }
         if self.answered && self.heard.is_settled() { Progress::Done } else { Progress::Waiting }
     }
@@ -127,7 +137,7 @@ impl Get {
     fn is_complete(&self) -> bool {
         match self.strict {
             false => self.heard.is_complete(),
-            true => self.heard.got() + self.w > self.place.owners.len(),
+            true => self.heard.got() + self.bucket_w > self.place.owners.len(),
         }
     }
 
@@ -136,30 +146,6 @@ impl Get {
         match self.holdings.merged().cloned() {
             Some(merged) if self.strict => self.confirm(turn, merged),
             merged => self.succeed(turn, merged.as_ref()),
-        }
-    }
-
-    fn confirm(&mut self, turn: &mut Turn<'_>, merged: EncodedSet) {
-        let owners = &self.place.owners;
-        let needed = owners.len() + 1 - self.heard.needed();
-        let copies = Quorum::new(needed, &[owners], |node| turn.reaches(node));
-        for node in copies.awaited() {
-            give(turn, node, &self.place.key, &merged, self.deadline_ns);
-        }
-        self.confirming = Some((merged, copies));
-        self.judge_copies(turn);
-    }
-
-    fn judge_copies(&mut self, turn: &mut Turn<'_>) {
-        let Some((merged, copies)) = &self.confirming else { return };
-        if self.answered {
-            return;
-        }
-        if copies.is_reached() {
-            let merged = merged.clone();
-            self.succeed(turn, Some(&merged));
-        } else if !copies.is_reachable() {
-            self.fail(turn);
         }
     }
 
@@ -179,15 +165,17 @@ impl Get {
         }));
     }
 
-    /// Says why there is no answer: damaged when that is why; else unavailable, also when r asks for more than all owners.
+    /// Says why there is no answer: damaged when no owner has anything else; else unavailable, also when r asks for more than
+    /// all owners, or when one has a good copy and r asks for more.
     fn fail(&mut self, turn: &mut Turn<'_>) {
         let quorum = match &self.confirming {
             Some((_, copies)) => copies,
             None => &self.heard,
         };
         let causes = quorum.failures();
-        let all_damaged = causes.iter().all(|failure| failure.cause == OwnerCause::Damaged);
-        let error = match all_damaged && !causes.is_empty() {
+        let is_damaged = |failure: &OwnerFailure| failure.cause == OwnerCause::Damaged;
+        let all_damaged = causes.len() == self.place.owners.len() && causes.iter().all(is_damaged);
+        let error = match all_damaged {
             true => RequestError::Damaged,
             false => {
                 let (needed, got) = (small(quorum.needed()), small(quorum.got()));
@@ -196,22 +184,6 @@ impl Get {
         };
         self.answered = true;
         turn.answer(Response::Error { error });
-    }
-
-    fn confirmed(&mut self, turn: &mut Turn<'_>, node: NodeId) {
-        let first = self.confirming.as_mut().filter(|(_, copies)| copies.awaits(node));
-        if let Some((merged, copies)) = first {
-            copies.count(node);
-            self.holdings.was_given(node, merged);
-        }
-        self.judge_copies(turn);
-    }
-
-    fn unconfirmed(&mut self, turn: &mut Turn<'_>, node: NodeId, cause: OwnerCause) {
-        if let Some((_, copies)) = &mut self.confirming {
-            copies.fail(node, cause);
-        }
-        self.judge_copies(turn);
     }
 }
 
@@ -294,7 +266,7 @@ impl Machine for Get {
                 false => self.fail(turn),
             }
         }
-        self.holdings.heal(turn, &self.place.key, self.deadline_ns);
+        self.holdings.heal(turn, &self.place.key);
         Progress::Done
     }
 }

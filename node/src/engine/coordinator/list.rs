@@ -22,7 +22,7 @@ use crate::engine::machine::{Machine, Progress};
 use crate::engine::replica::{scan_outcome, store_range};
 use crate::engine::turn::{Turn, remaining_ms};
 use crate::limits;
-use crate::peer_message::{PeerMessage, PeerScan, ScanOutcome};
+use crate::peer_message::{PeerMessage, PeerPage, PeerScan, ScanOutcome};
 
 /// What a client wants listed, checked.
 #[derive(Clone, Debug)]
@@ -120,12 +120,22 @@ impl List {
             return Progress::Waiting;
         }
         match outcome {
-            ScanOutcome::Page(page) => self.pages.take(scan, page),
-            ScanOutcome::Damaged | ScanOutcome::Refused { .. } => {
-                self.lose(turn, self.scans[scan].node)
-            }
+            ScanOutcome::Page(page) if self.is_sound(scan, &page) => self.pages.take(scan, page),
+            _ => self.lose(turn, self.scans[scan].node),
         }
         self.judge(turn)
+    }
+
+    /// Whether a page is what was asked for: no longer, in order, behind what came before, and with the prefix. Out of order it
+    /// would hide keys of other nodes.
+    fn is_sound(&self, scan: usize, page: &PeerPage) -> bool {
+        let keys = || page.entries.iter().map(|entry| &entry.key);
+        let starts_behind =
+            keys().next().is_none_or(|first| Some(first) > self.pages.position(scan));
+        page.entries.len() <= self.listing.limit
+            && starts_behind
+            && keys().is_sorted_by(|left, right| left < right)
+            && keys().all(|key| key.as_bytes().starts_with(&self.listing.prefix))
     }
 
     /// A node will not answer: other owners take over what its scans have not brought.

@@ -1,8 +1,8 @@
 //! The coordinator's side: the machines that carry a client's request through.
 //!
 //! A put or delete is [`put`], a get is [`get`]; their second thoughts have files of their own ([`recall`] finds out
-//! whether a retried write was applied before, [`repair`] brings stale owners up to date). [`list`] and [`batch`] spread
-//! over many keys.
+//! whether a retried write was applied before, [`search`] whether the other owners hold what a delete could delete, [`repair`]
+//! brings stale owners up to date). [`list`] and [`batch`] spread over many keys.
 
 pub(crate) mod batch;
 mod expiry;
@@ -13,6 +13,7 @@ mod pages;
 pub(crate) mod put;
 mod recall;
 mod repair;
+mod search;
 
 use kvorum_protocol::message::OwnerCause;
 
@@ -23,10 +24,11 @@ fn cause_of(refusal: ReplicaRefusal) -> OwnerCause {
     match refusal {
         ReplicaRefusal::Overloaded { .. } => OwnerCause::Overloaded,
         ReplicaRefusal::DiskFull => OwnerCause::DiskFull,
-        ReplicaRefusal::NotAnOwner => OwnerCause::WrongLayout,
+        ReplicaRefusal::NotAnOwner | ReplicaRefusal::Misplaced => OwnerCause::WrongLayout,
         ReplicaRefusal::Late => OwnerCause::TimedOut,
         ReplicaRefusal::Stopping => OwnerCause::Stopping,
         ReplicaRefusal::Refilling => OwnerCause::Refilling,
+        ReplicaRefusal::Oversized => OwnerCause::Oversized,
         ReplicaRefusal::Other(reason) => OwnerCause::Other(reason),
     }
 }

@@ -1,6 +1,7 @@
 //! What a put says became of it.
 
-use kvorum_protocol::message::{PutDone, RequestError};
+use kvorum_protocol::limits as bounds;
+use kvorum_protocol::message::{LimitKind, PutDone, RequestError};
 use kvorum_protocol::{
     Clock, Dot, EncodedSet, Found, MintRefusal, OperationId, RecordKey, Replaces,
 };
@@ -82,6 +83,11 @@ pub(super) fn refused(reason: StoreRefusal) -> RequestError {
         StoreRefusal::DiskFull => RequestError::DiskFull,
         StoreRefusal::TooManySiblings => RequestError::TooManySiblings,
         StoreRefusal::NothingToDelete => MintRefusal::NothingToDelete.into(),
+        StoreRefusal::Oversized => RequestError::TooLarge {
+            what: LimitKind::Record,
+            size: bounds::CLOCK_ENTRIES as u64 + 1,
+            limit: bounds::CLOCK_ENTRIES as u64,
+        },
         StoreRefusal::Closing => RequestError::Stopping,
     }
 }

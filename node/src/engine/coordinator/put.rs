@@ -4,7 +4,7 @@
 //!   start ── a retry? ──> recall: own record, then the other owners ── applied before ──┐
 //!     │                                   │ not found                                   │
 //!     └──> mint: Update at the own store <┘                 re-send: Merge at the own store
-//!                       │                                                               │
+//!                       │   └─ a delete, and nothing here? search: a get, then mint     │
 //!                       └──────> Applied: send the set to the other owners <────────────┘
 //!                                             │
 //!                   Durable here, Durable there: count copies; at W answer
@@ -17,8 +17,10 @@
 //! own one included.
 //!
 //! Honesty is the other half. "Not applied" is said only while nothing has been handed to the store. After that the answer
-//! is "applied", "applied at k of w", or "unknown"; and a retry never says "not applied" at all, because the attempt
+//! is "applied", "applied at k of w", or "unknown"; and a retry says "not applied" of itself alone, because the attempt
 //! before it may have been.
+
+mod ending;
 
 use kvorum_protocol::message::{OwnerCause, RequestError, Response};
 use kvorum_protocol::{Change, EncodedSet, Found, OperationId, RecordKey, Replaces};
@@ -28,6 +30,7 @@ use kvorum_store::{Apply, StoreEvent, StoreRequest};
 use crate::engine::coordinator::cause_of;
 use crate::engine::coordinator::outcome::{self, Applied};
 use crate::engine::coordinator::recall::{Recall, Recalled};
+use crate::engine::coordinator::search;
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::planted::Planted;
 use crate::engine::quorum::Quorum;
@@ -48,6 +51,17 @@ pub(crate) struct Write {
     pub(crate) retry: bool,
 }
 
+/// Where the search for what a delete could delete stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Search {
+    /// The own record has something to delete, as far as is known.
+    Unneeded,
+    /// The other owners are asked.
+    UnderWay,
+    /// They had something, and it is here now.
+    Done,
+}
+
 /// A put or delete under way at its coordinator.
 #[derive(Clone)]
 pub(crate) struct Put {
@@ -59,6 +73,7 @@ pub(crate) struct Put {
     deadline_ns: u64,
     /// Set while the coordinator finds out whether the operation was applied before.
     recall: Option<Recall>,
+    search: Search,
     is_retry: bool,
     retry_checked: bool,
     /// Durable copies.
@@ -80,6 +95,7 @@ impl Put {
             operation: write.operation,
             deadline_ns,
             recall,
+            search: Search::Unneeded,
             is_retry: write.retry,
             retry_checked: true,
             copies,
@@ -90,6 +106,9 @@ impl Put {
 
     /// Hands the write to the own store, which mints its dot. From here on it may take effect.
     fn mint(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if turn.now.mono_ns >= self.deadline_ns {
+            return self.fail(turn, RequestError::DeadlineExceeded);
+        }
         if !self.copies.is_reachable() {
             return self.fail(turn, outcome::unavailable(&self.copies));
         }
@@ -102,6 +121,11 @@ impl Put {
         let change = Apply::Update { replaces, change, operation: self.operation };
         turn.store(StoreRequest::Apply { token: turn.token, key: self.key.clone(), change });
         Progress::Waiting
+    }
+
+    /// Whether the write was handed to the store, so that it may take effect.
+    fn is_begun(&self) -> bool {
+        self.recall.is_none() && self.search != Search::UnderWay
     }
 
     /// The write was applied by an earlier attempt: instead of a second dot, what is known of it goes out again.
@@ -147,60 +171,6 @@ impl Put {
         self.judge(turn)
     }
 
-    /// Answers as soon as the answer is certain, and ends when nobody is left to hear of.
-    fn judge(&mut self, turn: &mut Turn<'_>) -> Progress {
-        if !self.answered {
-            if self.copies.is_reached() {
-                self.succeed(turn);
-            } else if self.copies.is_settled() {
-                let error = outcome::below_w(&self.copies, self.operation);
-                self.answer(turn, Response::Error { error });
-            }
-        }
-        if self.copies.is_settled() { self.finish(turn) } else { Progress::Waiting }
-    }
-
-    fn succeed(&mut self, turn: &mut Turn<'_>) {
-        let applied = self.applied.as_ref().expect("copies are counted only of what is applied");
-        let done = applied.done(turn.view, &self.key, &self.copies, self.retry_checked);
-        turn.stats.writes_applied += 1;
-        self.answer(turn, Response::Put(done));
-    }
-
-    /// Ends a write of which nothing was applied by this attempt.
-    fn fail(&mut self, turn: &mut Turn<'_>, error: RequestError) -> Progress {
-        let unknown = RequestError::OutcomeUnknown { operation: self.operation };
-        let error = if self.is_retry { unknown } else { error };
-        self.answer(turn, Response::Error { error });
-        Progress::Done
-    }
-
-    fn refused(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
-        let StoreEvent::Refused { reason, .. } = event else { return Progress::Waiting };
-        self.fail(turn, outcome::refused(reason))
-    }
-
-    fn answer(&mut self, turn: &mut Turn<'_>, response: Response) {
-        self.answered = true;
-        turn.answer(response);
-    }
-
-    /// The final action. Hints will be for `copies.missing()`; until there are hints, read repair finds those owners.
-    fn finish(&mut self, turn: &mut Turn<'_>) -> Progress {
-        turn.stats.writes_left_behind += u64::from(!self.copies.missing().is_empty());
-        Progress::Done
-    }
-
-    /// Nothing more will be heard: if there is no answer yet, it is what is known by now.
-    fn close(&mut self, turn: &mut Turn<'_>) -> Progress {
-        self.copies.expire();
-        if !self.answered {
-            let error = outcome::below_w(&self.copies, self.operation);
-            self.answer(turn, Response::Error { error });
-        }
-        self.finish(turn)
-    }
-
     /// Follows the finding of a recall.
     fn follow(&mut self, turn: &mut Turn<'_>, recalled: Recalled) -> Progress {
         match recalled {
@@ -237,7 +207,7 @@ impl Machine for Put {
                 self.copies.count(turn.me);
                 self.judge(turn)
             }
-            StoreEvent::Poisoned { .. } if self.recall.is_none() => self.close(turn),
+            StoreEvent::Poisoned { .. } if self.is_begun() => self.close(turn),
             StoreEvent::Poisoned { .. } => self.fail(turn, RequestError::Stopping),
             event => match &mut self.recall {
                 Some(recall) => {
@@ -281,7 +251,22 @@ impl Machine for Put {
         self.judge(turn)
     }
 
+    /// The search for what a delete could delete has ended.
+    fn on_part(&mut self, turn: &mut Turn<'_>, _index: usize, response: Response) -> Progress {
+        self.search = Search::Done;
+        match search::verdict(response, self.copies.missing().len()) {
+            Ok(()) => {
+                self.change = Some(Change::Delete);
+                self.mint(turn)
+            }
+            Err(error) => self.fail(turn, error),
+        }
+    }
+
     fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if self.is_begun() {
+            return self.close(turn);
+        }
         match &mut self.recall {
             // Half of the time is over: the other half is for the write.
             Some(recall) if turn.now.mono_ns < self.deadline_ns => {
@@ -289,8 +274,7 @@ impl Machine for Put {
                 let recalled = recall.give_up();
                 self.follow(turn, recalled)
             }
-            Some(_) => self.fail(turn, RequestError::DeadlineExceeded),
-            None => self.close(turn),
+            _ => self.fail(turn, RequestError::DeadlineExceeded),
         }
     }
 }

@@ -4,11 +4,13 @@
 //! the merge. Between two writes of a key that is all the repair that a healthy cluster needs; keys that nobody reads are
 //! the business of the exchanges between owners.
 
+use kvorum_protocol::message::OwnerCause;
 use kvorum_protocol::{EncodedSet, RecordKey, VersionSet};
 use kvorum_ring::NodeId;
 use kvorum_store::{Apply, StoreRequest};
 
 use crate::engine::turn::{Turn, remaining_ms};
+use crate::limits;
 use crate::peer_message::PeerMessage;
 
 /// What one owner holds, as far as it said.
@@ -27,14 +29,18 @@ pub(super) struct Holdings {
 }
 
 impl Holdings {
-    /// An owner holds this.
-    pub(super) fn holds(&mut self, node: NodeId, set: EncodedSet) {
-        self.merged = Some(match self.merged.take() {
+    /// An owner holds this. An error when it does not fit into one record with what the others hold; then it is not counted
+    /// among them.
+    pub(super) fn holds(&mut self, node: NodeId, set: EncodedSet) -> Result<(), OwnerCause> {
+        self.merged = Some(match &self.merged {
             None => set.clone(),
-            Some(merged) if merged == set => merged,
-            Some(merged) => EncodedSet::new(&merged.merge(&set)),
+            Some(merged) if *merged == set => set.clone(),
+            Some(merged) => {
+                EncodedSet::bounded(&merged.merge(&set)).map_err(|_| OwnerCause::Oversized)?
+            }
         });
         self.answers.push((node, Holding::Set(set)));
+        Ok(())
     }
 
     /// An owner has no record.
@@ -65,12 +71,14 @@ impl Holdings {
     }
 
     /// Sends the merge to whoever answered and is behind; nobody waits for their answers, and nobody is sent the same
-    /// merge twice.
+    /// merge twice. The deadline is the repair's own: a get whose last answer comes at its deadline has no time left, and what
+    /// it found out then is worth as much.
     ///
     /// A bare tombstone goes only to owners that hold a record. One that has none may have reclaimed the very same
     /// tombstone a moment ago, and would get it back from every read for ever.
-    pub(super) fn heal(&mut self, turn: &mut Turn<'_>, key: &RecordKey, deadline_ns: u64) {
+    pub(super) fn heal(&mut self, turn: &mut Turn<'_>, key: &RecordKey) {
         let Some(merged) = &self.merged else { return };
+        let deadline_ns = turn.now.after_ms(limits::REPAIR_DEADLINE_MS.into());
         for (node, holding) in &mut self.answers {
             let is_behind = match holding {
                 Holding::Nothing => !merged.is_tombstone(),

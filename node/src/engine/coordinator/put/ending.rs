@@ -1,0 +1,74 @@
+//! How a put ends: what it answers and when, and its final action.
+
+use kvorum_protocol::message::{RequestError, Response};
+use kvorum_store::{StoreEvent, StoreRefusal};
+
+use crate::engine::coordinator::outcome;
+use crate::engine::coordinator::put::{Put, Search};
+use crate::engine::coordinator::search;
+use crate::engine::machine::Progress;
+use crate::engine::turn::Turn;
+
+impl Put {
+    /// Answers as soon as the answer is certain, and ends when nobody is left to hear of.
+    pub(super) fn judge(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if !self.answered {
+            if self.copies.is_reached() {
+                self.succeed(turn);
+            } else if self.copies.is_settled() {
+                let error = outcome::below_w(&self.copies, self.operation);
+                self.answer(turn, Response::Error { error });
+            }
+        }
+        if self.copies.is_settled() { self.finish(turn) } else { Progress::Waiting }
+    }
+
+    fn succeed(&mut self, turn: &mut Turn<'_>) {
+        let applied = self.applied.as_ref().expect("copies are counted only of what is applied");
+        let done = applied.done(turn.view, &self.key, &self.copies, self.retry_checked);
+        turn.stats.writes_applied += 1;
+        self.answer(turn, Response::Put(done));
+    }
+
+    /// Ends a write of which nothing was applied by this attempt.
+    pub(super) fn fail(&mut self, turn: &mut Turn<'_>, error: RequestError) -> Progress {
+        let error = if self.is_retry { error.of_retry(self.operation) } else { error };
+        self.answer(turn, Response::Error { error });
+        Progress::Done
+    }
+
+    pub(super) fn refused(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
+        let StoreEvent::Refused { reason, .. } = event else { return Progress::Waiting };
+        if reason == StoreRefusal::NothingToDelete && self.search == Search::Unneeded {
+            self.search = Search::UnderWay;
+            search::begin(turn, &self.key, self.operation, self.deadline_ns);
+            return Progress::Waiting;
+        }
+        if self.applied.is_some() {
+            // It was found applied elsewhere, and cannot be spread from here: no refusal of this attempt undoes it.
+            return self.fail(turn, RequestError::OutcomeUnknown { operation: self.operation });
+        }
+        self.fail(turn, outcome::refused(reason))
+    }
+
+    fn answer(&mut self, turn: &mut Turn<'_>, response: Response) {
+        self.answered = true;
+        turn.answer(response);
+    }
+
+    /// The final action. Hints will be for `copies.missing()`; until there are hints, read repair finds those owners.
+    fn finish(&mut self, turn: &mut Turn<'_>) -> Progress {
+        turn.stats.writes_left_behind += u64::from(!self.copies.missing().is_empty());
+        Progress::Done
+    }
+
+    /// Nothing more will be heard: if there is no answer yet, it is what is known by now.
+    pub(super) fn close(&mut self, turn: &mut Turn<'_>) -> Progress {
+        self.copies.expire();
+        if !self.answered {
+            let error = outcome::below_w(&self.copies, self.operation);
+            self.answer(turn, Response::Error { error });
+        }
+        self.finish(turn)
+    }
+}

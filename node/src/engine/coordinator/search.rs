@@ -1,0 +1,51 @@
+//! Looking for what a delete could delete.
+//!
+//! A delete of the latest deletes what its coordinator holds. Where that is nothing live, the other owners may hold something
+//! all the same: this one was away, or lost its record. So before "there is nothing to delete" may be said they are asked, by
+//! an ordinary get, whose repair has this owner hold what they hold by the time that its answer is here. The delete is then
+//! tried once more, and its reply names what it replaced.
+//!
+//! Only deletes search. A put of the latest that finds nothing here adds a version, and loses nothing when there is more
+//! elsewhere: they stand side by side.
+
+use kvorum_protocol::message::{
+    ArgumentKind, Get, Request, RequestError, RequestOptions, Response,
+};
+use kvorum_protocol::{OperationId, RecordKey};
+
+use crate::engine::coordinator::small;
+use crate::engine::turn::{Part, Turn};
+
+/// Asks the owners. The search may take half of the time that is left; the delete needs the other half.
+pub(super) fn begin(
+    turn: &mut Turn<'_>,
+    key: &RecordKey,
+    operation: OperationId,
+    deadline_ns: u64,
+) {
+    let left_ns = deadline_ns.saturating_sub(turn.now.mono_ns);
+    let get = Get {
+        bucket: key.bucket.clone(),
+        key: key.key.clone(),
+        options: RequestOptions::new(operation),
+    };
+    let deadline_ns = turn.now.mono_ns + left_ns / 2;
+    turn.begin(Part { index: 0, request: Request::Get(get), deadline_ns });
+}
+
+/// Whether there is something to delete after all. "Nothing" is certain only when every one of the `owners` said so.
+pub(super) fn verdict(response: Response, owners: usize) -> Result<(), RequestError> {
+    match response {
+        Response::Get(done) if done.is_found() => Ok(()),
+        Response::Get(done) if done.complete => {
+            Err(RequestError::InvalidArgument { argument: ArgumentKind::NothingToDelete })
+        }
+        Response::Get(done) => Err(RequestError::Unavailable {
+            needed: small(owners),
+            got: done.owners,
+            causes: Vec::new(),
+        }),
+        Response::Error { error } => Err(error),
+        _ => unreachable!("a get is answered by a get or an error"),
+    }
+}
