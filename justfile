@@ -33,6 +33,10 @@ swarm seconds="60":
 replay seed:
     cargo run --release -- sim run --seed {{seed}}
 
+# Every client against the shared cases (needs python3 and node).
+conformance:
+    client/conformance/run
+
 # The documentation of every crate.
 doc:
     cargo doc --workspace --no-deps
