@@ -9,13 +9,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::codec::{DecodeError, Reader, Wire, Writer, decode};
+use crate::limits;
 use crate::version::VersionSet;
 
 /// A version set and its encoding. Cheap to clone; dereferences to the set.
+///
+/// A small set that is read out of a frame gets memory of its own at once, because it is likely to stay: in a log or a table
+/// it must not hold the whole frame, and decoding it a second time costs more than the copy.
 #[derive(Clone, Debug)]
-pub struct EncodedSet {
-    set: Arc<VersionSet>,
+pub struct EncodedSet(Arc<Whole>);
+
+#[derive(Debug)]
+struct Whole {
+    set: VersionSet,
     encoded: Bytes,
+    /// The bytes are a part of the frame that they came in.
+    is_in_frame: bool,
 }
 
 impl EncodedSet {
@@ -43,29 +52,27 @@ impl EncodedSet {
     /// # Errors
     /// What is wrong with the bytes.
     pub fn decode(encoded: Bytes) -> Result<EncodedSet, DecodeError> {
-        let set = Arc::new(decode(encoded.clone())?);
-        Ok(EncodedSet { set, encoded })
+        let set = decode(encoded.clone())?;
+        Ok(EncodedSet(Arc::new(Whole { set, encoded, is_in_frame: false })))
     }
 
     /// The same set in memory of its own: for one that outlives the frame it came in.
     pub fn detached(&self) -> EncodedSet {
-        EncodedSet::decode(Bytes::copy_from_slice(&self.encoded))
+        if !self.0.is_in_frame {
+            return self.clone();
+        }
+        EncodedSet::decode(Bytes::copy_from_slice(&self.0.encoded))
             .expect("a copy decodes as its original did")
     }
 
     /// The set.
     pub fn set(&self) -> &VersionSet {
-        &self.set
-    }
-
-    /// The set, shared.
-    pub fn shared(&self) -> Arc<VersionSet> {
-        Arc::clone(&self.set)
+        &self.0.set
     }
 
     /// The encoding.
     pub fn encoded(&self) -> &Bytes {
-        &self.encoded
+        &self.0.encoded
     }
 }
 
@@ -84,14 +91,14 @@ impl Deref for EncodedSet {
     type Target = VersionSet;
 
     fn deref(&self) -> &VersionSet {
-        &self.set
+        &self.0.set
     }
 }
 
 /// Equal sets are equal, whatever bytes they arrived in.
 impl PartialEq for EncodedSet {
     fn eq(&self, other: &EncodedSet) -> bool {
-        self.set == other.set
+        Arc::ptr_eq(&self.0, &other.0) || self.0.set == other.0.set
     }
 }
 
@@ -99,12 +106,17 @@ impl Eq for EncodedSet {}
 
 impl Wire for EncodedSet {
     fn write(&self, writer: &mut Writer<'_>) {
-        writer.encoded(&self.encoded);
+        writer.encoded(&self.0.encoded);
     }
 
     fn read(reader: &mut Reader) -> Result<EncodedSet, DecodeError> {
         let start = reader.position();
-        let set = Arc::new(VersionSet::read(reader)?);
-        Ok(EncodedSet { set, encoded: reader.slice_from(start) })
+        reader.skip()?;
+        let in_frame = reader.slice_from(start);
+        if in_frame.len() <= limits::COPIED_SET_BYTES {
+            return EncodedSet::decode(Bytes::copy_from_slice(&in_frame));
+        }
+        let set = decode(in_frame.clone())?;
+        Ok(EncodedSet(Arc::new(Whole { set, encoded: in_frame, is_in_frame: true })))
     }
 }

@@ -96,3 +96,7 @@ pub const HELLO_BYTES: usize = 4 * 1024;
 /// Fallbacks that a record may name as the owners it is held for: one for each owner of a partition, twice while a layout
 /// changes.
 pub const HINTED_FOR: usize = 64;
+
+/// A set of at most so many bytes is copied out of the frame that it comes in, instead of holding the frame: below it the copy
+/// is cheaper than what it saves.
+pub const COPIED_SET_BYTES: usize = 4 * 1024;

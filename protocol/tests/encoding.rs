@@ -5,12 +5,14 @@ mod samples;
 use bytes::Bytes;
 use kvorum_protocol::codec::{DecodeError, Reader, Tagged, WireFields, Writer, decode, encode};
 use kvorum_protocol::frame::{read_message, write_message};
-use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
+use kvorum_protocol::limits::{CLIENT_FRAME_BYTES, COPIED_SET_BYTES};
 use kvorum_protocol::message::{
     ArgumentKind, BucketSettings, Greeting, Hello, OwnerCause, PutDone, Request, RequestError,
     RequestOptions, Response,
 };
-use kvorum_protocol::{ContextError, EncodedSet, MergeRule, Record, VersionSet};
+use kvorum_protocol::{
+    Actor, Change, ContextError, EncodedSet, MergeRule, OperationId, Record, Replaces, VersionSet,
+};
 use proptest::prelude::{Strategy, any, prop, proptest};
 use proptest::{prop_assert_eq, prop_oneof};
 
@@ -67,18 +69,31 @@ fn stored_things_read_back_as_they_were_written() {
 }
 
 #[test]
-fn an_encoded_set_is_written_as_it_arrived_and_shares_its_memory() {
-    let encoded = EncodedSet::new(&samples::version_set());
-    assert_eq!(encoded.set(), &samples::version_set());
-    let arrived = decode::<EncodedSet>(encoded.encoded().clone()).expect("decodes");
-    assert_eq!(arrived.encoded(), encoded.encoded());
-    let range = arrived.encoded().as_ptr_range();
-    for (_, version) in arrived.versions() {
-        assert!(range.contains(&version.value.as_ptr()), "a value was copied");
+fn an_encoded_set_is_written_as_it_arrived_and_holds_its_values_once() {
+    let small = samples::version_set();
+    let large = set_of(COPIED_SET_BYTES);
+    for set in [small, large] {
+        let encoded = EncodedSet::new(&set);
+        assert_eq!(encoded.set(), &set);
+        let frame = encoded.encoded().clone();
+        let arrived = decode::<EncodedSet>(frame.clone()).expect("decodes");
+        assert_eq!(arrived.encoded(), encoded.encoded());
+        let range = arrived.encoded().as_ptr_range();
+        for (_, version) in arrived.versions() {
+            assert!(range.contains(&version.value.as_ptr()), "a value was copied");
+        }
+        let is_in_frame = range.contains(&frame.as_ptr());
+        assert_eq!(is_in_frame, frame.len() > COPIED_SET_BYTES, "only a small set is copied");
+        let detached = arrived.detached();
+        assert_eq!(detached, arrived);
+        assert!(!frame.as_ptr_range().contains(&detached.encoded().as_ptr()));
     }
-    let detached = arrived.detached();
-    assert_eq!(detached, arrived);
-    assert!(!range.contains(&detached.encoded().as_ptr()));
+}
+
+fn set_of(value_bytes: usize) -> VersionSet {
+    let change = Change::Value { bytes: vec![7; value_bytes].into(), expires_at_ms: None };
+    let minted = VersionSet::empty().mint(Actor(1), Replaces::Nothing, change, OperationId(1));
+    minted.expect("nothing is crowded").set
 }
 
 /// An encoded array of fewer than 15 fields with one more, `[1, "?"]`, at its end.

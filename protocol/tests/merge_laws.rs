@@ -99,6 +99,18 @@ proptest! {
     }
 
     #[test]
+    fn a_set_that_overtakes_another_is_their_merge(history in history(), retries in any::<bool>()) {
+        let sets = replicas(&history, retries);
+        for (newer, older) in sets.iter().flat_map(|newer| sets.iter().map(move |older| (newer, older))) {
+            if newer.overtakes(older) {
+                // The other way round nothing is known beforehand.
+                prop_assert!(!older.overtakes(newer));
+                prop_assert_eq!(&newer.merge(older), newer);
+            }
+        }
+    }
+
+    #[test]
     fn merging_in_says_whether_anything_changed(history in history()) {
         let [a, b, ..] = replicas(&history, false);
         let mut merged = a.clone();

@@ -1,18 +1,24 @@
 //! Which events of a key are known.
 
+use smallvec::SmallVec;
+
 use super::actor::Actor;
 use super::dot::Dot;
+
+/// Entries of a clock, ascending by actor. Most keys have been written through one or two coordinators, and then a clock
+/// takes no memory of its own.
+pub(super) type Entries = SmallVec<[(Actor, u64); 2]>;
 
 /// For each actor the counter up to which all of its events are known: a version vector. Entries ascend by actor and
 /// their counters are at least one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Clock {
-    entries: Vec<(Actor, u64)>,
+    entries: Entries,
 }
 
 impl Clock {
     /// The clock that knows nothing.
-    pub const EMPTY: Clock = Clock { entries: Vec::new() };
+    pub const EMPTY: Clock = Clock { entries: SmallVec::new_const() };
 
     /// A clock of these entries; of several for one actor the highest counts, and zeros count as absent.
     pub fn of(entries: impl IntoIterator<Item = (Actor, u64)>) -> Clock {
@@ -24,7 +30,7 @@ impl Clock {
     }
 
     /// Entries that already ascend by actor, with counters of at least one.
-    pub(super) fn from_sorted(entries: Vec<(Actor, u64)>) -> Clock {
+    pub(super) fn from_sorted(entries: Entries) -> Clock {
         debug_assert!(entries.is_sorted_by(|left, right| left.0 < right.0));
         Clock { entries }
     }
@@ -63,7 +69,7 @@ impl Clock {
 
     /// The clock that knows what either knows.
     pub fn merge(&self, other: &Clock) -> Clock {
-        let mut merged = Vec::with_capacity(self.len().max(other.len()));
+        let mut merged = Entries::with_capacity(self.len().max(other.len()));
         let (mut left, mut right) = (self.entries.as_slice(), other.entries.as_slice());
         while let (Some((a, rest_left)), Some((b, rest_right))) =
             (left.split_first(), right.split_first())

@@ -12,14 +12,18 @@ use std::cmp::Ordering;
 
 use super::clock::Clock;
 use super::dot::Dot;
-use super::set::VersionSet;
+use super::set::{VersionSet, Versions};
 use crate::codec::Surplus;
 
 impl VersionSet {
     /// What a replica holds that has seen what either has seen.
     pub fn merge(&self, other: &VersionSet) -> VersionSet {
-        let versions = join(&self.versions, &self.clock, &other.versions, &other.clock);
-        let mut deletions = join(&self.deletions, &self.clock, &other.deletions, &other.clock);
+        if other.overtakes(self) {
+            return other.clone();
+        }
+        let versions: Versions = join(&self.versions, &self.clock, &other.versions, &other.clock);
+        let mut deletions: Vec<_> =
+            join(&self.deletions, &self.clock, &other.deletions, &other.clock);
         // No correct node mints a value and a delete under one dot; if one ever did, the set must still be a valid one.
         deletions.retain(|(dot, _)| !versions.iter().any(|version| version.0 == *dot));
         VersionSet {
@@ -28,6 +32,16 @@ impl VersionSet {
             deletions,
             surplus: later(&self.surplus, &other.surplus).clone(),
         }
+    }
+
+    /// Whether this is a newer write that replaces all that `other` holds, so that merging the two gives this set. What most
+    /// merges find, and cheap to see; false says nothing.
+    pub fn overtakes(&self, other: &VersionSet) -> bool {
+        let [(dot, _)] = &self.versions[..] else { return false };
+        self.deletions.is_empty()
+            && other.surplus.is_empty()
+            && !other.clock.covers(*dot)
+            && self.clock.descends(&other.clock)
     }
 
     /// Merges `other` in; says whether anything changed.
@@ -42,13 +56,13 @@ impl VersionSet {
 }
 
 /// The entries of two sets by the rule of dotted version vectors. Both ascend by dot, and so does the result.
-fn join<T: Clone + Ord>(
+fn join<T: Clone + Ord, C: Default + Extend<(Dot, T)>>(
     left: &[(Dot, T)],
     left_clock: &Clock,
     right: &[(Dot, T)],
     right_clock: &Clock,
-) -> Vec<(Dot, T)> {
-    let mut joined = Vec::with_capacity(left.len().max(right.len()));
+) -> C {
+    let mut joined = C::default();
     let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
     loop {
         let order = match (left.peek(), right.peek()) {

@@ -1,6 +1,7 @@
 //! How a coordinator makes a new version.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::actor::Actor;
 use super::clock::Clock;
@@ -87,7 +88,7 @@ impl VersionSet {
 
         let mut set = VersionSet {
             clock: self.clock.merge(&covered),
-            versions,
+            versions: versions.into(),
             deletions,
             surplus: self.surplus.clone(),
         };
@@ -104,16 +105,15 @@ impl VersionSet {
                     expires_at_ms,
                     surplus: Surplus::NONE,
                 };
-                insert(&mut set.versions, dot, version);
+                let place = set.versions.partition_point(|entry| entry.0 < dot);
+                set.versions.insert(place, (dot, version));
             }
             Change::Delete => {
                 // A dropped deletion stays covered, so merging drops it everywhere: only its ids are forgotten.
                 set.deletions.truncate(limits::SUPERSEDED_IDS - 1);
-                insert(
-                    &mut set.deletions,
-                    dot,
-                    Deletion { operation, superseded, surplus: Surplus::NONE },
-                );
+                let deletion = Deletion { operation, superseded, surplus: Surplus::NONE };
+                let place = set.deletions.partition_point(|entry| entry.0 < dot);
+                set.deletions.insert(place, (dot, deletion));
             }
         }
         let replaced = replaced.iter().map(|(dot, _)| *dot).collect();
@@ -143,12 +143,15 @@ impl VersionSet {
 
 type Entry<T> = (Dot, T);
 
+/// What a write replaces: nearly always one version or none.
+type Replaced<'a, T> = SmallVec<[&'a Entry<T>; 1]>;
+
 /// Entries that the clock covers, and those that stay.
 fn split<'a, T: Clone>(
     entries: &'a [Entry<T>],
     covered: &Clock,
-) -> (Vec<&'a Entry<T>>, Vec<Entry<T>>) {
-    let mut replaced = Vec::new();
+) -> (Replaced<'a, T>, Vec<Entry<T>>) {
+    let mut replaced = SmallVec::new();
     let mut stay = Vec::new();
     for entry in entries {
         if covered.covers(entry.0) {
@@ -158,11 +161,6 @@ fn split<'a, T: Clone>(
         }
     }
     (replaced, stay)
-}
-
-fn insert<T>(entries: &mut Vec<(Dot, T)>, dot: Dot, value: T) {
-    let index = entries.partition_point(|entry| entry.0 < dot);
-    entries.insert(index, (dot, value));
 }
 
 /// The most recent first: the ids of what is replaced now, then what those remember, one of each in turn. Unless the minting

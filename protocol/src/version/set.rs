@@ -1,6 +1,7 @@
 //! What one key holds.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::clock::Clock;
 use super::dot::Dot;
@@ -50,13 +51,16 @@ pub enum Found {
     },
 }
 
+/// The live versions of a set. Nearly every key has one, which then stands in the set itself.
+pub(super) type Versions = SmallVec<[(Dot, Version); 1]>;
+
 /// A dotted version vector set: one clock, the live versions and the unreplaced deletes.
 ///
 /// Invariants: versions ascend by dot, and so do deletions; no dot stands twice; the clock covers every dot.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct VersionSet {
     pub(super) clock: Clock,
-    pub(super) versions: Vec<(Dot, Version)>,
+    pub(super) versions: Versions,
     pub(super) deletions: Vec<(Dot, Deletion)>,
     pub(super) surplus: Surplus,
 }
@@ -73,11 +77,16 @@ impl VersionSet {
     /// The invariant that they break.
     pub fn from_parts(
         clock: Clock,
-        versions: Vec<(Dot, Version)>,
+        versions: impl IntoIterator<Item = (Dot, Version)>,
         deletions: Vec<(Dot, Deletion)>,
         surplus: Surplus,
     ) -> Result<VersionSet, Invalid> {
-        let set = VersionSet { clock, versions, deletions, surplus };
+        VersionSet { clock, versions: versions.into_iter().collect(), deletions, surplus }.checked()
+    }
+
+    /// The set itself, once its invariants are checked.
+    pub(super) fn checked(self) -> Result<VersionSet, Invalid> {
+        let set = self;
         let ascending = set.versions.is_sorted_by(|left, right| left.0 < right.0)
             && set.deletions.is_sorted_by(|left, right| left.0 < right.0)
             && !set.deletions.iter().any(|(dot, _)| set.version(*dot).is_some());

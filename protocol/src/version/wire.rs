@@ -5,10 +5,10 @@
 //! superseded]`. Fields of later versions are kept.
 
 use super::actor::Actor;
-use super::clock::Clock;
+use super::clock::{Clock, Entries};
 use super::dot::Dot;
 use super::operation::OperationId;
-use super::set::{Deletion, Version, VersionSet};
+use super::set::{Deletion, Version, VersionSet, Versions};
 use super::superseded::SupersededIds;
 use crate::codec::{DecodeError, Fields, Invalid, Reader, Wire, WireFields, Writer};
 use crate::limits;
@@ -72,7 +72,7 @@ impl Wire for Clock {
     }
 
     fn read(reader: &mut Reader) -> Result<Clock, DecodeError> {
-        let mut entries: Vec<(Actor, u64)> = Vec::new();
+        let mut entries = Entries::new();
         let mut pending = None;
         reader.each(2 * limits::CLOCK_ENTRIES, |reader| {
             let number = reader.uint()?;
@@ -126,6 +126,22 @@ impl Wire for (Dot, Version) {
     }
 }
 
+impl Wire for Versions {
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.array(self.len() as u32);
+        self.iter().for_each(|version| version.write(writer));
+    }
+
+    fn read(reader: &mut Reader) -> Result<Versions, DecodeError> {
+        let mut versions = Versions::new();
+        reader.each(limits::LIST_ITEMS, |reader| {
+            versions.push(<(Dot, Version)>::read(reader)?);
+            Ok(())
+        })?;
+        Ok(versions)
+    }
+}
+
 impl Wire for (Dot, Deletion) {
     fn write(&self, writer: &mut Writer<'_>) {
         let (dot, deletion) = self;
@@ -161,7 +177,7 @@ impl Wire for VersionSet {
         let versions = reader.field(&mut fields)?;
         let deletions = reader.field(&mut fields)?;
         let surplus = reader.close_keeping(fields)?;
-        Ok(VersionSet::from_parts(clock, versions, deletions, surplus)?)
+        Ok(VersionSet { clock, versions, deletions, surplus }.checked()?)
     }
 }
 

@@ -99,6 +99,11 @@ impl Shard {
         let (set, mark) = match &current {
             // The frame that it came in is not kept in memory for it.
             None => (incoming.detached(), None),
+            // What nearly every merge is: a newer write of what is here.
+            Some(record) if incoming.overtakes(&record.set) => {
+                let mark = mark_after_merge(record.mark, record.set.clock(), incoming.clock());
+                (incoming.detached(), mark)
+            }
             Some(record) => {
                 let merged = record.set.merge(incoming);
                 if merged == *record.set.set() {
