@@ -144,6 +144,9 @@ impl Shared {
         node: &TopologyNode,
         insistence: Insistence,
     ) -> Result<Arc<Connection>, (Endpoint, ConnectError)> {
+        if let Some(connection) = self.nodes.open_connection(node.id) {
+            return Ok(connection);
+        }
         let endpoint = endpoint_of(node, self.known().transport);
         let endpoint = endpoint.ok_or_else(|| (Endpoint::unknown(), ConnectError::NoAddress))?;
         let connection = self.nodes.connection(node.id, &endpoint, insistence).await;

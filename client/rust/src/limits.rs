@@ -13,6 +13,10 @@ pub const WRITE_QUEUE: usize = 128;
 /// Bytes that are gathered before they are written: many small frames leave in one system call, and none waits for more.
 pub const WRITE_BATCH_BYTES: usize = 64 * 1024;
 
+/// Room made for received bytes at a time: many small answers arrive with one system call, and a value that is kept holds no
+/// more memory than this beside its own.
+pub const READ_BYTES: usize = 16 * 1024;
+
 /// How long opening one connection may take, handshake included. On a LAN it takes milliseconds; a node that needs
 /// longer is better passed over, because others can coordinate.
 pub const CONNECT_PATIENCE: Duration = Duration::from_secs(2);

@@ -68,6 +68,13 @@ impl Nodes {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The connection to `node` if it is open and nobody is just changing that. What nearly every request finds.
+    pub(crate) fn open_connection(&self, node: NodeId) -> Option<Arc<Connection>> {
+        let link = self.link(node);
+        let state = link.state.try_lock().ok()?;
+        state.connection.as_ref().filter(|connection| connection.is_open()).map(Arc::clone)
+    }
+
     /// An open connection to `node`, which listens at `endpoint`.
     pub(crate) async fn connection(
         &self,

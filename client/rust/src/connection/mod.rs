@@ -116,7 +116,7 @@ impl Connection {
         let place = timeout(patience, self.places.acquire()).await;
         let _place = place.ok().and_then(Result::ok).ok_or(NoAnswer::NotSent)?;
         let mut slot = self.pending.register().ok_or(NoAnswer::NotSent)?;
-        let mut frame = Vec::new();
+        let mut frame = Vec::with_capacity(about_bytes(request));
         write_message(&mut frame, CLIENT_FRAME_BYTES, slot.id(), request)
             .map_err(NoAnswer::TooLong)?;
         let left = patience.saturating_sub(begun.elapsed());
@@ -131,6 +131,17 @@ impl Connection {
             Err(_) if patience >= limits::SILENCE && slot.heard_nothing() => Err(NoAnswer::Silent),
             Err(_) => Err(NoAnswer::TimedOut),
         }
+    }
+}
+
+/// About how long a request's frame becomes, rather more than less, so that it does not grow while it is written.
+fn about_bytes(request: &Request) -> usize {
+    const HEADS: usize = 128;
+    let key =
+        request.key().map_or(0, |(bucket, key)| bucket.as_bytes().len() + key.as_bytes().len());
+    match request {
+        Request::Put(put) => HEADS + key + put.value.len(),
+        _ => HEADS + key,
     }
 }
 

@@ -57,7 +57,12 @@ pub(super) async fn read(
                 }
             }
         }
-        match reader.read_buf(decoder.buffer()).await {
+        // Room for many answers at once. Frames are slices of it, so it is left to them and made anew when it is used up.
+        let buffer = decoder.buffer();
+        if buffer.capacity() - buffer.len() < limits::READ_BYTES / 8 {
+            buffer.reserve(limits::READ_BYTES);
+        }
+        match reader.read_buf(buffer).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
