@@ -31,11 +31,10 @@ pub(crate) fn measure(root: &Path, writers: usize) {
     let seconds = begin.elapsed().as_secs_f64();
     let name = format!("bare log, {writers} records a sync");
     println!(
-        "{name:<46} {:>12.0} {:>10} {:>10} {:>10.0} {:>12}",
+        "{name:<41} {:>9.0} {:>7} {:>7} {:>7.0}",
         syncs as f64 * writers as f64 / seconds,
         "",
         "",
-        syncs as f64 / seconds,
-        ""
+        syncs as f64 / seconds
     );
 }

@@ -2,14 +2,17 @@
 //!
 //! `cargo bench -p kvorum-store` runs everything in a temporary directory of the working directory's disk (`TMPDIR` names
 //! another one); `-- --seconds 60 --keys 1000000` sets how long the sustained part writes and how many keys the reopening
-//! part has. Writers are closed loops: each has one record on its way and submits the next when that one is durable. What
+//! part has, `--only overwriting` (or `burst`, `new`, `reopening`) does one part. Writers are closed loops: each has one record on its way and submits the next when that one is durable. What
 //! is measured is what a node runs: the core on one thread, each worker on its own, real files, the real index.
 //!
-//! Rates are of this machine and this moment. Compare them with the line for the bare log, taken in the same run.
+//! Rates are of this machine and this moment. Compare them with the line for the bare log, taken in the same run, or look at
+//! the columns that say how many microseconds of processor each thread used for a record; `core` includes the writers. The
+//! last column is the number of keys that wait for the index, at several moments of the run.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads clocks and starts threads")]
 
 mod bare_log;
+mod cpu;
 mod running;
 mod workload;
 
@@ -17,23 +20,31 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use running::Running;
-use workload::{Keys, Outcome, write_for};
+use workload::{Keys, write_for};
 
 const WRITERS: usize = 256;
 
 struct Settings {
     seconds: u64,
     keys: u64,
+    only: Option<String>,
+}
+
+impl Settings {
+    fn wants(&self, part: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == part)
+    }
 }
 
 fn settings() -> Settings {
-    let mut settings = Settings { seconds: 30, keys: 1_000_000 };
+    let mut settings = Settings { seconds: 30, keys: 1_000_000, only: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = || words.next().and_then(|word| word.parse().ok());
         match word.as_str() {
             "--seconds" => settings.seconds = number().unwrap_or(settings.seconds),
             "--keys" => settings.keys = number().unwrap_or(settings.keys),
+            "--only" => settings.only = words.next(),
             // Cargo's own.
             _ => {}
         }
@@ -44,34 +55,45 @@ fn settings() -> Settings {
 fn main() {
     let settings = settings();
     let root = tempfile::tempdir().expect("a temporary directory can be made");
-    println!(
-        "{:<46} {:>12} {:>10} {:>10} {:>10} {:>12}",
-        "what", "records/s", "p50 ms", "p99 ms", "syncs/s", "backlog"
-    );
+    print!("{:<41} {:>9} {:>7} {:>7} {:>7}", "what", "records/s", "p50 ms", "p99 ms", "syncs/s");
+    for thread in cpu::THREADS {
+        print!(" {thread:>9}");
+    }
+    println!("  backlog");
     bare_log::measure(root.path(), WRITERS);
-    writing(root.path(), settings.seconds);
-    reopening(root.path(), settings.keys);
+    writing(root.path(), &settings);
+    if settings.wants("reopening") {
+        reopening(root.path(), settings.keys);
+    }
 }
 
-fn writing(root: &Path, seconds: u64) {
-    let mut shard = Running::open(&root.join("writing"));
-    let long = Duration::from_secs(seconds);
-    let short = Duration::from_secs(seconds.clamp(1, 5));
-    write_for(&mut shard, WRITERS, Keys::New, Duration::from_secs(1))
-        .print("new keys, first second (burst)");
-    shard.settle();
-    write_for(&mut shard, WRITERS, Keys::Overwritten(100_000), short)
-        .print("overwriting 100,000 keys");
-    shard.settle();
-    for writers in [1, 16, 64] {
-        let outcome = write_for(&mut shard, writers, Keys::Overwritten(100_000), short);
-        outcome.print(&format!("overwriting 100,000 keys, {writers} in flight"));
+/// Each part has a shard of its own, so that none pays for what another left to be done.
+fn writing(root: &Path, settings: &Settings) {
+    let long = Duration::from_secs(settings.seconds);
+    let short = Duration::from_secs(settings.seconds.clamp(1, 5));
+    if settings.wants("burst") {
+        let mut shard = Running::open(&root.join("burst"));
+        write_for(&mut shard, WRITERS, Keys::New, Duration::from_secs(1))
+            .print("new keys, first second (burst)");
+        shard.close();
     }
-    shard.settle();
-    write_for(&mut shard, WRITERS, Keys::New, short).print("new keys, until the backlog is full");
-    let sustained: Outcome = write_for(&mut shard, WRITERS, Keys::New, long);
-    sustained.print("new keys, sustained");
-    shard.close();
+    if settings.wants("overwriting") {
+        let mut shard = Running::open(&root.join("overwriting"));
+        let keys = Keys::Overwritten(100_000);
+        write_for(&mut shard, WRITERS, keys, short).print("overwriting 100,000 keys");
+        for writers in [1, 16, 64] {
+            let outcome = write_for(&mut shard, writers, keys, short);
+            outcome.print(&format!("overwriting 100,000 keys, {writers} in flight"));
+        }
+        write_for(&mut shard, WRITERS, keys, long).print("overwriting 100,000 keys, sustained");
+        shard.close();
+    }
+    if settings.wants("new") {
+        let mut shard = Running::open(&root.join("new"));
+        write_for(&mut shard, WRITERS, Keys::New, short).print("new keys, the backlog fills");
+        write_for(&mut shard, WRITERS, Keys::New, long).print("new keys, sustained");
+        shard.close();
+    }
 }
 
 fn reopening(root: &Path, keys: u64) {

@@ -27,19 +27,22 @@ pub(crate) struct Running {
 }
 
 fn lane<J: Send + 'static>(
+    name: &str,
     mut run: impl FnMut(J) -> Done + Send + 'static,
     done: &SyncSender<Done>,
     threads: &mut Vec<JoinHandle<()>>,
 ) -> SyncSender<J> {
     let (jobs, queue) = sync_channel::<J>(1_024);
     let done = done.clone();
-    threads.push(thread::spawn(move || {
+    let work = move || {
         while let Ok(job) = queue.recv() {
             if done.send(run(job)).is_err() {
                 return;
             }
         }
-    }));
+    };
+    let thread = thread::Builder::new().name(name.to_string()).spawn(work);
+    threads.push(thread.expect("the system gives a thread"));
     jobs
 }
 
@@ -58,10 +61,10 @@ impl Running {
             report: opened.report,
             started: Instant::now(),
             done,
-            commit: lane(move |job| committer.run(job), &sender, &mut threads),
-            read: lane(move |job| reader.run(job), &sender, &mut threads),
-            index: lane(move |job| indexer.run(job), &sender, &mut threads),
-            compact: lane(move |job| compactor.run(job), &sender, &mut threads),
+            commit: lane("committer", move |job| committer.run(job), &sender, &mut threads),
+            read: lane("reader", move |job| reader.run(job), &sender, &mut threads),
+            index: lane("indexer", move |job| indexer.run(job), &sender, &mut threads),
+            compact: lane("compactor", move |job| compactor.run(job), &sender, &mut threads),
             threads,
         }
     }
@@ -109,14 +112,6 @@ impl Running {
             panic!("the store stopped: {reason}");
         }
         event
-    }
-
-    /// Waits until the index has everything.
-    pub(crate) fn settle(&mut self) {
-        while self.shard.stats().index_backlog > 0 {
-            self.step();
-            while self.poll_event().is_some() {}
-        }
     }
 
     /// Stops as a node that is asked to.

@@ -8,6 +8,7 @@ use kvorum_protocol::{BucketName, Change, Key, OperationId, RecordKey, Replaces}
 use kvorum_ring::{ClassId, PartitionCount};
 use kvorum_store::{Apply, StoreEvent, StoreRequest, Token};
 
+use crate::cpu::{Cpu, THREADS};
 use crate::running::Running;
 
 const VALUE_BYTES: usize = 256;
@@ -21,13 +22,19 @@ pub(crate) enum Keys {
     Overwritten(u64),
 }
 
+/// Moments at which a run looks at the backlog, spread over its time.
+const MOMENTS: u32 = 6;
+
 /// What a run measured.
 pub(crate) struct Outcome {
     records: u64,
     seconds: f64,
     latencies_us: Vec<u32>,
     syncs: u64,
-    backlog: (usize, usize),
+    /// Keys that waited for the index: at the beginning, at moments on the way, at the end.
+    backlog: Vec<usize>,
+    /// Before and after.
+    cpu: [Cpu; 2],
 }
 
 impl Outcome {
@@ -37,14 +44,20 @@ impl Outcome {
             let index = (self.latencies_us.len() as f64 * share) as usize;
             self.latencies_us.get(index).map_or(0.0, |us| f64::from(*us) / 1_000.0)
         };
-        let backlog = format!("{}->{}", self.backlog.0, self.backlog.1);
-        println!(
-            "{what:<46} {:>12.0} {:>10.2} {:>10.2} {:>10.0} {backlog:>12}",
-            self.records as f64 / self.seconds,
+        let records = self.records as f64;
+        print!(
+            "{what:<41} {:>9.0} {:>7.2} {:>7.2} {:>7.0}",
+            records / self.seconds,
             at(0.5),
             at(0.99),
             self.syncs as f64 / self.seconds,
         );
+        let [before, after] = &self.cpu;
+        for thread in THREADS {
+            print!(" {:>9.2}", after.since_us(before, thread) / records);
+        }
+        let backlog: Vec<String> = self.backlog.iter().map(usize::to_string).collect();
+        println!("  {}", backlog.join(" "));
     }
 }
 
@@ -96,24 +109,25 @@ pub(crate) fn write_for(
     time: Duration,
 ) -> Outcome {
     let begin = Instant::now();
-    run(shard, writers, keys, |_| begin.elapsed() < time)
+    run(shard, writers, keys, time / MOMENTS, |_| begin.elapsed() < time)
 }
 
 /// Writes so many new keys.
 pub(crate) fn write_exactly(shard: &mut Running, writers: usize, records: u64) {
-    run(shard, writers, Keys::New, |submitted| submitted < records);
+    run(shard, writers, Keys::New, Duration::from_secs(1), |submitted| submitted < records);
 }
 
 fn run(
     shard: &mut Running,
     writers: usize,
     keys: Keys,
+    moment: Duration,
     mut more: impl FnMut(u64) -> bool,
 ) -> Outcome {
     let first = shard.now().mono_ns;
     let mut loops = Writers::new(writers, keys, first);
-    let (begin, syncs) = (Instant::now(), shard.shard.stats().syncs);
-    let backlog = shard.shard.stats().index_backlog;
+    let (begin, syncs, before) = (Instant::now(), shard.shard.stats().syncs, Cpu::now());
+    let mut backlog = vec![shard.shard.stats().index_backlog];
     let (mut submitted, mut records, mut waiting) = (0, 0, 0);
     let mut latencies_us = Vec::new();
     loop {
@@ -150,16 +164,21 @@ fn run(
                 _ => {}
             }
         }
+        if begin.elapsed() >= moment * backlog.len() as u32 {
+            backlog.push(shard.shard.stats().index_backlog);
+        }
         // With free writers there is more to submit first; refused ones wait until something has happened.
         if !is_durable {
             shard.step();
         }
     }
+    backlog.push(shard.shard.stats().index_backlog);
     Outcome {
         records,
         seconds: begin.elapsed().as_secs_f64(),
         latencies_us,
         syncs: shard.shard.stats().syncs - syncs,
-        backlog: (backlog, shard.shard.stats().index_backlog),
+        backlog,
+        cpu: [before, Cpu::now()],
     }
 }
