@@ -3,7 +3,9 @@
 //! A job carries all that its worker needs; a worker keeps no state that a restart could not rebuild. At most one job is
 //! with the committer, the indexer and the compactor each; the readers may have a few.
 
-use kvorum_protocol::{EncodedSet, RecordKey};
+use std::sync::Arc;
+
+use kvorum_protocol::{Record, RecordKey};
 
 use crate::event::ReadError;
 use crate::files::FileError;
@@ -14,6 +16,7 @@ use crate::log::manifest::Manifest;
 use crate::log::segment::SegmentKind;
 use crate::log::writer::Written;
 use crate::request::{ScanPage, ScanRange, Token};
+use crate::shard::table::Placed;
 
 /// A job for one of the workers.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub struct CommitJob {
     pub(crate) entries: Vec<LogEntry>,
     pub(crate) spares: Vec<u32>,
     pub(crate) bytes: usize,
+    /// For the answer: a vector that has the size already.
+    pub(crate) locations: Vec<Location>,
 }
 
 impl CommitJob {
@@ -99,28 +104,47 @@ pub(crate) enum Indexing {
     Rebuild { segments: Vec<(SegmentId, SegmentKind, u32)> },
 }
 
-/// A change to one entry of the index.
+/// A change to one entry of the index. Its bytes are made on the indexer's thread.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexChange {
-    pub(crate) key: IndexKey,
     /// The sequence that the index names now.
     pub(crate) old: Option<u64>,
-    /// What it is to name; `None` to forget the key.
-    pub(crate) new: Option<NewEntry>,
+    /// What it is to name.
+    pub(crate) new: Named,
 }
 
+/// What the index is to name.
 #[derive(Clone, Debug)]
-pub(crate) struct NewEntry {
-    pub(crate) sequence: u64,
-    pub(crate) location: Location,
-    pub(crate) content: Content,
+pub(crate) enum Named {
+    Record {
+        record: Arc<Record>,
+        placed: Placed,
+    },
+    Removed {
+        key: RecordKey,
+        covers_through: SegmentId,
+        placed: Placed,
+    },
+    /// The key is to be forgotten.
+    Nothing {
+        key: RecordKey,
+    },
 }
 
-/// What the entry's summary is computed from, on the indexer's thread.
-#[derive(Clone, Debug)]
-pub(crate) enum Content {
-    Set(EncodedSet),
-    Removed { covers_through: SegmentId },
+/// What came of a batch.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    pub(crate) written: Written,
+    /// The job's own entries, which go on into the table.
+    pub(crate) entries: Vec<LogEntry>,
+}
+
+/// What came of a job that told the index of changes.
+#[derive(Debug)]
+pub(crate) struct Indexed {
+    pub(crate) sum: EntrySum,
+    /// The job's own vector, emptied: the next job needs as large a one.
+    pub(crate) room: Vec<IndexChange>,
 }
 
 /// Something to do for the space that the log takes.
@@ -162,10 +186,10 @@ pub struct Done(pub(crate) Finished);
 
 #[derive(Debug)]
 pub(crate) enum Finished {
-    Committed(Result<Written, FileError>),
+    Committed(Result<Committed, FileError>),
     Loaded { number: u64, found: Vec<(RecordKey, Loaded)> },
     Scanned { token: Token, result: Result<ScanPage, ReadError> },
-    Indexed(Result<EntrySum, IndexError>),
+    Indexed(Result<Indexed, IndexError>),
     Checkpointed(Result<(), CheckpointError>),
     Rebuilt(Result<Rebuilt, RebuildError>),
     Stepped { segment: SegmentId, result: Result<Step, StepError> },

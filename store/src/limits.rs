@@ -47,12 +47,8 @@ pub const LOADS_PER_JOB: usize = 64;
 /// Entries of one index job: they are sorted and written together, and the longest that a checkpoint or a close waits.
 pub const INDEX_BATCH: usize = 4_096;
 
-/// How long a synced record may wait for company on its way into the index, in milliseconds, while the backlog is small.
-/// Company makes it cheaper, and nobody waits for it.
-pub const INDEX_DELAY_MS: u64 = 200;
-
 /// Log bytes after which a checkpoint is due: what a crash at the wrong moment has to replay.
-pub const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
+pub const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Longest time between checkpoints while anything is written, in milliseconds.
 pub const CHECKPOINT_MS: u64 = 30_000;
@@ -63,6 +59,9 @@ pub const SPACE_RETRY_MS: u64 = 1_000;
 /// Preallocated segments held back for merges, deletes and compaction when the disk is full: one to move records into, and
 /// one for what peers and deletes need until that has freed something.
 pub const RESERVE_SEGMENTS: usize = 2;
+
+/// Files of segments that are kept for later beyond that: about as many as one checkpoint frees.
+pub const KEPT_SEGMENTS: usize = 4;
 
 /// Bytes that a change may take in the log beyond its value, when the last room of a full disk is rationed: key, clock,
 /// operation ids and frame.

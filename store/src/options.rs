@@ -30,8 +30,6 @@ pub struct ShardOptions {
     pub queued_operations: usize,
     /// Entries of one index job.
     pub index_batch: usize,
-    /// How long a synced record may wait for company on its way into the index, in milliseconds.
-    pub index_delay_ms: u64,
     /// Log bytes after which a checkpoint is due.
     pub checkpoint_bytes: u64,
     /// Longest time between checkpoints while anything is written, in milliseconds.
@@ -59,7 +57,6 @@ impl Default for ShardOptions {
             unindexed_records: limits::UNINDEXED_RECORDS,
             queued_operations: limits::QUEUED_OPERATIONS,
             index_batch: limits::INDEX_BATCH,
-            index_delay_ms: limits::INDEX_DELAY_MS,
             checkpoint_bytes: limits::CHECKPOINT_BYTES,
             checkpoint_ms: limits::CHECKPOINT_MS,
             compact_segments: limits::COMPACT_SEGMENTS,
@@ -102,7 +99,6 @@ impl ShardOptions {
             unindexed_records: 64,
             queued_operations: 256,
             index_batch: 16,
-            index_delay_ms: 5,
             checkpoint_bytes: 4 * 1024,
             checkpoint_ms: 500,
             compact_segments: 1,

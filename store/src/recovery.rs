@@ -284,7 +284,7 @@ impl<F: Files> Log<F> {
             return Ok(0);
         }
         let logged: Vec<LogEntry> = entries.iter().map(|(_, entry)| entry.clone()).collect();
-        let written = self.writer.commit(&logged, spares)?;
+        let written = self.writer.commit(&logged, spares, Vec::new())?;
         self.last_batch = written.batch;
         self.spares.retain(|spare| !written.spares_used.contains(spare));
         self.segments.extend(&written.extents);

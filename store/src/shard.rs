@@ -9,6 +9,7 @@
 //! is told of synced versions only; a request is refused, if at all, before it has had any effect.
 
 mod apply;
+mod backlog;
 mod checkpoint;
 mod commit;
 mod compaction;
@@ -20,21 +21,20 @@ mod space;
 mod stats;
 pub(crate) mod table;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::collections::VecDeque;
 
 use kvorum_protocol::Run;
 
 use crate::clock::Now;
 use crate::event::{PoisonReason, StoreEvent, StoreRefusal};
-use crate::index::{EntrySum, IndexKey};
+use crate::index::EntrySum;
 use crate::job::{Done, Finished, Job, Overlay, ReadJob, Reading};
 use crate::limits;
 use crate::options::ShardOptions;
 use crate::random::Stream;
 use crate::reindex::summary;
 use crate::request::{ScanRange, StoreRequest, Token};
-use crate::workers::Bounds;
+use backlog::{Backlog, Region};
 use checkpoint::Checkpointing;
 use commit::Commits;
 use compaction::Compaction;
@@ -69,8 +69,8 @@ pub struct Shard {
     runs: Stream,
     actors: Stream,
     table: Table,
-    /// Keys whose newest version the index does not name yet, synced or not, in index order.
-    unindexed: BTreeMap<IndexKey, Slot>,
+    /// Keys whose newest version the index does not name yet, synced or not.
+    unindexed: Backlog,
     commits: Commits,
     loads: Loads,
     feed: Feed,
@@ -107,7 +107,7 @@ impl Shard {
             runs,
             actors: Stream::new(seed, "actor"),
             table: Table::new(options.table_bytes, hasher()),
-            unindexed: BTreeMap::new(),
+            unindexed: Backlog::default(),
             commits: Commits::new(next_sequence, recovered.last_batch),
             loads: Loads::new(hasher()),
             feed: Feed::default(),
@@ -156,7 +156,7 @@ impl Shard {
             return;
         }
         match done.0 {
-            Finished::Committed(Ok(written)) => self.committed(written),
+            Finished::Committed(Ok(committed)) => self.committed(committed),
             Finished::Committed(Err(error)) => self.poison(PoisonReason::Log(error)),
             Finished::Loaded { number, found } => self.loaded(number, found),
             Finished::Scanned { token, result } => {
@@ -167,7 +167,7 @@ impl Shard {
                 let refilling = self.refilling;
                 self.events.push_back(StoreEvent::Scanned { token, result, refilling });
             }
-            Finished::Indexed(Ok(sum)) => self.indexed(sum),
+            Finished::Indexed(Ok(indexed)) => self.indexed(indexed),
             Finished::Indexed(Err(error)) => self.poison(PoisonReason::Index(error)),
             Finished::Checkpointed(result) => self.checkpointed(result),
             Finished::Rebuilt(result) => self.rebuilt(result),
@@ -202,10 +202,7 @@ impl Shard {
         match self.life {
             Life::Closed | Life::Poisoned => None,
             Life::Open | Life::Closing => {
-                [self.feed_deadline(), self.checkpoint_deadline(), self.space_deadline()]
-                    .into_iter()
-                    .flatten()
-                    .min()
+                [self.checkpoint_deadline(), self.space_deadline()].into_iter().flatten().min()
             }
         }
     }
@@ -323,28 +320,21 @@ impl Shard {
     /// What the table knows better than the index of a scan's keys.
     fn overlays(&self, range: &ScanRange) -> Vec<Overlay> {
         let mut overlay = Vec::new();
-        if !self.unindexed.is_empty() {
-            for partition in &range.partitions {
-                let bounds = Bounds::of(range, *partition);
-                let known = self
-                    .unindexed
-                    .range::<[u8], _>((Bound::Included(&bounds.start[..]), Bound::Unbounded));
-                overlay.extend(
-                    known
-                        .take_while(|(key, _)| key.starts_with(&bounds.prefix))
-                        // The last key of the page before, if it is still there.
-                        .filter(|(key, _)| !bounds.is_passed(key))
-                        .map(|(key, slot)| self.overlay(key, *slot)),
-                );
-            }
-            overlay.sort_unstable_by(|left, right| left.key.cmp(&right.key));
+        for partition in &range.partitions {
+            let region = Region::new(range.space, range.class, *partition);
+            let entries = self.unindexed.region(region).iter().map(|slot| self.table.entry(*slot));
+            let wanted = entries.filter(|entry| {
+                let (bucket, key) = (&entry.key.bucket, &entry.key.key);
+                let is_after = range.after.as_ref().is_none_or(|after| key > after);
+                is_after && *bucket == range.bucket && key.as_bytes().starts_with(&range.prefix)
+            });
+            overlay.extend(wanted.map(|entry| Overlay {
+                key: entry.key.to_index_bytes().into(),
+                values: entry.body.record().map(|record| summary(&record.set)),
+            }));
         }
+        overlay.sort_unstable_by(|left, right| left.key.cmp(&right.key));
         overlay
-    }
-
-    fn overlay(&self, key: &IndexKey, slot: Slot) -> Overlay {
-        let values = self.table.entry(slot).body.record().map(|record| summary(&record.set));
-        Overlay { key: key.clone(), values }
     }
 
     fn read_job(&mut self) -> Option<ReadJob> {
@@ -363,11 +353,6 @@ impl Shard {
 
     /// Notes that the newest version of an entry is not in the index yet.
     fn note_unindexed(&mut self, slot: Slot) {
-        let entry = self.table.entry_mut(slot);
-        if !entry.noted {
-            entry.noted = true;
-            self.unindexed.insert(entry.key.to_index_bytes().into(), slot);
-            self.feed.note(self.now);
-        }
+        self.unindexed.note(&mut self.table, slot);
     }
 }

@@ -12,5 +12,4 @@ pub use committer::Committer;
 pub use compactor::Compactor;
 pub use indexer::Indexer;
 pub(crate) use indexer::count;
-pub(crate) use reader::Bounds;
 pub use reader::Reader;

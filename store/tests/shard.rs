@@ -231,23 +231,87 @@ fn a_large_record_goes_to_a_segment_of_its_own_kind() {
     assert_eq!(store.get("small"), ["s"]);
 }
 
+/// A shard that makes no checkpoint of its own accord and has room for everything.
+fn patient() -> ShardOptions {
+    let never = 1 << 40;
+    let options =
+        ShardOptions { table_bytes: 1 << 20, unindexed_records: 1 << 10, ..ShardOptions::small() };
+    ShardOptions {
+        checkpoint_bytes: never,
+        checkpoint_ms: 1_000,
+        segment_bytes: 1 << 20,
+        ..options
+    }
+}
+
 #[test]
-fn a_burst_reaches_the_index_later_in_few_batches() {
-    let (_, _, mut store) = fresh();
-    for number in 0..20 {
+fn a_key_that_is_overwritten_often_reaches_the_index_once() {
+    let mut store = Store::open(&SimFiles::new(), &MemoryDisk::new(), patient(), 1).unwrap();
+    for round in 0..50 {
+        for number in 0..20 {
+            store.put(&format!("k{number}"), &format!("{round}"));
+        }
+        store.settle();
+    }
+    let stats = store.opened.shard.stats();
+    assert_eq!(
+        (stats.indexed, stats.index_backlog, stats.keys),
+        (0, 20, 20),
+        "nobody waits for it"
+    );
+    store.pass_ms(1_000);
+    let stats = store.opened.shard.stats();
+    assert_eq!((stats.indexed, stats.index_backlog, stats.keys), (20, 0, 20));
+    assert_eq!(stats.checkpoint_batch, stats.last_batch);
+}
+
+#[test]
+fn at_half_of_its_limit_the_backlog_is_fed_without_waiting() {
+    let mut store = Store::open(&SimFiles::new(), &MemoryDisk::new(), patient(), 1).unwrap();
+    for number in 0..900 {
         store.put(&format!("k{number}"), "v");
+        if number % 30 == 0 {
+            store.settle();
+        }
     }
     store.settle();
-    assert_eq!(store.opened.shard.stats().index_backlog, 20, "nobody waits for the index");
-    store.pass_ms(5);
-    store.pass_ms(5);
-    assert_eq!(store.opened.shard.stats().index_backlog, 0);
-    for number in 0..40 {
-        store.put(&format!("m{number}"), "v");
+    let stats = store.opened.shard.stats();
+    assert!(
+        stats.index_backlog < 512 && stats.indexed + stats.index_backlog as u64 == 900,
+        "{stats:?}"
+    );
+}
+
+#[test]
+fn records_that_fill_the_table_are_fed_without_waiting() {
+    let options = ShardOptions { table_bytes: 20_000, ..patient() };
+    let mut store = Store::open(&SimFiles::new(), &MemoryDisk::new(), options, 1).unwrap();
+    for number in 0..50 {
+        store.put(&format!("k{number}"), &"v".repeat(1_000));
+        store.settle();
     }
-    store.settle();
-    let backlog = store.opened.shard.stats().index_backlog;
-    assert!(backlog < 32, "at half of its limit it is fed without waiting: {backlog}");
+    let stats = store.opened.shard.stats();
+    assert!(stats.table_bytes <= 22_500 && stats.indexed > 30, "{stats:?}");
+}
+
+#[test]
+fn a_shard_that_is_never_done_feeding_makes_checkpoints_all_the_same() {
+    let options = ShardOptions {
+        checkpoint_bytes: 10_000,
+        unindexed_records: 64,
+        index_batch: 4,
+        ..patient()
+    };
+    let mut store = Store::open(&SimFiles::new(), &MemoryDisk::new(), options, 1).unwrap();
+    let mut checkpoints = std::collections::BTreeSet::new();
+    for number in 0..4_000 {
+        store.put(&format!("k{number}"), "v");
+        store.step();
+        let stats = store.opened.shard.stats();
+        checkpoints.insert(stats.checkpoint_batch);
+    }
+    assert!(store.opened.shard.stats().index_backlog > 32, "it is busy to the end");
+    assert!(checkpoints.len() > 5, "{checkpoints:?}");
 }
 
 #[test]

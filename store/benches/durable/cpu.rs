@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 /// The thread that runs the core, and the writers.
-const CORE: &str = "core";
+pub(crate) const CORE: &str = "core";
 /// sled's own thread pool.
 const OTHERS: &str = "others";
 /// In the order in which they are printed.

@@ -112,9 +112,9 @@ pub(crate) fn write_for(
     run(shard, writers, keys, time / MOMENTS, |_| begin.elapsed() < time)
 }
 
-/// Writes so many new keys.
-pub(crate) fn write_exactly(shard: &mut Running, writers: usize, records: u64) {
-    run(shard, writers, Keys::New, Duration::from_secs(1), |submitted| submitted < records);
+/// Writes so many records.
+pub(crate) fn write_exactly(shard: &mut Running, writers: usize, keys: Keys, records: u64) {
+    run(shard, writers, keys, Duration::from_secs(1), |submitted| submitted < records);
 }
 
 fn run(

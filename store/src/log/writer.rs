@@ -92,7 +92,8 @@ impl<F: Files> LogWriter<F> {
         }
     }
 
-    /// Writes and syncs a batch. `spares` are preallocated files that it may use.
+    /// Writes and syncs a batch. `spares` are preallocated files that it may use, `locations` is room for where the entries
+    /// are.
     ///
     /// # Errors
     /// What the disk says. Nothing of the batch may be acknowledged and nothing may be written after it.
@@ -100,8 +101,10 @@ impl<F: Files> LogWriter<F> {
         &mut self,
         entries: &[LogEntry],
         mut spares: Vec<u32>,
+        mut locations: Vec<Location>,
     ) -> Result<Written, FileError> {
-        let mut written = Written { batch: self.next_batch, ..Written::default() };
+        locations.clear();
+        let mut written = Written { batch: self.next_batch, locations, ..Written::default() };
         let [main_bytes, bulk_bytes] = sizes(entries);
         for untouched in [&mut self.main, &mut self.bulk].into_iter().flatten() {
             untouched.frames = 0;
@@ -165,17 +168,20 @@ impl<F: Files> LogWriter<F> {
     ) -> Result<(), FileError> {
         let needed = BatchHeader::FRAME_BYTES + bytes;
         let slot = match kind {
-            SegmentKind::Main => &self.main,
-            SegmentKind::Bulk => &self.bulk,
+            SegmentKind::Main => &mut self.main,
+            SegmentKind::Bulk => &mut self.bulk,
         };
         let fits = slot
             .as_ref()
             .is_some_and(|active| (active.extent.size - active.extent.end) as usize >= needed);
         if !fits {
+            let mut buffer = Vec::new();
             if let Some(full) = slot {
                 written.extents.push(full.extent);
+                buffer = std::mem::take(&mut full.buffer);
             }
             let opened = self.open_segment(kind, needed, spares, written)?;
+            let opened = Active { buffer, ..opened };
             match kind {
                 SegmentKind::Main => self.main = Some(opened),
                 SegmentKind::Bulk => self.bulk = Some(opened),

@@ -136,7 +136,7 @@ impl Shard {
             retry_at: None,
             ..*state
         };
-        self.feed.restart();
+        self.unindexed.restart();
     }
 
     /// The flush, when the sweep has ended and the last of it is in the index.

@@ -8,11 +8,10 @@ use std::collections::VecDeque;
 use super::Shard;
 use super::table::{Body, Placed, Slot, Synced};
 use crate::event::StoreEvent;
-use crate::job::CommitJob;
+use crate::job::{CommitJob, Committed};
 use crate::limits;
 use crate::location::Location;
 use crate::log::entry::{EntryBody, LogEntry};
-use crate::log::writer::Written;
 use crate::request::Token;
 
 /// An entry on its way into the log.
@@ -31,21 +30,16 @@ pub(crate) struct Move {
     pub(crate) entry: LogEntry,
 }
 
-/// What the batch in work will have changed.
+/// Whose entries the batch in work holds: those that move, then the others. Its vectors, and those that go to the committer
+/// and come back, are used for every batch.
 #[derive(Clone, Debug, Default)]
 struct InFlight {
-    moves: Vec<(Option<Slot>, u64)>,
-    entries: Vec<(Slot, u64, Body)>,
+    is_out: bool,
+    moves: Vec<Option<Slot>>,
+    slots: Vec<Slot>,
     bytes: usize,
-}
-
-fn body_of(entry: &LogEntry) -> Body {
-    match &entry.body {
-        EntryBody::Record(record) => Body::Record(record.clone()),
-        EntryBody::Removal { covers_through, .. } => {
-            Body::Removed { covers_through: *covers_through }
-        }
-    }
+    entries: Vec<LogEntry>,
+    locations: Vec<Location>,
 }
 
 /// The way into the log.
@@ -58,7 +52,7 @@ pub(crate) struct Commits {
     /// Bytes that are not synced yet, those in flight included.
     pending_bytes: usize,
     moves: VecDeque<Move>,
-    in_flight: Option<InFlight>,
+    in_flight: InFlight,
     /// Who waits for which sequence to be synced, ascending by sequence.
     waiting: VecDeque<(u64, Token)>,
     pub(super) batches: u64,
@@ -76,7 +70,7 @@ impl Commits {
             pending: VecDeque::new(),
             pending_bytes: 0,
             moves: VecDeque::new(),
-            in_flight: None,
+            in_flight: InFlight::default(),
             waiting: VecDeque::new(),
             batches: 0,
             syncs: 0,
@@ -110,12 +104,12 @@ impl Commits {
 
     /// Whether nothing waits for a sync.
     pub(crate) fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.moves.is_empty() && self.in_flight.is_none()
+        self.pending.is_empty() && self.moves.is_empty() && !self.in_flight.is_out
     }
 
     /// Whether no move is on its way.
     pub(crate) fn no_moves(&self) -> bool {
-        self.moves.is_empty() && self.in_flight.as_ref().is_none_or(|batch| batch.moves.is_empty())
+        self.moves.is_empty() && self.in_flight.moves.is_empty()
     }
 
     pub(crate) fn push(&mut self, slot: Slot, entry: LogEntry) {
@@ -148,19 +142,19 @@ impl Commits {
 impl Shard {
     /// The next batch, if the committer is idle and there is anything to commit.
     pub(super) fn commit_job(&mut self) -> Option<CommitJob> {
-        if self.commits.in_flight.is_some() {
+        if self.commits.in_flight.is_out {
             return None;
         }
         let limit = self.options.batch_bytes();
-        let mut batch = InFlight::default();
-        let mut entries = Vec::with_capacity(self.commits.pending.len().min(limits::BATCH_ENTRIES));
+        let mut batch = std::mem::take(&mut self.commits.in_flight);
+        let mut entries = std::mem::take(&mut batch.entries);
         let mut bytes = 0;
         // Moves first: a marker of this batch must cover whatever is moved in it. A quarter of the batch is theirs, so that
         // neither side starves the other.
         while let Some(moved) = self.commits.moves.pop_front() {
             if self.is_still_newest(&moved) {
                 bytes += moved.entry.size_bound();
-                batch.moves.push((moved.slot, moved.entry.sequence));
+                batch.moves.push(moved.slot);
                 entries.push(moved.entry);
             }
             if bytes >= limit / 4 {
@@ -177,19 +171,24 @@ impl Shard {
             let Some(Pending { slot, entry }) = self.commits.pending.pop_front() else { break };
             bytes += size;
             batch.bytes += size;
-            batch.entries.push((slot, entry.sequence, body_of(&entry)));
+            batch.slots.push(slot);
             entries.push(entry);
         }
+        batch.is_out = !entries.is_empty();
+        let locations = std::mem::take(&mut batch.locations);
+        self.commits.in_flight = batch;
         if entries.is_empty() {
+            self.commits.in_flight.entries = entries;
+            self.commits.in_flight.locations = locations;
             return None;
         }
         #[cfg(feature = "planted")]
         if self.options.planted == Some(crate::Planted::AckBeforeSync) {
-            let through = batch.entries.last().map_or(0, |(_, sequence, _)| *sequence);
+            let newest = entries[self.commits.in_flight.moves.len()..].last();
+            let through = newest.map_or(0, |entry| entry.sequence);
             self.events.extend(self.commits.durable(through));
         }
-        self.commits.in_flight = Some(batch);
-        Some(CommitJob { entries, spares: self.space.spares().to_vec(), bytes })
+        Some(CommitJob { entries, spares: self.space.spares().to_vec(), bytes, locations })
     }
 
     /// The compare of compare-and-set: a move is worth writing only while its entry is where it was read.
@@ -204,44 +203,55 @@ impl Shard {
         newest
     }
 
-    pub(super) fn committed(&mut self, written: Written) {
-        let Some(batch) = self.commits.in_flight.take() else { return };
+    pub(super) fn committed(&mut self, committed: Committed) {
+        let Committed { mut written, mut entries } = committed;
+        let mut batch = std::mem::take(&mut self.commits.in_flight);
         self.commits.batches += 1;
         self.commits.syncs += u64::from(written.syncs);
         self.commits.bytes += written.bytes;
-        self.commits.entries += batch.entries.len() as u64;
+        self.commits.entries += batch.slots.len() as u64;
         self.commits.last_batch = written.batch;
         self.commits.pending_bytes -= batch.bytes;
         self.checkpoint.note_written(self.now, written.bytes);
         self.space.used(&written.spares_used);
         self.segments.extend(&written.extents);
-        let newest_sequence = batch.entries.last().map(|(_, sequence, _)| *sequence);
-        let (moved, placed) = written.locations.split_at(batch.moves.len());
-        for ((slot, sequence), location) in batch.moves.into_iter().zip(moved) {
-            let Some(slot) = slot else { continue };
-            let entry = self.table.entry_mut(slot);
-            entry.moving = false;
-            let Some(body) = entry.synced.as_ref().map(|synced| synced.body.clone()) else {
-                continue;
+        let newest = entries[batch.moves.len()..].last().map(|entry| entry.sequence);
+        let mut logged = entries.drain(..).zip(written.locations.drain(..));
+        for (slot, (moved, location)) in batch.moves.drain(..).zip(&mut logged) {
+            self.moved(slot, Placed { sequence: moved.sequence, location });
+        }
+        for (slot, (entry, location)) in batch.slots.drain(..).zip(logged) {
+            let placed = Placed { sequence: entry.sequence, location };
+            let body = match entry.body {
+                EntryBody::Record(record) => Body::Record(record),
+                EntryBody::Removal { .. } => {
+                    Body::Removed { covers_through: Some(written.newest_segment) }
+                }
             };
-            self.place(slot, Placed { sequence, location: *location }, body);
+            self.place(slot, placed, body);
         }
-        for ((slot, sequence, mut body), location) in batch.entries.into_iter().zip(placed) {
-            if let Body::Removed { covers_through } = &mut body {
-                *covers_through = Some(written.newest_segment);
-            }
-            self.place(slot, Placed { sequence, location: *location }, body);
-        }
-        if let Some(sequence) = newest_sequence {
+        let locations = std::mem::take(&mut written.locations);
+        self.commits.in_flight = InFlight { is_out: false, bytes: 0, entries, locations, ..batch };
+        if let Some(sequence) = newest {
             self.commits.synced_sequence = sequence;
             self.events.extend(self.commits.durable(sequence));
+        }
+    }
+
+    /// An entry stands in another place.
+    fn moved(&mut self, slot: Option<Slot>, placed: Placed) {
+        let Some(slot) = slot else { return };
+        let entry = self.table.entry_mut(slot);
+        entry.moving = false;
+        if let Some(body) = entry.synced.as_ref().map(|synced| synced.body.clone()) {
+            self.place(slot, placed, body);
         }
     }
 
     /// An entry's version is on disk: what was there before is dead.
     fn place(&mut self, slot: Slot, placed: Placed, body: Body) {
         let entry = self.table.entry_mut(slot);
-        if entry.sequence == placed.sequence {
+        if entry.sequence == placed.sequence && matches!(body, Body::Removed { .. }) {
             // A marker learns what it covers only now.
             entry.body = body.clone();
         }
@@ -250,6 +260,5 @@ impl Shard {
         }
         self.segments.occupy(placed.location);
         self.note_unindexed(slot);
-        self.feed.note(self.now);
     }
 }

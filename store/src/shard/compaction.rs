@@ -87,7 +87,7 @@ impl Shard {
             _ => false,
         })?;
         let (segment, kind) = (ready.extent.id, ready.extent.kind);
-        let keep_as = self.lacks_spares().then(|| self.space.next_spare());
+        let keep_as = self.takes_spares().then(|| self.space.next_spare());
         let bytes = self.options.segment_bytes;
         Some(CompactJob(Compacting::Retire { segment, kind, keep_as, bytes }))
     }
@@ -127,8 +127,11 @@ impl Shard {
         if let Some(segment) = self.segments.get_mut(segment) {
             segment.state = State::Emptied { after };
         }
-        self.checkpoint.demand();
-        self.advance_checkpoint();
+        // Its file can go after the next checkpoint. That is only worth having early when somebody waits for the space.
+        if self.space.is_full() {
+            self.checkpoint.demand();
+            self.advance_checkpoint();
+        }
     }
 
     pub(super) fn stepped(&mut self, segment: SegmentId, result: Result<Step, StepError>) {

@@ -1,50 +1,38 @@
-//! Feeding the index: in key order, synced versions only, whenever nobody waits.
+//! Feeding the index: late, in key order, synced versions only.
 //!
-//! Records come in no order at all, and a sorted batch costs an ordered index much less than as many single puts. So a
-//! cursor sweeps over the keys that the index does not name yet, again and again; the larger the backlog, the denser a
-//! sweep. A key that changes often is fed once per sweep. Until the backlog is half of what it may be, a batch goes now and
-//! then only, so that a burst of writes has the processor to itself.
-
-use std::ops::Bound;
+//! What the index does not know yet, replay finds in the log, so a record may wait for the index as long as the log behind
+//! the last checkpoint is short enough to be replayed. Waiting pays twice: a key that is overwritten meanwhile is fed once,
+//! and the more keys are fed together, the nearer they lie to each other in the index and the less each costs. So nothing
+//! is fed until a checkpoint is due, or until the backlog holds half of the records that it may, or more bytes than the table
+//! should; from then on the feed keeps going. At the whole of what it may hold, requests are refused: writers then go at
+//! the pace of the index, and the backlog stays where it is.
 
 use super::Life;
 use super::Shard;
 use super::checkpoint::Phase;
 use super::rebuild::Rebuilding;
 use super::table::{Body, Entry, Placed, Slot};
-use crate::clock::Now;
-use crate::index::{EntrySum, IndexKey};
-use crate::job::{Content, IndexChange, IndexJob, Indexing, NewEntry};
+use crate::job::{IndexChange, IndexJob, Indexed, Indexing, Named};
 
-/// The state of the sweep.
+/// What is under way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Feed {
-    /// The last key fed; `None` at the beginning of a sweep.
-    cursor: Option<IndexKey>,
     /// What the job in work tells the index.
-    in_flight: Vec<(IndexKey, Slot, Option<Placed>)>,
+    in_flight: Vec<(Slot, Option<Placed>)>,
+    /// Room for the changes of the next job: what came back with the last one.
+    changes: Vec<IndexChange>,
     /// Whether the indexer has a job, of whatever kind.
     pub(super) busy: bool,
     /// Jobs that told the index of changes, and are back.
     jobs: u64,
-    /// When the oldest record began to wait, or the last job was made.
-    waits_since: Option<u64>,
+    /// Changes that they told it of.
+    pub(super) fed: u64,
 }
 
 impl Feed {
-    /// Something waits to be fed.
-    pub(super) fn note(&mut self, now: Now) {
-        self.waits_since.get_or_insert(now.mono_ns);
-    }
-
     /// The number of the first index job that is not back yet.
     pub(super) fn next_back(&self) -> u64 {
         self.jobs + 1
-    }
-
-    /// Begins a sweep at the first key.
-    pub(super) fn restart(&mut self) {
-        self.cursor = None;
     }
 }
 
@@ -57,106 +45,83 @@ impl Shard {
         let job = match self.rebuilding {
             Rebuilding::Ready => self.rebuild_job(),
             Rebuilding::Wanted | Rebuilding::Running => return None,
-            Rebuilding::No => match self.feed_job() {
-                Some(job) => job,
-                None => self.checkpoint_job()?,
-            },
+            // A sweep that has ended goes first: the feed of a busy shard never runs out of work.
+            Rebuilding::No => self
+                .checkpoint_job()
+                .or_else(|| self.feed_job())
+                .or_else(|| self.checkpoint_job())?,
         };
         self.feed.busy = true;
         Some(IndexJob(job))
     }
 
-    pub(super) fn feed_deadline(&self) -> Option<u64> {
-        if self.feed.busy || self.rebuilding != Rebuilding::No {
-            return None;
-        }
-        let since = self.feed.waits_since?;
-        Some(since + self.options.index_delay_ms * crate::clock::NS_PER_MS)
-    }
-
     fn feed_job(&mut self) -> Option<Indexing> {
-        let sweeping = matches!(self.checkpoint.phase, Phase::Sweeping { .. });
-        let due = self.feed_deadline().is_some_and(|at| at <= self.now.mono_ns);
+        let sweeping = matches!(self.checkpoint.phase, Phase::Sweeping { ended: false, .. });
         let many = self.unindexed.len() >= self.options.unindexed_records / 2;
-        if !(sweeping || due || many || self.life == Life::Closing) {
+        let large = !self.unindexed.is_empty() && self.table.is_pinned_full();
+        if !(sweeping || many || large || self.life == Life::Closing) {
             return None;
         }
         let changes = self.gather();
-        if changes.is_empty() {
-            self.feed.waits_since = None;
-            return None;
-        }
-        self.feed.waits_since = Some(self.now.mono_ns);
-        Some(Indexing::Apply { changes })
+        (!changes.is_empty()).then_some(Indexing::Apply { changes })
     }
 
-    /// The next changes in key order. A sweep that reaches the end is complete; the next begins with the next call.
+    /// The next changes: whole regions in key order, the last one as far as it goes.
     fn gather(&mut self) -> Vec<IndexChange> {
-        let mut changes = Vec::new();
-        let from = match self.feed.cursor.take() {
-            Some(cursor) => Bound::Excluded(cursor),
-            None => Bound::Unbounded,
-        };
-        let mut reached_end = true;
-        for (key, slot) in self.unindexed.range::<IndexKey, _>((from, Bound::Unbounded)) {
-            let entry = self.table.entry(*slot);
-            if !entry.feeds_index() {
-                continue;
-            }
-            if changes.len() == self.options.index_batch {
-                reached_end = false;
+        let mut changes = std::mem::take(&mut self.feed.changes);
+        while changes.len() < self.options.index_batch {
+            let Some(slot) = self.unindexed.next() else {
+                self.checkpoint.sweep_ended();
                 break;
+            };
+            let entry = self.table.entry(slot);
+            if entry.feeds_index() {
+                let (change, sent) = change_of(entry);
+                self.feed.in_flight.push((slot, sent));
+                changes.push(change);
             }
-            self.feed.cursor = Some(key.clone());
-            let change = change_of(key, entry);
-            let sent = change
-                .new
-                .as_ref()
-                .map(|new| Placed { sequence: new.sequence, location: new.location });
-            self.feed.in_flight.push((key.clone(), *slot, sent));
-            changes.push(change);
-        }
-        if reached_end {
-            self.feed.cursor = None;
-            self.checkpoint.sweep_ended();
         }
         changes
     }
 
-    pub(super) fn indexed(&mut self, sum: EntrySum) {
-        self.feed.busy = false;
-        self.feed.jobs += 1;
+    pub(super) fn indexed(&mut self, indexed: Indexed) {
+        let Indexed { sum, room } = indexed;
+        let mut fed = std::mem::take(&mut self.feed.in_flight);
         self.sum = sum;
-        for (key, slot, sent) in std::mem::take(&mut self.feed.in_flight) {
+        self.feed.busy = false;
+        self.feed.changes = room;
+        self.feed.jobs += 1;
+        self.feed.fed += fed.len() as u64;
+        for (slot, sent) in fed.drain(..) {
             let entry = self.table.entry_mut(slot);
+            if entry.indexed.is_none() {
+                self.unindexed.became_known();
+            }
             entry.indexed = sent;
             entry.fed_by = self.feed.jobs;
             if matches!(entry.body, Body::Gone) && sent.is_none() {
-                self.unindexed.remove(&key);
+                self.unindexed.settle(&mut self.table, slot);
                 self.table.remove(slot);
             } else if entry.is_synced() && !entry.feeds_index() {
-                entry.noted = false;
-                self.unindexed.remove(&key);
+                self.unindexed.settle(&mut self.table, slot);
             }
         }
-        if self.unindexed.is_empty() {
-            self.feed.waits_since = None;
-        }
+        self.feed.in_flight = fed;
     }
 }
 
-fn change_of(key: &IndexKey, entry: &Entry) -> IndexChange {
-    let old = entry.indexed.map(|indexed| indexed.sequence);
-    let new = entry.synced.as_ref().and_then(|synced| {
-        let Placed { sequence, location } = synced.placed;
-        let content = match (&entry.body, &synced.body) {
-            (Body::Gone, _) | (_, Body::Gone | Body::Damaged) => return None,
-            (_, Body::Record(record)) => Content::Set(record.set.clone()),
-            (_, Body::Removed { covers_through }) => {
-                Content::Removed { covers_through: covers_through.unwrap_or(location.segment) }
-            }
-        };
-        Some(NewEntry { sequence, location, content })
-    });
-    IndexChange { key: key.clone(), old, new }
+/// What the index is to be told of an entry, and what it will then name.
+fn change_of(entry: &Entry) -> (IndexChange, Option<Placed>) {
+    let synced = entry.synced.as_ref().filter(|_| !matches!(entry.body, Body::Gone));
+    let placed = synced.map(|synced| synced.placed);
+    let new = match synced.map(|synced| (&synced.body, synced.placed)) {
+        Some((Body::Record(record), placed)) => Named::Record { record: record.clone(), placed },
+        Some((Body::Removed { covers_through }, placed)) => {
+            let covers_through = covers_through.unwrap_or(placed.location.segment);
+            Named::Removed { key: entry.key.clone(), covers_through, placed }
+        }
+        None | Some((Body::Gone | Body::Damaged, _)) => Named::Nothing { key: entry.key.clone() },
+    };
+    let sent = placed.filter(|_| !matches!(new, Named::Nothing { .. }));
+    (IndexChange { old: entry.indexed.map(|indexed| indexed.sequence), new }, sent)
 }

@@ -53,7 +53,6 @@ impl Shard {
         // Everything is synced, and the index names all of it: the table may begin anew.
         self.table.clear();
         self.unindexed.clear();
-        self.feed.restart();
         self.sum = rebuilt.sum;
         self.segments.set_live(&rebuilt.live);
         self.rebuilding = Rebuilding::No;

@@ -65,6 +65,12 @@ impl Shard {
         self.space.spares.len() <= self.options.reserve_segments
     }
 
+    /// Whether a segment's file is worth keeping as a spare. Several are, because those that a checkpoint frees come together,
+    /// and making one anew means writing it twice.
+    pub(super) fn takes_spares(&self) -> bool {
+        self.space.spares.len() <= self.options.reserve_segments + limits::KEPT_SEGMENTS
+    }
+
     /// When to ask the disk for space again. Not while the compactor, which asks, is at work: its return is soon enough.
     pub(super) fn space_deadline(&self) -> Option<u64> {
         let may_ask = !self.compaction.busy && self.lacks_spares() && self.life == Life::Open;

@@ -8,7 +8,7 @@ use super::{Life, Shard};
 /// Figures of a shard at one moment. Counters count from the opening.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ShardStats {
-    /// Keys that the index names, removal markers included.
+    /// Keys, removal markers included.
     pub keys: u64,
     /// Segments, active ones included.
     pub segments: usize,
@@ -20,6 +20,8 @@ pub struct ShardStats {
     pub live_bytes: u64,
     /// Keys whose newest version the index does not name yet.
     pub index_backlog: usize,
+    /// Changes that the index was told of since the opening.
+    pub indexed: u64,
     /// Keys that may still join the backlog before requests are refused.
     pub record_credits: usize,
     /// Bytes that wait for their sync.
@@ -61,12 +63,13 @@ impl Shard {
     pub fn stats(&self) -> ShardStats {
         let backlog = self.unindexed.len();
         ShardStats {
-            keys: self.sum.entries,
+            keys: self.sum.entries + self.unindexed.unknown() as u64,
             segments: self.segments.len(),
             spares: self.space.spares().len(),
             log_bytes: self.segments.iter().map(|segment| u64::from(segment.extent.end)).sum(),
             live_bytes: self.segments.iter().map(|segment| segment.live).sum(),
             index_backlog: backlog,
+            indexed: self.feed.fed,
             record_credits: self
                 .options
                 .unindexed_records

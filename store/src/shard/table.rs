@@ -68,8 +68,8 @@ pub(crate) struct Entry {
     pub(crate) indexed: Option<Placed>,
     /// Being moved by compaction: stays until the move is decided.
     pub(crate) moving: bool,
-    /// Noted among those whose newest version the index does not name.
-    pub(crate) noted: bool,
+    /// Its place in its region of the backlog, while the index does not name the newest version.
+    pub(crate) noted: Option<u32>,
     /// The number of the index job that last told the index of it; 0 when it was read through the index.
     pub(crate) fed_by: u64,
     bytes: usize,
@@ -104,7 +104,7 @@ impl Entry {
             synced,
             indexed,
             moving: false,
-            noted: false,
+            noted: None,
             fed_by: 0,
             bytes,
             used: true,
@@ -133,7 +133,7 @@ impl Entry {
     /// of stays in any case.
     fn may_leave(&self, pinned_from: u64) -> bool {
         !self.moving
-            && !self.noted
+            && self.noted.is_none()
             && self.is_synced()
             && self.placed() == self.indexed
             && self.fed_by < pinned_from
@@ -323,6 +323,11 @@ impl Table {
     /// Entries in the table.
     pub(crate) fn len(&self) -> usize {
         self.map.len()
+    }
+
+    /// Whether so much may not leave that the budget is exceeded. By an eighth: eviction is always a little behind.
+    pub(crate) fn is_pinned_full(&self) -> bool {
+        self.bytes > self.budget + self.budget / 8
     }
 
     /// Bytes that the entries take, about.

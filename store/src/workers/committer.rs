@@ -1,7 +1,7 @@
 //! Appends batches and syncs them.
 
 use crate::files::{FileError, FileErrorKind, FileOperation, Files};
-use crate::job::{CommitJob, Done, Finished};
+use crate::job::{CommitJob, Committed, Done, Finished};
 use crate::log::writer::LogWriter;
 
 /// The one writer of the log.
@@ -23,8 +23,9 @@ impl<F: Files> Committer<F> {
             let refused = FileErrorKind::Io(std::io::ErrorKind::BrokenPipe);
             return Done(Finished::Committed(Err(FileError::new(FileOperation::Write, refused))));
         }
-        let result = self.writer.commit(&job.entries, job.spares);
+        let CommitJob { entries, spares, locations, .. } = job;
+        let result = self.writer.commit(&entries, spares, locations);
         self.failed = result.is_err();
-        Done(Finished::Committed(result))
+        Done(Finished::Committed(result.map(|written| Committed { written, entries })))
     }
 }

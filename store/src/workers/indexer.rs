@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::files::Files;
-use crate::index::{self, EntrySum, Index, IndexBatch, IndexEntry, IndexError, Sentinel};
+use crate::index::{self, EntrySum, Index, IndexBatch, IndexEntry, IndexError, IndexKey, Sentinel};
 use crate::job::{
-    CheckpointError, Content, Done, Finished, IndexChange, IndexJob, Indexing, RebuildError,
+    CheckpointError, Done, Finished, IndexChange, IndexJob, Indexed, Indexing, Named, RebuildError,
     Rebuilt,
 };
 use crate::location::SegmentId;
@@ -15,6 +15,7 @@ use crate::log::manifest::{self, Manifest};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentKind};
 use crate::log::walk::{Piece, read_bytes, walk};
 use crate::reindex::{Reindex, record_entry, removal_entry};
+use crate::shard::table::Placed;
 
 /// The one writer of the index and of the manifest.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub struct Indexer<F: Files, I: Index> {
     handles: Handles<F>,
     index: Arc<I>,
     sentinel: Sentinel,
+    /// Used for every batch, so that its memory is asked for once.
+    batch: IndexBatch,
     /// Whether a rebuild honours removal markers. Always, but for the planted bug.
     honours_markers: bool,
 }
@@ -33,7 +36,7 @@ impl<F: Files, I: Index> Indexer<F, I> {
         sentinel: Sentinel,
         honours_markers: bool,
     ) -> Indexer<F, I> {
-        Indexer { handles, index, sentinel, honours_markers }
+        Indexer { handles, index, sentinel, batch: IndexBatch::default(), honours_markers }
     }
 
     /// Runs one job.
@@ -47,28 +50,24 @@ impl<F: Files, I: Index> Indexer<F, I> {
         })
     }
 
-    fn apply(&mut self, changes: Vec<IndexChange>) -> Result<EntrySum, IndexError> {
-        let mut batch =
-            IndexBatch { changes: Vec::with_capacity(changes.len()), sentinel: self.sentinel };
-        let sum = &mut batch.sentinel.sum;
-        for IndexChange { key, old, new } in changes {
+    fn apply(&mut self, mut changes: Vec<IndexChange>) -> Result<Indexed, IndexError> {
+        let IndexBatch { changes: named, sentinel } = &mut self.batch;
+        named.clear();
+        *sentinel = self.sentinel;
+        for IndexChange { old, new } in changes.drain(..) {
+            let (key, entry) = entry_of(&new);
             if let Some(old) = old {
-                sum.subtract(&key, old);
+                sentinel.sum.subtract(&key, old);
             }
-            let entry = new.map(|new| match &new.content {
-                Content::Set(set) => record_entry(set, new.sequence, new.location),
-                Content::Removed { covers_through } => {
-                    removal_entry(*covers_through, new.sequence, new.location)
-                }
-            });
             if let Some(entry) = &entry {
-                sum.add(&key, entry.sequence);
+                sentinel.sum.add(&key, entry.sequence);
             }
-            batch.changes.push((key, entry));
+            named.push((key, entry));
         }
-        self.index.apply(&batch)?;
-        self.sentinel = batch.sentinel;
-        Ok(self.sentinel.sum)
+        named.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        self.index.apply(&self.batch)?;
+        self.sentinel = self.batch.sentinel;
+        Ok(Indexed { sum: self.sentinel.sum, room: changes })
     }
 
     /// The index first, then proof that it says what it should, and only then the manifest that relies on it.
@@ -121,6 +120,20 @@ impl<F: Files, I: Index> Indexer<F, I> {
         self.index.apply(&IndexBatch { changes: Vec::new(), sentinel: self.sentinel })?;
         Ok(Rebuilt { repaired, sum, live, damaged })
     }
+}
+
+/// What the index is to hold, and under which key.
+fn entry_of(named: &Named) -> (IndexKey, Option<IndexEntry>) {
+    let (key, entry) = match named {
+        Named::Record { record, placed: Placed { sequence, location } } => {
+            (&record.key, Some(record_entry(&record.set, *sequence, *location)))
+        }
+        Named::Removed { key, covers_through, placed: Placed { sequence, location } } => {
+            (key, Some(removal_entry(*covers_through, *sequence, *location)))
+        }
+        Named::Nothing { key } => (key, None),
+    };
+    (key.to_index_bytes().into(), entry)
 }
 
 /// Adds up all entries of an index, and the bytes of frames that they name, by segment. `each` sees every entry.

@@ -148,18 +148,18 @@ impl Page {
 }
 
 /// Where one partition's keys of a range are in the index.
-pub(crate) struct Bounds {
+struct Bounds {
     /// What every key begins with, and how much of it is not the client's key.
-    pub(crate) prefix: Vec<u8>,
+    prefix: Vec<u8>,
     head: usize,
     /// Where to begin.
-    pub(crate) start: Vec<u8>,
+    start: Vec<u8>,
     /// The page before ended with exactly the key at the start. Without a page before, a key there is the first.
     starts_behind: bool,
 }
 
 impl Bounds {
-    pub(crate) fn of(range: &ScanRange, partition: PartitionId) -> Bounds {
+    fn of(range: &ScanRange, partition: PartitionId) -> Bounds {
         // A key of one byte stands for "any key": what is in front of it is the head.
         let any = Key::new(Bytes::from_static(&[0])).expect("one byte is a key");
         let (space, class, bucket) = (range.space, range.class, range.bucket.clone());
@@ -175,12 +175,12 @@ impl Bounds {
     }
 
     /// Whether a key of the index is the one that the page before ended with.
-    pub(crate) fn is_passed(&self, key: &[u8]) -> bool {
+    fn is_passed(&self, key: &[u8]) -> bool {
         self.starts_behind && key == self.start
     }
 
     /// Whether a key of the index is in the range.
-    pub(crate) fn contain(&self, key: &[u8]) -> bool {
+    fn contain(&self, key: &[u8]) -> bool {
         key.starts_with(&self.prefix) && key >= &self.start[..]
     }
 
