@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kvorum.errors import (
     AppliedBelowW,
     ConnectError,
+    EarlierAttemptUnknown,
     KvorumError,
     NoAnswer,
     OutcomeUnknown,
@@ -43,12 +44,13 @@ class Again:
 class Attempts:
     """The attempts of one operation so far."""
 
-    def __init__(self, operation: bytes, is_write: bool) -> None:
+    def __init__(self, operation: bytes, is_write: bool, is_retry: bool) -> None:
         self.made = 0
         self.first_coordinator: bytes | None = None
         """The node that may have applied an earlier attempt."""
         self._operation = operation
         self._is_write = is_write
+        self._is_retry = is_retry
         self._doubt: KvorumError | None = None
         self._last: KvorumError | None = None
 
@@ -59,6 +61,9 @@ class Attempts:
 
     def answered(self, node: bytes, error: RequestError) -> Again | None:
         """A node answered with an error. ``None``: give up."""
+        if isinstance(error, EarlierAttemptUnknown):
+            # Whether an earlier attempt is in doubt is known here, and not from the node.
+            error = error.refusal
         self._last = error
         if self._is_write and not error.not_applied:
             self._remember(node, error)
@@ -87,6 +92,12 @@ class Attempts:
     def verdict(self) -> KvorumError:
         """What is true about the operation when no further attempt is made."""
         error = self._doubt or self._last or ConnectError("no node could be reached before the deadline")
+        if self._is_write and self._is_retry and error.not_applied:
+            # That nothing was applied holds for these attempts, and not for the one before them.
+            if isinstance(error, RequestError):
+                error = EarlierAttemptUnknown(self._operation, error)
+            else:
+                error = OutcomeUnknown(self._operation)
         error.operation_id = self._operation
         return error
 

@@ -16,7 +16,7 @@ from kvorum import messages
 from kvorum.attempts import Again, Attempts, pause_s
 from kvorum.connection import CONNECT_PATIENCE_S, Connection, Lost, NotSent
 from kvorum.endpoint import Endpoint, Identity
-from kvorum.errors import ConnectError, KvorumError, NoSuchBucket, ProtocolError, RequestError
+from kvorum.errors import ConnectError, EarlierAttemptUnknown, KvorumError, NoSuchBucket, ProtocolError
 from kvorum.routing import Topology
 
 TOPOLOGY_AGE_S = 30.0
@@ -137,8 +137,8 @@ class Cluster:
         operation = os.urandom(16) if options is None else options.operation
         given = self.deadline_s if deadline_s is None else deadline_s
         end = _now() + min(given, messages.DEADLINE_MAX_MS / 1000)
-        attempts = Attempts(operation, is_write)
         is_retry = bool(options and options.retry)
+        attempts = Attempts(operation, is_write, is_retry)
         avoided: bytes | None = None
         refresh = False
         for round_number in range(1, 17):
@@ -205,7 +205,8 @@ class Cluster:
             raise ProtocolError(f"an answer of another kind: {type(answer).__name__}")
         next_step = attempts.answered(node, answer.error)
         # One node does not know of a bucket that another one told of: the news is still on its way.
-        if isinstance(answer.error, NoSuchBucket) and topology.knows_bucket_of(request):
+        error = answer.error.refusal if isinstance(answer.error, EarlierAttemptUnknown) else answer.error
+        if isinstance(error, NoSuchBucket) and topology.knows_bucket_of(request):
             return Again(elsewhere=True)
         return next_step
 

@@ -58,6 +58,7 @@ class OwnerCause(OpenEnum):
     STOPPING = 7
     DISK_FULL = 8
     NOT_AN_OWNER = 9
+    OVERSIZED = 10
 
 
 class ContextReason(OpenEnum):
@@ -84,6 +85,7 @@ class Argument(OpenEnum):
     EXPIRED = 10
     TOKEN = 11
     RIGHTS = 12
+    STRICT_WRITE_QUORUM = 13
 
 
 class Limit(OpenEnum):
@@ -96,6 +98,7 @@ class Limit(OpenEnum):
     BUCKETS = 5
     TOKENS = 6
     GRANTS = 7
+    RECORD = 8
 
 
 class AccessReason(OpenEnum):
@@ -401,6 +404,34 @@ class NoSuchToken(RequestError):
     _text = "no such access token"
 
 
+class _Refusal(Choice):
+    """An error within an error. Any of them may stand there, so what they are is looked up when one is read."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def put(self, value: Any) -> list[Any]:
+        return Choice(ERRORS).put(value)
+
+    def take_kind(self, tag: int, fields: list[Any]) -> Any:
+        return Choice(ERRORS, UnknownError).take_kind(tag, fields)
+
+
+@dataclass(eq=False)
+class EarlierAttemptUnknown(RequestError):
+    """This attempt was refused and applied nothing; but it is a retry, and an earlier attempt may have been applied."""
+
+    code = 23
+    not_applied = False
+    _text = "an earlier attempt may have been applied, this one was refused: {refusal}"
+    operation: bytes
+    refusal: Annotated[RequestError, _Refusal()]
+
+    @property
+    def retry(self) -> Retry | None:
+        return self.refusal.retry
+
+
 class UnknownError(RequestError):
     """An error of a later version: nothing may be concluded about a write."""
 
@@ -418,6 +449,7 @@ ERRORS: dict[int, type[RequestError]] = {
         Unavailable, AppliedBelowW, OutcomeUnknown, Overloaded, BadContext, NoSuchBucket, BucketExists, InvalidArgument,
         TooLarge, TooManySiblings, DeadlineExceeded, WrongLayout, Moved, Damaged, NotAllowed, UnsupportedVersion, Uncovered,
         DiskFull, Stopping, Unauthenticated, Forbidden, NoSuchToken,
+        EarlierAttemptUnknown,
     )
 }  # fmt: skip
 """Every error that a node of this version sends, by its code."""
