@@ -27,3 +27,16 @@ pub const MAX_LIST_SCANS: usize = 4_096;
 /// How long a replica may take to begin a repair that it is sent. A repair serves no request any more, so no client's deadline
 /// bounds it; what is refused as too late here, the next read or the comparison of replicas finds again.
 pub const REPAIR_DEADLINE_MS: u32 = 5_000;
+
+/// Answers of one peer that its latency remembers before old ones weigh half: some seconds of a busy node.
+pub const LATENCY_MEMORY: u32 = 2_048;
+
+/// Answers of a peer from which on its 95th percentile is believed. Fewer hold too few slow ones to tell where that is.
+pub const LATENCY_SAMPLES: u32 = 64;
+
+/// Hedges per hundred reads that are passed on. A slow node is one of a few, and its slowest twentieth is what hedging is
+/// for; without the bound a cluster that is slow as a whole would be asked everything twice.
+pub const HEDGE_PERCENT: u32 = 5;
+
+/// Hedges that may be saved up, in hundredths: what a pause of one node needs at once.
+pub const HEDGES_SAVED: u32 = 1_000;

@@ -27,6 +27,7 @@ use crate::engine::options::EngineOptions;
 use crate::engine::peers::Peers;
 use crate::engine::view::{ClusterView, Place};
 use crate::limits;
+use crate::peer_message::ReplicaRefusal;
 
 /// Why no request at all is taken right now.
 pub(crate) fn overload(
@@ -39,6 +40,21 @@ pub(crate) fn overload(
     }
     let full = requests >= options.max_requests;
     full.then_some(RequestError::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS })
+}
+
+/// Whether a peer's request is taken right now.
+pub(crate) fn replica_room(
+    stopped: bool,
+    tasks: usize,
+    options: &EngineOptions,
+) -> Result<(), ReplicaRefusal> {
+    if stopped {
+        return Err(ReplicaRefusal::Stopping);
+    }
+    let has_room = tasks < options.max_replica_tasks;
+    has_room
+        .then_some(())
+        .ok_or(ReplicaRefusal::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS })
 }
 
 /// A checked request for one key.

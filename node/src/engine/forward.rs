@@ -6,6 +6,10 @@
 //! What makes it delicate is an owner that dies with a request in hand. A read is tried at the next owner. A write is not:
 //! it may have been minted, and minting it once more elsewhere is not ours to decide. The client is told that the outcome
 //! is unknown and retries under the same operation id, which the next coordinator looks up first.
+//!
+//! A read is *hedged*: when an owner has taken longer than it takes for 95 of 100 reads, the next owner is asked as well, and
+//! the first good answer counts ("The Tail at Scale", Dean and Barroso 2013). A small budget bounds it, so that a cluster that
+//! is slow as a whole is not asked twice; each owner's time is its own, whoever answered first.
 
 use std::collections::VecDeque;
 
@@ -14,6 +18,7 @@ use kvorum_protocol::message::{OwnerCause, OwnerFailure, Request, RequestError, 
 use kvorum_ring::NodeId;
 
 use crate::engine::machine::{Machine, Progress};
+use crate::engine::peers::Asking;
 use crate::engine::turn::{Turn, remaining_ms};
 use crate::peer_message::PeerMessage;
 
@@ -24,6 +29,14 @@ pub(crate) enum Errand {
     Read,
     /// May be applied once it has been sent.
     Write(OperationId),
+}
+
+/// An owner that has the request and has not answered.
+#[derive(Clone, Copy)]
+struct Asked {
+    node: NodeId,
+    /// When it was asked, in monotonic nanoseconds.
+    at_ns: u64,
 }
 
 /// A request on its way to an owner.
@@ -38,9 +51,14 @@ pub(crate) struct Forward {
     needed: u8,
     /// Owners still to try.
     untried: VecDeque<NodeId>,
-    /// The owner that has it now.
-    current: Option<NodeId>,
+    /// The owners that have it, the last one asked last. A write is only ever at one.
+    asked: Vec<Asked>,
+    /// When the next owner is tried, whatever the budget.
+    patience_ns: u64,
     failures: Vec<OwnerFailure>,
+    /// The last error that an owner answered while another one had the request, too.
+    error: Option<RequestError>,
+    answered: bool,
 }
 
 impl Forward {
@@ -60,73 +78,145 @@ impl Forward {
             deadline_ns,
             needed,
             untried: owners.iter().copied().collect(),
-            current: None,
+            asked: Vec::new(),
+            patience_ns: deadline_ns,
             failures: Vec::new(),
+            error: None,
+            answered: false,
         }
     }
 
-    /// Sends the request to the next owner that can be reached, or says that there is none.
+    /// Sends the request to the next owner that can be reached. When there is none, those that have it are waited for.
     fn try_next(&mut self, turn: &mut Turn<'_>) -> Progress {
-        self.current = None;
         if turn.now.mono_ns >= self.deadline_ns {
             self.untried.clear();
         }
         while let Some(node) = self.untried.pop_front() {
-            if !turn.reaches(node) {
-                self.failures.push(OwnerFailure { node, cause: OwnerCause::Unreachable });
-                continue;
+            if turn.reaches(node) {
+                self.ask(turn, node);
+                return Progress::Waiting;
             }
-            let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
-            let (token, hops, request) = (turn.token.0, self.hops, self.request.clone());
-            turn.send(node, PeerMessage::Forward { token, hops, request, deadline_ms });
-            self.current = Some(node);
-            turn.wake_at(self.patience_ns(turn));
-            turn.stats.forwarded += 1;
-            return Progress::Waiting;
+            self.failures.push(OwnerFailure { node, cause: OwnerCause::Unreachable });
         }
+        if self.asked.is_empty() {
+            return self.refuse(turn);
+        }
+        self.patience_ns = self.deadline_ns;
+        turn.wake_at(self.deadline_ns);
+        Progress::Waiting
+    }
+
+    fn ask(&mut self, turn: &mut Turn<'_>, node: NodeId) {
+        let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
+        let (token, hops, request) = (turn.token.0, self.hops, self.request.clone());
+        turn.send(node, PeerMessage::Forward { token, hops, request, deadline_ms });
+        turn.stats.forwarded += 1;
+        let now_ns = turn.now.mono_ns;
+        self.asked.push(Asked { node, at_ns: now_ns });
+        let mut wake_ns = self.deadline_ns;
+        if self.errand == Errand::Read {
+            // Each owner may take its share of what is left; before that the next one is asked as a hedge.
+            turn.peers.earn_hedge();
+            let left_ns = self.deadline_ns.saturating_sub(now_ns);
+            self.patience_ns = now_ns + left_ns / (self.untried.len() as u64 + 1);
+            let usual_us =
+                turn.peers.p95_us(node, Asking::Read).filter(|_| !self.untried.is_empty());
+            let slow_ns = usual_us.map(|us| now_ns.saturating_add(us.saturating_mul(1_000)));
+            wake_ns = slow_ns.map_or(self.patience_ns, |slow_ns| slow_ns.min(self.patience_ns));
+        }
+        turn.wake_at(wake_ns);
+    }
+
+    /// An owner will not serve the request.
+    fn lose(&mut self, turn: &mut Turn<'_>, node: NodeId, cause: OwnerCause) -> Progress {
+        self.asked.retain(|asked| asked.node != node);
+        if let Errand::Write(operation) = self.errand
+            && cause != OwnerCause::Stopping
+        {
+            return self.fail(turn, RequestError::OutcomeUnknown { operation });
+        }
+        self.failures.push(OwnerFailure { node, cause });
+        self.go_on(turn)
+    }
+
+    /// One owner fewer has the request: is another one at it, to be tried, or owed for?
+    fn go_on(&mut self, turn: &mut Turn<'_>) -> Progress {
+        match (self.asked.is_empty(), self.answered) {
+            (true, true) => Progress::Done,
+            (true, false) => self.try_next(turn),
+            (false, _) => Progress::Waiting,
+        }
+    }
+
+    /// Nobody is left who could serve it.
+    fn refuse(&mut self, turn: &mut Turn<'_>) -> Progress {
         let (needed, causes) = (self.needed, std::mem::take(&mut self.failures));
-        self.refuse(turn, RequestError::Unavailable { needed, got: 0, causes })
-    }
-
-    /// Until when to wait for the current owner: for a write to the end, for a read its share of what is left.
-    fn patience_ns(&self, turn: &Turn<'_>) -> u64 {
-        let left_ns = self.deadline_ns.saturating_sub(turn.now.mono_ns);
-        match self.errand {
-            Errand::Write(_) => self.deadline_ns,
-            Errand::Read => turn.now.mono_ns + left_ns / (self.untried.len() as u64 + 1),
-        }
-    }
-
-    /// The current owner will not answer.
-    fn give_up(&mut self, turn: &mut Turn<'_>, cause: OwnerCause) -> Progress {
-        match self.errand {
-            Errand::Write(operation) => self.answer(
-                turn,
-                Response::Error { error: RequestError::OutcomeUnknown { operation } },
-            ),
-            Errand::Read => {
-                self.failures.extend(self.current.map(|node| OwnerFailure { node, cause }));
-                self.try_next(turn)
-            }
-        }
-    }
-
-    /// Nobody took the request.
-    fn refuse(&mut self, turn: &mut Turn<'_>, error: RequestError) -> Progress {
+        let unavailable = RequestError::Unavailable { needed, got: 0, causes };
+        let error = self.error.take().unwrap_or(unavailable);
+        let is_retry = self.request.options().is_some_and(|options| options.retry);
         let error = match self.errand {
-            Errand::Write(operation) if self.is_retry() => error.of_retry(operation),
+            Errand::Write(operation) if is_retry => error.of_retry(operation),
             _ => error,
         };
-        self.answer(turn, Response::Error { error })
+        self.fail(turn, error)
     }
 
-    fn is_retry(&self) -> bool {
-        self.request.options().is_some_and(|options| options.retry)
-    }
-
-    fn answer(&mut self, turn: &mut Turn<'_>, response: Response) -> Progress {
-        turn.answer(response);
+    fn fail(&mut self, turn: &mut Turn<'_>, error: RequestError) -> Progress {
+        turn.answer(Response::Error { error });
         Progress::Done
+    }
+
+    /// An owner answered. What comes after the first good answer is only looked at for its time.
+    fn hear(&mut self, turn: &mut Turn<'_>, from: NodeId, response: Response) -> Progress {
+        let Some(asked) = self.asked.iter().position(|asked| asked.node == from) else {
+            return Progress::Waiting;
+        };
+        let asked = self.asked.remove(asked);
+        self.note(turn, asked);
+        if self.answered {
+            return self.go_on(turn);
+        }
+        match response {
+            // It refused before it began, and another owner may not.
+            Response::Error { error } if *error.of_attempt() == RequestError::Stopping => {
+                self.lose(turn, from, OwnerCause::Stopping)
+            }
+            // What this owner could not do, another one is doing by now.
+            Response::Error { error } if !self.asked.is_empty() => {
+                self.error = Some(error);
+                Progress::Waiting
+            }
+            response => {
+                turn.answer(response);
+                self.answered = true;
+                self.untried.clear();
+                turn.wake_at(self.deadline_ns);
+                self.go_on(turn)
+            }
+        }
+    }
+
+    /// Counts what an owner took for a read, be it in vain.
+    fn note(&self, turn: &mut Turn<'_>, asked: Asked) {
+        if self.errand == Errand::Read {
+            let took_ns = turn.now.mono_ns.saturating_sub(asked.at_ns);
+            turn.peers.note(asked.node, Asking::Read, took_ns);
+        }
+    }
+
+    /// Time is up for everyone.
+    fn close(&mut self, turn: &mut Turn<'_>) -> Progress {
+        for asked in std::mem::take(&mut self.asked) {
+            self.note(turn, asked);
+            self.failures.push(OwnerFailure { node: asked.node, cause: OwnerCause::TimedOut });
+        }
+        match (self.answered, self.errand) {
+            (true, _) => Progress::Done,
+            (false, Errand::Read) => self.refuse(turn),
+            (false, Errand::Write(operation)) => {
+                self.fail(turn, RequestError::OutcomeUnknown { operation })
+            }
+        }
     }
 }
 
@@ -137,33 +227,28 @@ impl Machine for Forward {
 
     fn on_reply(&mut self, turn: &mut Turn<'_>, from: NodeId, message: PeerMessage) -> Progress {
         match message {
-            // What an owner that was given up could not do, another one is doing by now.
-            PeerMessage::Forwarded { response: Response::Error { .. }, .. }
-                if self.current != Some(from) =>
-            {
-                Progress::Waiting
-            }
-            // It refused before it began, and another owner may not.
-            PeerMessage::Forwarded { response: Response::Error { error }, .. }
-                if *error.of_attempt() == RequestError::Stopping =>
-            {
-                self.failures.push(OwnerFailure { node: from, cause: OwnerCause::Stopping });
-                self.try_next(turn)
-            }
-            // An answer is welcome also from an owner that was given up before.
-            PeerMessage::Forwarded { response, .. } => self.answer(turn, response),
+            PeerMessage::Forwarded { response, .. } => self.hear(turn, from, response),
             _ => Progress::Waiting,
         }
     }
 
     fn on_peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) -> Progress {
-        match self.current == Some(node) {
-            true => self.give_up(turn, OwnerCause::Unreachable),
+        match self.asked.iter().any(|asked| asked.node == node) {
+            true => self.lose(turn, node, OwnerCause::Unreachable),
             false => Progress::Waiting,
         }
     }
 
     fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress {
-        self.give_up(turn, OwnerCause::TimedOut)
+        let now_ns = turn.now.mono_ns;
+        if now_ns >= self.deadline_ns {
+            return self.close(turn);
+        }
+        if now_ns < self.patience_ns && !turn.peers.spend_hedge() {
+            turn.wake_at(self.patience_ns);
+            return Progress::Waiting;
+        }
+        turn.stats.hedged += u64::from(now_ns < self.patience_ns);
+        self.try_next(turn)
     }
 }

@@ -20,6 +20,7 @@ mod effect;
 mod forward;
 mod heard;
 mod input;
+mod latency;
 mod machine;
 mod machines;
 mod options;
@@ -54,10 +55,9 @@ use crate::engine::heard::Heard;
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::machines::{Machines, Running};
 use crate::engine::origin::Origin;
-use crate::engine::peers::Peers;
+use crate::engine::peers::{Asking, Peers};
 use crate::engine::turn::{Part, Turn};
-use crate::limits;
-use crate::peer_message::{PeerMessage, ReplicaRefusal};
+use crate::peer_message::PeerMessage;
 
 /// One shard's engine. See the module's page. A copy goes on by itself from the same state.
 #[derive(Clone)]
@@ -140,6 +140,11 @@ impl Engine {
         }
     }
 
+    /// A peer's 95th percentile in answering what it holds, in microseconds; none until it has answered often enough.
+    pub fn p95_us(&self, node: NodeId) -> Option<u64> {
+        self.peers.p95_us(node, Asking::Fetch)
+    }
+
     /// Admits a request and starts its machine, or answers with the reason why not. Nothing has happened before this:
     /// whatever is refused here has changed nothing anywhere.
     fn begin(&mut self, now: Now, origin: Origin, asked: Asked) {
@@ -171,7 +176,9 @@ impl Engine {
             PeerMessage::Replicate { .. }
             | PeerMessage::Fetch { .. }
             | PeerMessage::Scan { .. } => {
-                match replica::task(self.me, &self.view, from, message, self.replica_room()) {
+                let tasks = self.machines.replica_tasks();
+                let room = admit::replica_room(self.stopped, tasks, &self.options);
+                match replica::task(self.me, &self.view, from, message, room) {
                     Ok(task) => self.start(now, task, None),
                     Err(refusal) => {
                         self.effects.push_back(Effect::Send { to: from, message: *refusal })
@@ -185,16 +192,6 @@ impl Engine {
                 self.turn(now, Token(token), |machine, turn| machine.on_reply(turn, from, message));
             }
         }
-    }
-
-    fn replica_room(&self) -> Result<(), ReplicaRefusal> {
-        if self.stopped {
-            return Err(ReplicaRefusal::Stopping);
-        }
-        let has_room = self.machines.replica_tasks() < self.options.max_replica_tasks;
-        has_room
-            .then_some(())
-            .ok_or(ReplicaRefusal::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS })
     }
 
     fn hear_store(&mut self, now: Now, event: StoreEvent) {
@@ -240,7 +237,7 @@ impl Engine {
             me: self.me,
             token,
             view: &self.view,
-            peers: &self.peers,
+            peers: &mut self.peers,
             planted: self.options.planted,
             effects: &mut self.effects,
             stats: &mut self.stats,

@@ -11,6 +11,8 @@ pub struct EngineStats {
     pub refused: u64,
     /// Requests passed on to another node.
     pub forwarded: u64,
+    /// Reads for which a second node was asked because the first took longer than usual.
+    pub hedged: u64,
     /// Puts and deletes applied at their quorum.
     pub writes_applied: u64,
     /// Puts and deletes that ended with an owner not known to hold them.

@@ -31,7 +31,7 @@ pub(crate) struct Turn<'a> {
     /// The machine's own name, to put into whatever it asks.
     pub(crate) token: Token,
     pub(crate) view: &'a ClusterView,
-    pub(crate) peers: &'a Peers,
+    pub(crate) peers: &'a mut Peers,
     pub(super) planted: Option<Planted>,
     pub(crate) stats: &'a mut EngineStats,
     pub(super) effects: &'a mut VecDeque<Effect>,

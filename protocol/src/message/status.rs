@@ -11,7 +11,7 @@ crate::wire_struct! {
         pub name: String,
         /// Whether it is believed up.
         pub up: bool,
-        /// The 95th percentile of its answers, in microseconds; 0 when it has not answered yet.
+        /// The 95th percentile of its answers, in microseconds; 0 until it has answered often enough.
         pub p95_us: u64 = 0,
     }
 }

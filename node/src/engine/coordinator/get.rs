@@ -38,6 +38,7 @@ use crate::engine::coordinator::expiry::{has_unexpired, unexpired_values};
 use crate::engine::coordinator::repair::Holdings;
 use crate::engine::coordinator::{cause_of, small};
 use crate::engine::machine::{Machine, Progress};
+use crate::engine::peers::Asking;
 use crate::engine::quorum::Quorum;
 use crate::engine::replica::{fetch_outcome, refusal_of};
 use crate::engine::turn::{Turn, remaining_ms};
@@ -62,6 +63,8 @@ pub(crate) struct Get {
     bucket_w: usize,
     strict: bool,
     deadline_ns: u64,
+    /// When the owners were asked, in monotonic nanoseconds.
+    asked_ns: u64,
     /// Usable answers.
     heard: Quorum,
     holdings: Holdings,
@@ -79,6 +82,7 @@ impl Get {
             bucket_w: read.bucket_w,
             strict: read.strict,
             deadline_ns,
+            asked_ns: 0,
             heard,
             holdings: Holdings::default(),
             confirming: None,
@@ -108,6 +112,14 @@ impl Get {
         match refilling && (is_absent || self.strict) {
             true => self.heard.fail(node, OwnerCause::Refilling),
             false => self.heard.count(node),
+        }
+    }
+
+    /// Counts what a peer took, or how long it was waited for in vain.
+    fn note_time(&self, turn: &mut Turn<'_>, node: NodeId) {
+        if node != turn.me {
+            let took_ns = turn.now.mono_ns.saturating_sub(self.asked_ns);
+            turn.peers.note(node, Asking::Fetch, took_ns);
         }
     }
 
@@ -194,6 +206,7 @@ impl Machine for Get {
             self.fail(turn);
             return Progress::Done;
         }
+        self.asked_ns = turn.now.mono_ns;
         let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
         for node in self.heard.awaited() {
             let key = self.place.key.clone();
@@ -236,7 +249,12 @@ impl Machine for Get {
 
     fn on_reply(&mut self, turn: &mut Turn<'_>, from: NodeId, message: PeerMessage) -> Progress {
         match message {
-            PeerMessage::Fetched { outcome, refilling, .. } => self.hear(from, outcome, refilling),
+            PeerMessage::Fetched { outcome, refilling, .. } => {
+                if self.heard.awaits(from) {
+                    self.note_time(turn, from);
+                }
+                self.hear(from, outcome, refilling);
+            }
             PeerMessage::Replicated { outcome: ReplicateOutcome::Durable, .. } => {
                 self.confirmed(turn, from)
             }
@@ -255,6 +273,9 @@ impl Machine for Get {
     }
 
     fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress {
+        for node in self.heard.awaited() {
+            self.note_time(turn, node);
+        }
         self.heard.expire();
         if let Some((_, copies)) = &mut self.confirming {
             copies.expire();

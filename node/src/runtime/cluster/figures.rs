@@ -30,6 +30,8 @@ pub(crate) struct PeerFigures {
     pub(crate) alive: bool,
     /// Round trip on the requests connection in microseconds, while it is open.
     pub(crate) rtt_us: Option<u64>,
+    /// 95th percentile of its answers to reads in microseconds, once there were enough.
+    pub(crate) p95_us: Option<u64>,
     /// Frames that its full buffer did not take.
     pub(crate) dropped: u64,
     pub(crate) traffic: Traffic,
@@ -67,6 +69,7 @@ impl Figures {
             up: true,
             alive: true,
             rtt_us: Some(100),
+            p95_us: None,
             dropped: 0,
             traffic: Traffic::default(),
         };

@@ -75,8 +75,8 @@ impl Peers {
         self.peers.values().flat_map(|peer| peer.links.values())
     }
 
-    /// For a status answer.
-    pub(crate) fn figures(&self, node: NodeId) -> PeerFigures {
+    /// For a status answer; how quickly the peer answers is the engine's to know.
+    pub(crate) fn figures(&self, node: NodeId, p95_us: Option<u64>) -> PeerFigures {
         let peer = self.peers.get(&node);
         let link = peer.and_then(|peer| peer.links.get(&Purpose::Requests));
         PeerFigures {
@@ -85,6 +85,7 @@ impl Peers {
             alive: peer.is_some_and(|peer| peer.alive),
             rtt_us: link
                 .map(|link| u64::try_from(link.connection.rtt().as_micros()).unwrap_or(u64::MAX)),
+            p95_us,
             dropped: link.map_or(0, |link| link.main.dropped()),
             traffic: peer.map(traffic).unwrap_or_default(),
         }
