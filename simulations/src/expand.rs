@@ -66,7 +66,10 @@ pub fn expand(seed: u64) -> Plan {
     let through_codec = stream.below(4) == 0;
     let buggify = stream.pick(&[0, 1, 2, 3]);
     let final_cut = (stream.below(2) == 0).then(|| damage(&mut stream));
-    let mut events = operations(seed, &topology);
+    let mut own = Stream::new(seed, Purpose::Topology, 2);
+    let over_budget = own.below(16) == 0;
+    let reach = reach(&mut own, &topology);
+    let mut events = operations(seed, &topology, buggify);
     let last_us = events.last().map_or(0, |event| event.at_us);
     let heal_at_us = last_us + 200_000;
     events.extend(faults(seed, &topology, &disk, last_us));
@@ -87,8 +90,22 @@ pub fn expand(seed: u64) -> Plan {
         heal_at_us,
         final_cut,
         index_loss: Stream::new(seed, Purpose::Topology, 1).below(12) == 0,
+        over_budget,
+        reach,
         events,
     }
+}
+
+/// In a quarter of the seeds each client reaches only some nodes.
+fn reach(stream: &mut Stream, topology: &Topology) -> Vec<Vec<u16>> {
+    if stream.below(4) > 0 {
+        return Vec::new();
+    }
+    let mut some = |_| {
+        let certain = stream.below(topology.nodes.into()) as u16;
+        (0..topology.nodes).filter(|node| *node == certain || stream.below(2) == 0).collect()
+    };
+    (0..topology.clients).map(&mut some).collect()
 }
 
 fn topology(stream: &mut Stream) -> Topology {
@@ -151,6 +168,9 @@ struct Workload {
     timeout_us: u64,
     gap_us: u64,
     retries: u8,
+    /// How long a value lives, where it expires, and how many of a million do.
+    ttl_ms: u64,
+    expiring_ppm: u32,
 }
 
 fn workload(stream: &mut Stream, replicas: u8) -> Workload {
@@ -186,10 +206,12 @@ fn workload(stream: &mut Stream, replicas: u8) -> Workload {
         timeout_us: stream.pick(&[50_000, 300_000, 1_000_000, 3_000_000]),
         gap_us: stream.pick(&[300, 3_000, 20_000, 100_000]),
         retries: stream.pick(&[0, 0, 1, 3]),
+        ttl_ms: stream.pick(&[50, 1_000, 10_000, 3_600_000]),
+        expiring_ppm: stream.pick(&[0, 0, 0, 0, 0, 100_000, 500_000]),
     }
 }
 
-fn operations(seed: u64, topology: &Topology) -> Vec<PlanEvent> {
+fn operations(seed: u64, topology: &Topology, buggify: u8) -> Vec<PlanEvent> {
     let mut stream = Stream::new(seed, Purpose::Workload, 0);
     let workload = workload(&mut stream, topology.replicas);
     let count = stream.pick(&[30, 60, 100, 200]);
@@ -199,7 +221,10 @@ fn operations(seed: u64, topology: &Topology) -> Vec<PlanEvent> {
     for number in 0..count as u64 {
         // Each operation draws from a stream of its own: taking one out leaves the others as they are.
         let mut own = Stream::new(seed, Purpose::Workload, number + 1);
-        let operation = operation(&mut own, topology, &workload, next_id);
+        let mut operation = operation(&mut own, topology, &workload, next_id);
+        if buggify > 0 && own.below(8) == 0 {
+            operation.timeout_us = (operation.timeout_us / own.pick(&[10, 100])).max(1_000);
+        }
         next_id += operation.keys().len().max(1) as u32;
         at_us += own.exponential(0, workload.gap_us);
         events.push(PlanEvent { at_us, action: Action::Operation(operation) });
@@ -224,17 +249,26 @@ fn operation(stream: &mut Stream, topology: &Topology, workload: &Workload, id: 
     let kind = if is(get) {
         OperationKind::Get { key }
     } else if is(put) {
-        OperationKind::Put { key, replaces, size }
+        OperationKind::Put { key, replaces, size, ttl_ms: None }
     } else if is(delete) {
         OperationKind::Delete { key, replaces }
     } else if is(list) {
-        OperationKind::List { limit: 10 }
+        let limit = stream.pick(&[1, 3, 10]);
+        let after = (stream.below(3) == 0).then_some(key);
+        OperationKind::List { limit, after, partial: stream.below(4) == 0 }
     } else if is(batch_put) {
         OperationKind::BatchPut { keys: several, size }
     } else {
         OperationKind::BatchGet { keys: several }
     };
     let any = stream.between(1, topology.replicas.into()) as u8;
+    let expires = stream.chance(workload.expiring_ppm);
+    let kind = match kind {
+        OperationKind::Put { key, replaces, size, .. } if expires => {
+            OperationKind::Put { key, replaces, size, ttl_ms: Some(workload.ttl_ms) }
+        }
+        kind => kind,
+    };
     Operation {
         id,
         client: stream.below(topology.clients.into()) as u16,

@@ -53,6 +53,10 @@ pub struct Row {
     /// For a write that says what it replaces: the clock of its context.
     #[serde(skip)]
     pub context_clock: Vec<(u64, u64)>,
+    /// For a write: when its value expires, in milliseconds of an exact clock.
+    pub expires_at_ms: Option<u64>,
+    /// The earliest of all nodes' wall clocks when it was asked, in milliseconds.
+    pub earliest_ms: u64,
     /// Whether the context was forged or is another key's, so that the write must be refused.
     pub bad_context: bool,
 }

@@ -14,12 +14,39 @@ use crate::violation::{Property, Violation};
 #[derive(Clone, Debug, Default)]
 pub struct Holders {
     durable: BTreeMap<(u16, u16), Bits>,
+    /// For each key the writes whose last durable copy was destroyed, over budget.
+    lost: BTreeMap<u16, Bits>,
 }
 
 impl Holders {
     /// Notes that `node` has `versions` of `key` on its disk.
     pub fn hold(&mut self, node: u16, key: u16, versions: &Bits) {
         self.durable.entry((node, key)).or_default().union_with(versions);
+    }
+
+    /// The versions of `key` that all of `owners` hold durably.
+    pub fn held_by_all(&self, owners: &[u16], key: u16) -> Bits {
+        let mut held = owners.iter().map(|owner| self.durable.get(&(*owner, key)));
+        let mut common = held.next().flatten().cloned().unwrap_or_default();
+        held.for_each(|held| common.intersect_with(held.unwrap_or(&Bits::new())));
+        common
+    }
+
+    /// Notes which writes will be gone with the disk of `node`: it holds their last durable copies.
+    pub fn lose(&mut self, node: u16, nodes: u16, keys: &[KeyOracle]) {
+        for (oracle, key) in keys.iter().zip(0..) {
+            let here = self.durable.get(&(node, key)).into_iter().flat_map(Bits::iter);
+            let here = here.map(|version| oracle.versions()[version].write);
+            let last = |write: &WriteId| self.copies(key, oracle, *write, nodes, Some(node)) == 0;
+            let lost: Bits = here.filter(last).map(|write| write as usize).collect();
+            self.lost.entry(key).or_default().union_with(&lost);
+        }
+    }
+
+    /// Those of `writes` to `key` that were not destroyed over budget.
+    pub fn left(&self, key: u16, writes: &Bits) -> Bits {
+        let lost = self.lost.get(&key);
+        writes.iter().filter(|write| !lost.is_some_and(|lost| lost.contains(*write))).collect()
     }
 
     /// Notes that nothing of `node` is left.
@@ -103,6 +130,25 @@ mod tests {
         assert!(holders.may_lose(0, 3, std::slice::from_ref(&key)));
         holders.wipe(0);
         assert!(!holders.may_lose(2, 3, std::slice::from_ref(&key)));
+    }
+
+    #[test]
+    fn over_budget_a_write_is_excused_only_when_its_last_copy_is_destroyed() {
+        let mut key = KeyOracle::default();
+        let version = key.register(1, ShadowDot { actor: 9, counter: 1 }, false, Bits::new());
+        let keys = std::slice::from_ref(&key);
+        let [owed, copy]: [Bits; 2] = [[1].into_iter().collect(), [version].into_iter().collect()];
+        let mut holders = Holders::default();
+        holders.hold(0, 0, &copy);
+        holders.hold(1, 0, &copy);
+        assert_eq!(holders.held_by_all(&[0, 1], 0), copy);
+        assert!(holders.held_by_all(&[0, 1, 2], 0).is_empty());
+        holders.lose(0, 3, keys);
+        holders.wipe(0);
+        assert_eq!(holders.left(0, &owed), owed, "node 1 has it");
+        holders.lose(1, 3, keys);
+        holders.wipe(1);
+        assert!(holders.left(0, &owed).is_empty());
     }
 
     #[test]

@@ -187,6 +187,13 @@ impl KeyOracle {
         })
     }
 
+    /// Whether whoever holds this version, or what superseded it, holds a value: it is none itself of a delete, and no delete
+    /// supersedes it.
+    pub fn is_undeleted(&self, version: usize) -> bool {
+        let superseded = |delete: &usize| self.versions[*delete].past.contains(version);
+        !self.versions[version].delete && !self.deletes.iter().any(superseded)
+    }
+
     /// Notes that the client was told `write` is applied.
     pub fn acknowledge(&mut self, write: WriteId) {
         self.acknowledged.insert(write as usize);

@@ -53,6 +53,12 @@ pub struct Plan {
     /// Whether, before the last power cut, open indexes lose entries and the logs are compacted.
     #[serde(default)]
     pub index_loss: bool,
+    /// Whether wipes may destroy the last copies of acknowledged writes. What is lost so is excused, and nothing else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_budget: bool,
+    /// For each client the nodes that it reaches while faults run; all of them where it has no entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reach: Vec<Vec<u16>>,
     /// Operations and faults in the order of their times.
     pub events: Vec<PlanEvent>,
 }
@@ -177,6 +183,9 @@ pub enum OperationKind {
         replaces: ContextChoice,
         /// Bytes of the value, from 4.
         size: u32,
+        /// How long after the asking the value expires, by an exact clock.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl_ms: Option<u64>,
     },
     /// Deletes a key.
     Delete {
@@ -189,6 +198,12 @@ pub enum OperationKind {
     List {
         /// Keys on a page.
         limit: u16,
+        /// The key behind which the page begins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u16>,
+        /// Whether a page with gaps will do.
+        #[serde(default)]
+        partial: bool,
     },
     /// Writes several keys at once, each as `latest`.
     BatchPut {
@@ -223,7 +238,7 @@ pub enum ContextChoice {
 }
 
 impl Operation {
-    /// The keys that the operation names, in order.
+    /// The keys that the operation names, in order. That a page begins behind a key is no operation on it.
     pub fn keys(&self) -> &[u16] {
         match &self.kind {
             OperationKind::Get { key }
@@ -231,6 +246,14 @@ impl Operation {
             | OperationKind::Delete { key, .. } => std::slice::from_ref(key),
             OperationKind::List { .. } => &[],
             OperationKind::BatchPut { keys, .. } | OperationKind::BatchGet { keys } => keys,
+        }
+    }
+
+    /// The key behind which a listing begins.
+    const fn after(&self) -> Option<u16> {
+        match self.kind {
+            OperationKind::List { after, .. } => after,
+            _ => None,
         }
     }
 }
@@ -269,6 +292,7 @@ impl Plan {
                     operation.node < topology.nodes
                         && operation.client < topology.clients
                         && operation.keys().iter().all(|key| *key < topology.keys)
+                        && operation.after().is_none_or(|key| key < topology.keys)
                 }
                 Action::Fault(fault) => fault.nodes().iter().all(|node| *node < topology.nodes),
             };

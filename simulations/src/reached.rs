@@ -77,11 +77,21 @@ pub enum Rare {
     Overloaded,
     /// A reclaimed tombstone was durably removed.
     Removed,
+    /// A listing was checked against keys that are stored for certain.
+    ListingOwed,
+    /// A listing said that it could not cover everything.
+    ListingPartial,
+    /// A read did not return a value that had expired.
+    ExpiredHidden,
+    /// The last copy of a write was destroyed, where the plan allows it.
+    LastCopyDestroyed,
+    /// A client did not reach the node that it wanted to ask.
+    OutOfReach,
 }
 
 impl Rare {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 37] = [
         Self::CrashBetweenMintAndSync,
         Self::DotOutlivedItsMinter,
         Self::CrashWithinDiskOperation,
@@ -114,6 +124,11 @@ impl Rare {
         Self::Compacted,
         Self::Overloaded,
         Self::Removed,
+        Self::ListingOwed,
+        Self::ListingPartial,
+        Self::ExpiredHidden,
+        Self::LastCopyDestroyed,
+        Self::OutOfReach,
     ];
 
     /// A run of how many reaches the state, at least; measured over some ten thousand seeds, and rounded up. Some are as
@@ -121,6 +136,8 @@ impl Rare {
     /// something out of the search.
     pub const fn one_in(self) -> u64 {
         match self {
+            Self::ListingPartial | Self::LastCopyDestroyed => 1_000,
+            Self::ExpiredHidden | Self::ListingOwed => 100,
             Self::TornTail | Self::RetryRecognised | Self::Removed => 40,
             Self::Poisoned | Self::WipeOverBudget | Self::BadContextRefused | Self::TwinMint => 20,
             Self::DotOutlivedItsMinter
@@ -131,7 +148,8 @@ impl Rare {
             | Self::MessageFromTheDead
             | Self::WrongSuspicion
             | Self::WokeLate
-            | Self::Compacted => 10,
+            | Self::Compacted
+            | Self::OutOfReach => 10,
             Self::CrashBetweenMintAndSync
             | Self::CrashWithinDiskOperation
             | Self::CrashLoop

@@ -88,6 +88,7 @@ impl Search<'_> {
             let nodes = candidate.topology.nodes - 1;
             candidate.topology.nodes = nodes;
             candidate.clocks.truncate(nodes.into());
+            candidate.reach.iter_mut().for_each(|reach| reach.retain(|node| *node < nodes));
             candidate.events.retain_mut(|event| keep_within(event, nodes));
             if !self.accepts(candidate) {
                 return;
@@ -114,7 +115,7 @@ impl Search<'_> {
 
     /// Takes away what disturbs everywhere and need not.
     fn quieten(&mut self) {
-        let changes: [fn(&mut Plan); 9] = [
+        let changes: [fn(&mut Plan); 10] = [
             |plan| {
                 (plan.network.loss_ppm, plan.network.duplicate_ppm, plan.network.reorder_ppm) =
                     (0, 0, 0)
@@ -123,6 +124,7 @@ impl Search<'_> {
             |plan| plan.network.duplicate_ppm = 0,
             |plan| plan.network.reorder_ppm = 0,
             |plan| plan.clocks.clear(),
+            |plan| plan.reach.clear(),
             |plan| plan.through_codec = false,
             |plan| plan.buggify = 0,
             |plan| plan.topology.partitions = 1,
@@ -159,7 +161,9 @@ fn merge_event_keys(event: &mut PlanEvent, keys: u16) {
         OperationKind::Get { key }
         | OperationKind::Put { key, .. }
         | OperationKind::Delete { key, .. } => *key %= keys,
-        OperationKind::List { .. } => {}
+        OperationKind::List { after, .. } => {
+            after.iter_mut().for_each(|key| *key %= keys);
+        }
         OperationKind::BatchPut { keys: several, .. }
         | OperationKind::BatchGet { keys: several } => {
             several.iter_mut().for_each(|key| *key %= keys);

@@ -35,6 +35,8 @@ fn quiet(keys: u16, clients: u16) -> Plan {
         heal_at_us: 0,
         final_cut: None,
         index_loss: false,
+        over_budget: false,
+        reach: Vec::new(),
         events: Vec::new(),
     }
 }
@@ -55,7 +57,7 @@ fn operation(id: u32, client: u16, node: u16, kind: OperationKind) -> Action {
 }
 
 fn put(id: u32, client: u16, node: u16, replaces: ContextChoice) -> Action {
-    operation(id, client, node, OperationKind::Put { key: 0, replaces, size: 64 })
+    operation(id, client, node, OperationKind::Put { key: 0, replaces, size: 64, ttl_ms: None })
 }
 
 fn get(id: u32, client: u16, node: u16) -> Action {

@@ -7,6 +7,7 @@ pub mod p13_integrity;
 pub mod p14_honest_results;
 pub mod p19_liveness;
 pub mod p1_acknowledged_writes;
+pub mod p1_listings;
 pub mod p22_determinism;
 pub mod p2_convergence;
 pub mod p3_siblings;

@@ -81,6 +81,8 @@ mod tests {
             owed: Bits::new(),
             shown: None,
             context_clock: Vec::new(),
+            expires_at_ms: None,
+            earliest_ms: 0,
             bad_context: false,
         }
     }

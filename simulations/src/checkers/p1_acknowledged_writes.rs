@@ -9,13 +9,13 @@ use crate::bits::Bits;
 use crate::oracle::{KeyOracle, Seen, WriteId};
 use crate::violation::{Property, Violation};
 
-/// Judges what all owners together hold at the end.
-pub fn check_final(oracle: &KeyOracle, owners: &[Seen]) -> Result<(), Violation> {
+/// Judges what all owners together hold at the end, by the acknowledged writes that are `owed`.
+pub fn check_final(oracle: &KeyOracle, owed: &Bits, owners: &[Seen]) -> Result<(), Violation> {
     let mut known = Bits::new();
     for seen in owners {
         known.union_with(&oracle.recorded(seen));
     }
-    match first_lost(oracle, oracle.acknowledged(), &known) {
+    match first_lost(oracle, owed, &known) {
         None => Ok(()),
         Some(write) => Err(Violation::new(
             Property::P1,
@@ -72,13 +72,15 @@ mod tests {
     #[test]
     fn a_superseded_write_is_not_lost() {
         let seen = Seen { clock: vec![(10, 1), (20, 2)], live: vec![SECOND] };
-        assert_eq!(check_final(&two_writes(false), &[Seen::default(), seen]), Ok(()));
+        let key = two_writes(false);
+        assert_eq!(check_final(&key, key.acknowledged(), &[Seen::default(), seen]), Ok(()));
     }
 
     #[test]
     fn an_acknowledged_write_that_no_owner_accounts_for_is_caught() {
         let old = Seen { clock: vec![(10, 1)], live: vec![FIRST] };
-        let verdict = check_final(&two_writes(false), &[old, Seen::default()]);
+        let key = two_writes(false);
+        let verdict = check_final(&key, key.acknowledged(), &[old, Seen::default()]);
         assert!(verdict.unwrap_err().what.contains("write 2"));
     }
 

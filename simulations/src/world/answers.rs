@@ -5,7 +5,7 @@
 
 use kvorum_node::engine::ClientId;
 use kvorum_protocol::message::error::Retry;
-use kvorum_protocol::message::{GetDone, GetOutcome, ListDone, PutDone, PutOutcome, Response};
+use kvorum_protocol::message::{GetDone, GetOutcome, PutDone, PutOutcome, Response};
 use kvorum_protocol::{Context, RequestError};
 
 use super::clients::Held;
@@ -17,7 +17,6 @@ use crate::checkers::{
 };
 use crate::history::Outcome;
 use crate::oracle::{Seen, WriteId};
-use crate::plan::OperationKind;
 use crate::reached::Rare;
 use crate::violation::{Property, Violation};
 
@@ -79,13 +78,12 @@ impl World {
         if !self.is_current(attempt) {
             return;
         }
-        let operation = self.running[attempt.slot as usize].operation.clone();
-        let id = operation.id;
+        let id = self.running[attempt.slot as usize].operation.id;
         match response {
             Response::Error { error } => return self.hear_error(attempt, &error),
             Response::Get(done) => self.hear_read(id, &done),
             Response::Put(done) => self.hear_write(id, &done),
-            Response::List(done) => self.hear_list(&operation.kind, &done),
+            Response::List(done) => self.hear_list(attempt, &done),
             Response::BatchPut(batch) => {
                 for (outcome, id) in batch.outcomes.iter().zip(id..) {
                     match outcome {
@@ -236,10 +234,13 @@ impl World {
             }
         }
         p3_siblings::check(oracle, &seen)?;
+        self.judge_expiry(read, done)?;
+        let seen = self.with_expired(key, seen);
+        let oracle = &self.oracle[usize::from(key)];
         p6_contexts::check_reply(oracle, &seen)?;
         p14_honest_results::check_seen(oracle, &seen)?;
         if strict {
-            let owed = self.owed(read, quorum);
+            let owed = self.holders.left(key, &self.owed(read, quorum));
             if !owed.is_empty() {
                 self.reached.mark(Rare::StrictReadOwed);
             }
@@ -260,6 +261,54 @@ impl World {
         Ok(context.zip(clock).map(|(context, clock)| Held { context, shown, clock }))
     }
 
+    /// Judges the expiries of the values that a read returned: each is its write's own, and has not passed by the clocks of
+    /// all nodes.
+    fn judge_expiry(&self, read: WriteId, done: &GetDone) -> Result<(), Violation> {
+        let Some(row) = self.history.row(read) else { return Ok(()) };
+        let oracle = &self.oracle[usize::from(row.key)];
+        for value in &done.values {
+            let version = oracle.version_of(shadow(value.dot));
+            let written =
+                version.and_then(|version| self.history.row(oracle.versions()[version].write));
+            let expires_at_ms = written.and_then(|written| written.expires_at_ms);
+            let is_over = expires_at_ms.is_some_and(|at_ms| at_ms <= row.earliest_ms)
+                && self.jumped_ns < row.invoked_ns;
+            if value.expires_at_ms != expires_at_ms || is_over {
+                let what = format!(
+                    "{} was returned, which expires at {:?}, and was written to expire at {expires_at_ms:?}",
+                    value.dot, value.expires_at_ms
+                );
+                return Err(Violation::new(Property::P13, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a read was shown, with what some node's clock may have hidden from it because it had expired. That acts as
+    /// deleted, so whoever replaces what it read replaces that, too.
+    fn with_expired(&mut self, key: u16, mut seen: Seen) -> Seen {
+        let latest_ms = self.latest_ms.max(self.wall_clocks().1);
+        let oracle = &self.oracle[usize::from(key)];
+        let known = oracle.known(&seen);
+        let covered = oracle.covered(&seen.clock);
+        let mut hidden: Vec<_> = covered
+            .iter()
+            .filter(|version| !known.contains(*version))
+            .map(|version| &oracle.versions()[version])
+            .filter(|version| {
+                let row = self.history.row(version.write);
+                let expires_at_ms = row.and_then(|row| row.expires_at_ms);
+                expires_at_ms.is_some_and(|at_ms| at_ms <= latest_ms)
+            })
+            .map(|version| version.dot)
+            .collect();
+        if !hidden.is_empty() {
+            self.reached.mark(Rare::ExpiredHidden);
+            seen.live.append(&mut hidden);
+        }
+        seen
+    }
+
     /// The writes that a strict read of quorum `r` must account for: those that were acknowledged when it was asked, and
     /// whose quorum meets its own.
     fn owed(&self, read: WriteId, r: u8) -> Bits {
@@ -270,29 +319,5 @@ impl World {
             usize::from(w) + usize::from(r) > n
         };
         row.owed.iter().filter(meets).collect()
-    }
-
-    /// A listing names keys in order, no more than asked, and none that was never written.
-    fn hear_list(&mut self, kind: &OperationKind, done: &ListDone) {
-        let OperationKind::List { limit } = kind else { return };
-        let mut judgement = Ok(());
-        let ascending = done.items.is_sorted_by(|left, right| left.key < right.key);
-        if !ascending || done.items.len() > usize::from(*limit) {
-            judgement = Err(Violation::new(
-                Property::P13,
-                "a listing is out of order or too long".to_owned(),
-            ));
-        }
-        for item in &done.items {
-            let known = Self::number_of_key(&item.key)
-                .map(|key| !self.oracle[usize::from(key)].versions().is_empty());
-            if !matches!(known, Ok(true)) {
-                judgement = Err(Violation::new(
-                    Property::P13,
-                    format!("a listing names {}, never written", item.key),
-                ));
-            }
-        }
-        self.accuse(judgement, None, None);
     }
 }

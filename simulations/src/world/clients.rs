@@ -3,7 +3,7 @@
 //! A client keeps the contexts that it was given, with the versions that it was shown with each: that is the shadow past
 //! of a write that uses one. It asks at the times of the plan whatever became of its earlier operations. It retries under
 //! the same operation id at the next node, as the real client does, until the deadline or its last attempt. Clients reach
-//! every node that is up; the network's faults are between nodes.
+//! every node that is up, or those that the plan lets them reach; the network's faults are between nodes.
 
 use std::collections::VecDeque;
 
@@ -15,6 +15,7 @@ use kvorum_protocol::message::{
 };
 
 use super::judge::operation_of;
+use super::node::WALL_START_MS;
 use super::{Attempt, Happening, World};
 use crate::bits::Bits;
 use crate::checkers::p13_integrity::value_of;
@@ -23,6 +24,7 @@ use crate::history::{Outcome, Row};
 use crate::limits;
 use crate::oracle::WriteId;
 use crate::plan::{ContextChoice, Operation, OperationKind};
+use crate::reached::Rare;
 use crate::streams::{Purpose, Stream};
 
 /// The time behind a deadline within which an answer must have reached its client.
@@ -59,6 +61,8 @@ pub(super) struct Running {
     /// Whether some attempt may have taken effect.
     pub(super) uncertain: bool,
     pub(super) done: bool,
+    /// Of a listing: for each key what all its owners held when it was asked for.
+    pub(super) held: Vec<Bits>,
 }
 
 /// What a write says that it replaces, with what the oracle has to know of it.
@@ -151,6 +155,13 @@ impl World {
                 | OperationKind::Delete { .. }
                 | OperationKind::BatchPut { .. }
         );
+        let expires_at_ms = match operation.kind {
+            OperationKind::Put { ttl_ms: Some(ttl_ms), .. } => {
+                Some(WALL_START_MS as u64 + now_ns / 1_000_000 + ttl_ms)
+            }
+            _ => None,
+        };
+        let earliest_ms = self.wall_clocks().0;
         for (key, id) in operation.keys().iter().zip(operation.id..) {
             self.history.invoke(Row {
                 operation: id,
@@ -171,6 +182,8 @@ impl World {
                 },
                 shown: choice.shown.clone(),
                 context_clock: choice.clock.clone(),
+                expires_at_ms,
+                earliest_ms,
                 bad_context: choice.bad,
             });
         }
@@ -179,8 +192,14 @@ impl World {
             format!("client {} asks node {}: {:?}", operation.client, operation.node, operation)
         });
         let slot = self.running.len() as u32;
+        let held = match operation.kind {
+            OperationKind::List { .. } => self.held_everywhere(),
+            _ => Vec::new(),
+        };
+        let node = self.reachable_from(operation.client, operation.node);
         self.running.push(Running {
-            node: operation.node,
+            node,
+            held,
             operation,
             replaces: choice.replaces,
             attempt: 0,
@@ -194,6 +213,21 @@ impl World {
             deadline_ns + GRACE_NS - now_ns,
             Happening::GiveUp { attempt: Attempt { slot, number: 0 } },
         );
+    }
+
+    /// The first node from `node` on that the client reaches.
+    fn reachable_from(&mut self, client: u16, node: u16) -> u16 {
+        let reach = self.plan.reach.get(usize::from(client)).filter(|reach| !reach.is_empty());
+        let Some(reach) = reach.filter(|_| !self.healed) else { return node };
+        if reach.contains(&node) {
+            return node;
+        }
+        self.reached.mark(Rare::OutOfReach);
+        let nodes = self.plan.topology.nodes;
+        (node..node + nodes)
+            .map(|node| node % nodes)
+            .find(|node| reach.contains(node))
+            .unwrap_or(node)
     }
 
     /// How long the leg of an attempt takes: 0 the request's way, 1 the answer's.
@@ -236,12 +270,12 @@ impl World {
                 Request::Get(Get { bucket, key: key(number), options })
             }
             OperationKind::Put { key: number, size, .. } => Request::Put(Put {
+                expires_at_ms: self.history.row(operation.id).and_then(|row| row.expires_at_ms),
                 bucket,
                 key: key(number),
                 value: value(operation.id, *size),
                 replaces: running.replaces.clone(),
                 options,
-                expires_at_ms: None,
             }),
             OperationKind::Delete { key: number, .. } => Request::Delete(Delete {
                 bucket,
@@ -249,12 +283,12 @@ impl World {
                 replaces: running.replaces.clone(),
                 options,
             }),
-            OperationKind::List { limit } => Request::List(List {
+            OperationKind::List { limit, after, partial } => Request::List(List {
                 bucket,
                 prefix: Bytes::from_static(b"k"),
-                after: None,
+                after: after.as_ref().map(key),
                 limit: u32::from(*limit),
-                partial: false,
+                partial: *partial,
                 options: RequestOptions { w: None, ..options },
             }),
             OperationKind::BatchPut { keys, size } => {
@@ -328,8 +362,9 @@ impl World {
         let running = &mut self.running[slot as usize];
         if running.attempt < running.operation.retries && now_ns + wait_ns < running.deadline_ns {
             running.attempt += 1;
-            running.node = (running.node + 1) % nodes;
             running.arrived_ns = None;
+            let (client, next) = (running.operation.client, (running.node + 1) % nodes);
+            self.running[slot as usize].node = self.reachable_from(client, next);
             self.send_attempt(slot, wait_ns);
             return;
         }

@@ -74,7 +74,10 @@ impl World {
                 self.nodes[usize::from(*node)].slow_disk = (u64::from((*factor).max(1)), until_ns);
             }
             Fault::ClockJump { node, by_ms } => {
-                self.nodes[usize::from(*node)].clock.offset_ms += by_ms
+                let now_ns = self.schedule.now_ns();
+                self.latest_ms = self.latest_ms.max(self.wall_clocks().1);
+                self.jumped_ns = now_ns;
+                self.nodes[usize::from(*node)].clock.offset_ms += by_ms;
             }
             Fault::Suspect { observer, target, for_us } => {
                 let until_ns = self.until_ns(*for_us);
@@ -150,9 +153,14 @@ impl World {
     }
 
     fn wipe(&mut self, node: u16, down_ns: u64) {
-        if !self.holders.may_lose(node, self.plan.topology.nodes, &self.oracle) {
+        let nodes = self.plan.topology.nodes;
+        if !self.holders.may_lose(node, nodes, &self.oracle) {
             self.reached.mark(Rare::WipeOverBudget);
-            return;
+            if !self.plan.over_budget {
+                return;
+            }
+            self.holders.lose(node, nodes, &self.oracle);
+            self.reached.mark(Rare::LastCopyDestroyed);
         }
         let death = Death { within_io: false, index: IndexDamage::Whole, power: true };
         self.die(node, death, down_ns);

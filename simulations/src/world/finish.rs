@@ -286,7 +286,8 @@ impl World {
         }
         if !held.iter().any(|(owner, _)| self.removed.contains(&(*owner, key))) {
             let seen: Vec<Seen> = held.iter().map(|(_, seen)| seen.clone()).collect();
-            p1_acknowledged_writes::check_final(oracle, &seen)?;
+            let owed = self.holders.left(key, oracle.acknowledged());
+            p1_acknowledged_writes::check_final(oracle, &owed, &seen)?;
             p2_convergence::check(held)?;
         }
         Ok(())

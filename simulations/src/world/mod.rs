@@ -6,6 +6,7 @@
 //! - `node`: a node's life, from opening its store to its death; `pump`: its inputs, effects, store events and jobs;
 //! - `clients`, `answers`: what clients ask, and what they make of the answers;
 //! - `faults`: what breaks; `beliefs`: who thinks whom to be up;
+//! - `listings`: what a listing owes;
 //! - `judge`: every store event before the oracle; `finish`: healing, reading everything, and the last judgement;
 //! - `aftermath`: what is done to the stores after it;
 //! - `digest`: what the trace hash is fed with.
@@ -20,6 +21,7 @@ mod digest;
 mod faults;
 mod finish;
 mod judge;
+mod listings;
 mod node;
 mod pump;
 mod setup;
@@ -140,6 +142,10 @@ pub(crate) struct World {
     /// For each key the versions that reached a node other than their minter.
     spread: Vec<Bits>,
     wiped: bool,
+    /// The latest that any node's wall clock ever said, before its jumps.
+    latest_ms: u64,
+    /// When a wall clock last jumped.
+    jumped_ns: u64,
     /// Records that nodes durably removed, by node and key.
     removed: BTreeSet<(u16, u16)>,
     trace: Trace,

@@ -24,7 +24,7 @@ use crate::streams::{Purpose, Stream};
 use crate::violation::{Property, Violation};
 
 /// Wall-clock time at the start of every run, in milliseconds since 1970.
-const WALL_START_MS: i64 = 1_750_000_000_000;
+pub(super) const WALL_START_MS: i64 = 1_750_000_000_000;
 
 /// A change that the store was asked for and has not called durable.
 #[derive(Debug)]
@@ -195,6 +195,13 @@ fn engine_options(plan: &Plan) -> EngineOptions {
 }
 
 impl World {
+    /// The earliest and the latest of all nodes' wall clocks now, in milliseconds.
+    pub(super) fn wall_clocks(&self) -> (u64, u64) {
+        let now_ns = self.schedule.now_ns();
+        let clocks = || self.nodes.iter().map(|node| node.now(now_ns).wall_ms);
+        (clocks().min().unwrap_or(0), clocks().max().unwrap_or(0))
+    }
+
     /// Starts a node that is down: its store recovers, its engine begins anew.
     pub(super) fn start(&mut self, number: u16) {
         let view = self.view.clone();

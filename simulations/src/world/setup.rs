@@ -57,6 +57,8 @@ impl World {
             holders: Holders::default(),
             spread: vec![Bits::new(); keys.len()],
             wiped: false,
+            latest_ms: 0,
+            jumped_ns: 0,
             removed: BTreeSet::new(),
             trace: Trace::new(text),
             reached: Reached::default(),
