@@ -12,10 +12,14 @@
 pub mod facts;
 pub mod limits;
 pub mod membership;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod wire;
 
 pub use facts::{
     Fact, FactKey, FactKind, FactSet, FactVersion, Facts, FactsMessage, FactsOutput, MemberFact,
 };
 pub use membership::{Membership, MembershipOptions, MembershipOutput, Seed};
+#[cfg(feature = "planted")]
+pub use planted::Planted;
 pub use wire::{DecodeError, Surplus};

@@ -5,8 +5,8 @@
 //! failures ever studied needed three nodes, one or two kinds of fault, and few operations on few keys.
 
 use crate::plan::{
-    Action, ClockPlan, ContextChoice, DetectorPlan, DiskErrorKind, DiskPlan, Fault, IndexDamage,
-    NetworkPlan, Operation, OperationKind, PLAN_FORMAT, Plan, PlanEvent, Topology,
+    Action, ClockPlan, ContextChoice, DetectorPlan, DiskErrorKind, DiskPlan, Fault, GossipPlan,
+    IndexDamage, NetworkPlan, Operation, OperationKind, PLAN_FORMAT, Plan, PlanEvent, Topology,
 };
 use crate::streams::{Purpose, Stream};
 
@@ -69,6 +69,10 @@ pub fn expand(seed: u64) -> Plan {
     let mut own = Stream::new(seed, Purpose::Topology, 2);
     let over_budget = own.below(16) == 0;
     let reach = reach(&mut own, &topology);
+    let gossip = (own.below(16) == 0).then(|| GossipPlan {
+        node: own.below(topology.nodes.into()) as u16,
+        dies: own.below(2) == 0,
+    });
     let mut events = operations(seed, &topology, buggify);
     let last_us = events.last().map_or(0, |event| event.at_us);
     let heal_at_us = last_us + 200_000;
@@ -84,6 +88,7 @@ pub fn expand(seed: u64) -> Plan {
         network,
         disk,
         detector,
+        gossip,
         clocks,
         through_codec,
         buggify,

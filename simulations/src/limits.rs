@@ -14,6 +14,10 @@ pub const MAX_STEPS_OF_A_TURN: u64 = 50_000;
 /// its repair takes some tens.
 pub const HEALED_EVENTS_PER_KEY_AND_NODE: u64 = 400;
 
+/// Within which all members have to notice that one went or came back, in milliseconds: among seven, twelve probe periods
+/// until somebody probes it, the probe, three periods of suspicion, and as much again for the news.
+pub const NOTICE_WITHIN_MS: u64 = 30_000;
+
 /// How many times more seeds than a rare state needs on average have to miss it before the swarm counts as broken. By
 /// chance alone that happens once in 485 million swarms.
 pub const MISSED_AFTER: u64 = 20;

@@ -36,6 +36,9 @@ pub struct Plan {
     pub disk: DiskPlan,
     /// How fast failure detectors notice.
     pub detector: DetectorPlan,
+    /// Failure detection by the production membership machines; modelled where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gossip: Option<GossipPlan>,
     /// The clocks of the nodes, one entry for each node; missing ones are exact.
     #[serde(default)]
     pub clocks: Vec<ClockPlan>,
@@ -113,6 +116,15 @@ pub struct DetectorPlan {
     pub minimum_us: u64,
     /// The mean of the exponentially distributed time above the least.
     pub mean_us: u64,
+}
+
+/// Who goes and comes back once faults have ended, so that all others have to notice it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GossipPlan {
+    /// The node.
+    pub node: u16,
+    /// Whether it dies; else it is cut off from all others.
+    pub dies: bool,
 }
 
 /// The wall clock of one node. Monotonic clocks of all nodes are the simulation's own time.
@@ -282,6 +294,7 @@ impl Plan {
             && topology.keys > 0
             && topology.clients > 0
             && topology.replicas > 0
+            && self.gossip.is_none_or(|gossip| gossip.node < topology.nodes)
             && topology.partitions.is_power_of_two();
         if !sound {
             return Err(PlanError::Topology);

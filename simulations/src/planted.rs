@@ -14,7 +14,8 @@ pub const fn names() -> Vec<&'static str> {
 pub fn names() -> Vec<&'static str> {
     let in_engine = kvorum_node::engine::planted::Planted::ALL.map(|planted| planted.name());
     let in_store = kvorum_store::Planted::ALL.map(|planted| planted.name());
-    let mut names: Vec<&str> = in_engine.into_iter().chain(in_store).collect();
+    let in_gossip = kvorum_gossip::Planted::ALL.map(|planted| planted.name());
+    let mut names: Vec<&str> = in_engine.into_iter().chain(in_store).chain(in_gossip).collect();
     names.sort_by_key(|name| name.split('-').next().and_then(|number| number.parse::<u32>().ok()));
     names
 }
@@ -29,4 +30,10 @@ pub(crate) fn in_engine(name: &str) -> Option<kvorum_node::engine::planted::Plan
 #[cfg(feature = "planted")]
 pub(crate) fn in_store(name: &str) -> Option<kvorum_store::Planted> {
     kvorum_store::Planted::named(name)
+}
+
+/// The bug of membership that `name` arms.
+#[cfg(feature = "planted")]
+pub(crate) fn in_gossip(name: &str) -> Option<kvorum_gossip::Planted> {
+    kvorum_gossip::Planted::named(name)
 }

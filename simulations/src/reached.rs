@@ -87,11 +87,17 @@ pub enum Rare {
     LastCopyDestroyed,
     /// A client did not reach the node that it wanted to ask.
     OutOfReach,
+    /// A membership machine declared a node down that was.
+    DeclaredDown,
+    /// A membership machine declared a living node down.
+    FalselyDown,
+    /// A node learned that it had been declared down, and went on under another renewal.
+    Renewed,
 }
 
 impl Rare {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 40] = [
         Self::CrashBetweenMintAndSync,
         Self::DotOutlivedItsMinter,
         Self::CrashWithinDiskOperation,
@@ -129,6 +135,9 @@ impl Rare {
         Self::ExpiredHidden,
         Self::LastCopyDestroyed,
         Self::OutOfReach,
+        Self::DeclaredDown,
+        Self::FalselyDown,
+        Self::Renewed,
     ];
 
     /// A run of how many reaches the state, at least; measured over some ten thousand seeds, and rounded up. Some are as
@@ -136,8 +145,9 @@ impl Rare {
     /// something out of the search.
     pub const fn one_in(self) -> u64 {
         match self {
-            Self::ListingPartial | Self::LastCopyDestroyed => 1_000,
-            Self::ExpiredHidden | Self::ListingOwed => 100,
+            Self::LastCopyDestroyed => 400,
+            Self::ListingPartial => 100,
+            Self::DeclaredDown | Self::FalselyDown | Self::Renewed => 64,
             Self::TornTail | Self::RetryRecognised | Self::Removed => 40,
             Self::Poisoned | Self::WipeOverBudget | Self::BadContextRefused | Self::TwinMint => 20,
             Self::DotOutlivedItsMinter
@@ -149,7 +159,9 @@ impl Rare {
             | Self::WrongSuspicion
             | Self::WokeLate
             | Self::Compacted
-            | Self::OutOfReach => 10,
+            | Self::ExpiredHidden
+            | Self::ListingOwed
+            | Self::OutOfReach => 20,
             Self::CrashBetweenMintAndSync
             | Self::CrashWithinDiskOperation
             | Self::CrashLoop

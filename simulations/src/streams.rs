@@ -36,6 +36,8 @@ pub enum Purpose {
     ClientDelay = 11,
     /// Which of its contexts a client uses where the plan asks for a stale one.
     ClientChoice = 12,
+    /// The seed of a membership machine, one for each run of a node.
+    Gossip = 13,
 }
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -29,6 +29,7 @@ fn quiet(keys: u16, clients: u16) -> Plan {
         },
         disk: DiskPlan { commit_us: 20_000, load_us: 500, index_us: 2_000, compact_us: 2_000 },
         detector: DetectorPlan { minimum_us: 1_000, mean_us: 1_000 },
+        gossip: None,
         clocks: Vec::new(),
         through_codec: true,
         buggify: 0,

@@ -31,7 +31,11 @@ const GRAPH: &[Allowed] = &[
         crates: &["ring", "protocol", "gossip", "antientropy", "store"],
         pure: false,
     },
-    Allowed { folder: "simulations", crates: &["ring", "protocol", "store", "node"], pure: false },
+    Allowed {
+        folder: "simulations",
+        crates: &["ring", "protocol", "gossip", "store", "node"],
+        pure: false,
+    },
     Allowed { folder: "cli", crates: EVERYTHING, pure: false },
 ];
 

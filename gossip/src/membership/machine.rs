@@ -94,6 +94,9 @@ pub struct Membership {
     timers_begun: u64,
     irregularities: u64,
     outputs: VecDeque<MembershipOutput>,
+    /// Who was asked before, while the bug is armed by which nobody is asked twice.
+    #[cfg(feature = "planted")]
+    asked: Option<std::collections::BTreeSet<NodeId>>,
 }
 
 impl Membership {
@@ -130,6 +133,21 @@ impl Membership {
             timers_begun: 0,
             irregularities: 0,
             outputs: VecDeque::new(),
+            #[cfg(feature = "planted")]
+            asked: None,
+        }
+    }
+
+    /// Arms a known bug.
+    #[cfg(feature = "planted")]
+    pub fn arm(&mut self, planted: crate::Planted) {
+        match planted {
+            crate::Planted::NeverRejoins => self.asked = Some(std::collections::BTreeSet::new()),
+        }
+        let config = tuning::local_network(self.seeds.len() + 1);
+        let config = foca::Config { periodic_announce_to_down_members: None, ..config };
+        if self.foca.set_config(config).is_err() {
+            self.irregularities += 1;
         }
     }
 
@@ -263,6 +281,10 @@ impl Membership {
     }
 
     fn ask(&mut self, seed: Seed) {
+        #[cfg(feature = "planted")]
+        if self.asked.as_mut().is_some_and(|asked| !asked.insert(seed.node)) {
+            return;
+        }
         if self.foca.announce(PeerIdentity::of_seed(seed), &mut self.runtime).is_err() {
             self.irregularities += 1;
         }

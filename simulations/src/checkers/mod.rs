@@ -6,6 +6,7 @@
 pub mod p13_integrity;
 pub mod p14_honest_results;
 pub mod p19_liveness;
+pub mod p19_membership;
 pub mod p1_acknowledged_writes;
 pub mod p1_listings;
 pub mod p22_determinism;

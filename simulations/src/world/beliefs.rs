@@ -1,7 +1,7 @@
 //! Who believes whom to be up.
 //!
-//! The failure detector itself is not simulated here, only what it does to an engine: after a while each node learns that
-//! a peer has gone or is back, each pair by itself, and sometimes wrongly. A connection that broke is noticed even if the
+//! In most plans the failure detector itself is not simulated, only what it does to an engine: after a while each node learns
+//! that a peer has gone or is back, each pair by itself, and sometimes wrongly. A connection that broke is noticed even if the
 //! peer is back by then, as it is in the real runtime: down and up again, because what was outstanding there is lost.
 
 use kvorum_node::engine::Input;
@@ -15,6 +15,8 @@ use crate::streams::{Purpose, Stream};
 #[derive(Debug)]
 struct Belief {
     up: bool,
+    /// Whether the connection is open.
+    linked: bool,
     /// The connection that it was last told of.
     connection: u32,
     suspected_until_ns: u64,
@@ -35,6 +37,7 @@ impl Beliefs {
         let beliefs = (0..u64::from(nodes) * u64::from(nodes))
             .map(|pair| Belief {
                 up: false,
+                linked: false,
                 connection: 0,
                 suspected_until_ns: 0,
                 delay: Stream::new(seed, Purpose::Detector, pair),
@@ -55,7 +58,8 @@ impl Beliefs {
     /// Forgets what a node believed, because it started anew.
     pub(super) fn forget(&mut self, observer: u16) {
         for target in 0..self.nodes {
-            self.pair(observer, target).up = false;
+            let pair = self.pair(observer, target);
+            (pair.up, pair.linked) = (false, false);
         }
     }
 
@@ -116,12 +120,14 @@ impl World {
             && !self.network.is_cut(now_ns, observer, target)
             && !self.network.is_cut(now_ns, target, observer);
         let connection = self.network.connection(observer, target);
+        let alive = self.is_thought_alive(observer, target);
         let belief = self.beliefs.pair(observer, target);
         let suspected = now_ns < belief.suspected_until_ns;
-        let up = reaches && !suspected;
+        let up = reaches && alive && !suspected;
         let was_up = belief.up;
         let broke = was_up && belief.connection != connection;
-        (belief.up, belief.connection) = (up, connection);
+        let is_new = reaches && (!belief.linked || belief.connection != connection);
+        (belief.up, belief.linked, belief.connection) = (up, reaches, connection);
         if reaches && suspected && was_up {
             self.reached.mark(Rare::WrongSuspicion);
         }
@@ -131,6 +137,9 @@ impl World {
         }
         if up && (!was_up || broke) {
             self.feed(observer, Input::PeerUp { node });
+        }
+        if is_new {
+            self.connected(observer, target);
         }
     }
 }

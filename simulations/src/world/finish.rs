@@ -32,6 +32,8 @@ const MAX_READ_ROUNDS: u8 = 4;
 pub(super) enum Phase {
     /// Operations and faults, healing, and the end of everything that was under way.
     Faults,
+    /// A node goes and returns, and all membership machines have to notice.
+    Absence,
     /// Keys are read, one after the other.
     Reading(Reading),
     /// Each owner's record is looked at, key by key; the next one last.
@@ -95,6 +97,10 @@ impl World {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Faults => {
                 self.check_all_up();
+                self.phase = Phase::Absence;
+                self.begin_absence() || self.next_phase()
+            }
+            Phase::Absence => {
                 let left = (0..self.plan.topology.keys).rev().collect();
                 self.read_next(Reading { round: 1, left, events: self.events, owed: false })
             }

@@ -5,7 +5,7 @@
 //!
 //! - `node`: a node's life, from opening its store to its death; `pump`: its inputs, effects, store events and jobs;
 //! - `clients`, `answers`: what clients ask, and what they make of the answers;
-//! - `faults`: what breaks; `beliefs`: who thinks whom to be up;
+//! - `faults`: what breaks; `beliefs`: who thinks whom to be up; `members`: the machines that find out, in some plans;
 //! - `listings`: what a listing owes;
 //! - `judge`: every store event before the oracle; `finish`: healing, reading everything, and the last judgement;
 //! - `aftermath`: what is done to the stores after it;
@@ -22,6 +22,7 @@ mod faults;
 mod finish;
 mod judge;
 mod listings;
+mod members;
 mod node;
 mod pump;
 mod setup;
@@ -51,6 +52,7 @@ use crate::violation::{Property, Violation};
 use beliefs::Beliefs;
 use clients::{Client, Running};
 use finish::Phase;
+use members::Absence;
 use node::{Doom, Node};
 
 /// A message between nodes on its way.
@@ -91,6 +93,19 @@ enum Happening {
     Wake { node: u16 },
     /// All faults end.
     Heal,
+    /// A membership datagram reaches a node.
+    Datagram { from: u16, to: u16, connection: u32, datagram: Bytes },
+    /// A deadline of a node's membership machine has come.
+    DetectorTick { node: u16, run: u32 },
+    /// All machines have had their time to notice.
+    Absence(Absence),
+}
+
+impl Happening {
+    /// Whether it goes on for ever, so that no phase waits for its end.
+    const fn is_background(&self) -> bool {
+        matches!(self, Self::Datagram { .. } | Self::DetectorTick { .. })
+    }
 }
 
 /// One attempt of one operation: the operation's place among the running ones, and the attempt's number from 0.
@@ -121,6 +136,10 @@ pub(crate) struct Verdict {
 pub(crate) struct World {
     plan: Plan,
     schedule: Schedule<Happening>,
+    /// Scheduled happenings that no phase waits for.
+    background: usize,
+    /// Whether membership machines have done what they were there for.
+    detectors_stopped: bool,
     /// Number and cause of what is happening now.
     current: (u64, u64),
     events: u64,
@@ -164,21 +183,24 @@ impl World {
         self.plan.events = plan;
         self.schedule.push(self.plan.heal_at_us * 1_000, 0, Happening::Heal);
         while self.violation.is_none() {
-            match self.schedule.pop() {
-                Some(fired) => {
-                    self.current = (fired.number, fired.cause);
-                    self.events += 1;
-                    self.happen(fired.event);
-                    if self.events > limits::MAX_EVENTS {
-                        self.accuse(
-                            p19_liveness::check_rest(self.events, limits::MAX_EVENTS),
-                            None,
-                            None,
-                        );
-                    }
+            if self.schedule.len() == self.background {
+                if !self.next_phase() {
+                    break;
                 }
-                None if !self.next_phase() => break,
-                None => {}
+                continue;
+            }
+            if let Some(fired) = self.schedule.pop() {
+                self.background -= usize::from(fired.event.is_background());
+                self.current = (fired.number, fired.cause);
+                self.events += 1;
+                self.happen(fired.event);
+                if self.events > limits::MAX_EVENTS {
+                    self.accuse(
+                        p19_liveness::check_rest(self.events, limits::MAX_EVENTS),
+                        None,
+                        None,
+                    );
+                }
             }
         }
         self.sum_up();
@@ -213,12 +235,18 @@ impl World {
             Happening::Start { node } => self.start(node),
             Happening::Wake { node } => self.wake(node),
             Happening::Heal => self.heal(),
+            Happening::Datagram { from, to, connection, datagram } => {
+                self.hear_datagram(from, to, connection, datagram);
+            }
+            Happening::DetectorTick { node, run } => self.tick_detector(node, run),
+            Happening::Absence(absence) => self.go_on_absence(absence),
         }
     }
 
     /// Schedules `happening` in `delay_ns`, caused by what is happening now.
     fn after(&mut self, delay_ns: u64, happening: Happening) {
         let at_ns = self.schedule.now_ns() + delay_ns;
+        self.background += usize::from(happening.is_background());
         self.schedule.push(at_ns, self.current.0, happening);
     }
 

@@ -15,6 +15,7 @@ use kvorum_store::{
     Committer, Compactor, IndexFate, Indexer, Job, Reader, Shard, ShardOptions, Token,
 };
 
+use super::members::Detector;
 use super::{Happening, World};
 use crate::bits::Bits;
 use crate::oracle::WriteId;
@@ -55,6 +56,7 @@ pub(super) struct Life {
     pub(super) tick_ns: Option<u64>,
     pub(super) pending: Vec<Pending>,
     pub(super) served: bool,
+    pub(super) detector: Option<Box<Detector>>,
 }
 
 /// One node, up or down.
@@ -69,6 +71,8 @@ pub(super) struct Node {
     pub(super) life: Option<Life>,
     /// Counts the lives; the first is 1.
     pub(super) run: u32,
+    /// Counts them on this disk: the renewal that membership begins with.
+    pub(super) starts: u64,
     pub(super) paused: bool,
     /// What came while the node was paused.
     pub(super) deferred: Vec<Happening>,
@@ -120,6 +124,7 @@ impl Node {
             engine_options: engine_options(plan),
             life: None,
             run: 0,
+            starts: 0,
             paused: false,
             deferred: Vec::new(),
             clock: plan.clocks.get(usize::from(number)).cloned().unwrap_or_default(),
@@ -154,10 +159,11 @@ impl Node {
     pub(super) fn wipe(&mut self) {
         self.files = SimFiles::new();
         self.index = MemoryDisk::new();
+        self.starts = 0;
     }
 
     /// A number for this node's present run.
-    fn draw(&self, purpose: Purpose) -> u64 {
+    pub(super) fn draw(&self, purpose: Purpose) -> u64 {
         Stream::at(self.seed, purpose, self.number.into(), self.run.into())
     }
 }
@@ -210,6 +216,7 @@ impl World {
             return;
         }
         node.run += 1;
+        node.starts += 1;
         let mut options = node.shard_options.clone();
         options.expects_existing = node.run > 1;
         let seed = node.draw(Purpose::ShardSeed);
@@ -248,6 +255,7 @@ impl World {
             tick_ns: None,
             pending: Vec::new(),
             served: false,
+            detector: None,
         });
         node.disturbed_ns = self.schedule.now_ns();
         let (run, report) = (node.run, opened.report);
@@ -263,12 +271,26 @@ impl World {
         self.trace.hash.word(u64::from(number) << 32 | u64::from(run));
         self.say(Some(number), None, || format!("starts, run {run}: {report:?}"));
         self.beliefs.forget(number);
+        let detector = self.detector(number);
+        if let Some(life) = &mut self.nodes[usize::from(number)].life {
+            life.detector = detector;
+        }
         self.pump(number);
+        self.pump_detector(number);
         self.notice(number);
     }
 
     /// Lets a node die and, after `down_ns`, start again.
     pub(super) fn die(&mut self, number: u16, death: Death, down_ns: u64) {
+        if self.nodes[usize::from(number)].is_up() {
+            self.end_life(number, death);
+            let delay = if self.healed { 0 } else { down_ns };
+            self.after(delay, Happening::Start { node: number });
+        }
+    }
+
+    /// Lets a node die.
+    pub(super) fn end_life(&mut self, number: u16, death: Death) {
         let now_ns = self.schedule.now_ns();
         let node = &mut self.nodes[usize::from(number)];
         let Some(mut life) = node.life.take() else { return };
@@ -291,8 +313,6 @@ impl World {
         self.network.process_died(now_ns, number);
         self.disconnect_clients(number);
         self.notice(number);
-        let delay = if self.healed { 0 } else { down_ns };
-        self.after(delay, Happening::Start { node: number });
     }
 
     /// The moment of a planned death after a mint has come.

@@ -38,6 +38,8 @@ impl World {
         let nodes = ids.iter().zip(0..).map(|(id, number)| Node::new(&plan, *id, number)).collect();
         let mut world = Self {
             schedule: Schedule::default(),
+            background: 0,
+            detectors_stopped: false,
             current: (0, 0),
             events: 0,
             phase: Phase::Faults,
