@@ -104,6 +104,15 @@ impl Network {
 
     /// Sends a message and says when its copies arrive.
     pub fn send(&mut self, now_ns: u64, from: u16, to: u16) -> Arrivals {
+        self.journey(now_ns, from, to, true)
+    }
+
+    /// Sends a datagram, which keeps no order with anything, and says when its copies arrive.
+    pub fn send_datagram(&mut self, now_ns: u64, from: u16, to: u16) -> Arrivals {
+        self.journey(now_ns, from, to, false)
+    }
+
+    fn journey(&mut self, now_ns: u64, from: u16, to: u16, in_stream: bool) -> Arrivals {
         let factor = self.slowness(from, now_ns) * self.slowness(to, now_ns);
         let (minimum, mean, usual) = (self.minimum_ns * factor, self.mean_ns * factor, self.usual);
         let link = self.link(from, to);
@@ -117,8 +126,8 @@ impl Network {
             return [None, None];
         }
         let mut at_ns = (now_ns + delays[0]).max(link.clogged_until_ns);
-        let overtakes = reordered && at_ns < link.last_arrival_ns;
-        if !reordered {
+        let overtakes = in_stream && reordered && at_ns < link.last_arrival_ns;
+        if in_stream && !reordered {
             at_ns = at_ns.max(link.last_arrival_ns);
             link.last_arrival_ns = at_ns;
         }
@@ -225,6 +234,14 @@ mod tests {
         let times = arrivals(&mut network(0, 0, 0), 1_000);
         assert_eq!(times.len(), 1_000);
         assert!(times.is_sorted());
+    }
+
+    #[test]
+    fn a_datagram_holds_nobody_up() {
+        let mut network = network(0, 0, 0);
+        network.slow_node(0, 1_000, 10);
+        assert!(network.send_datagram(0, 0, 1)[0].is_some_and(|late| late.at_ns >= 100_000_000));
+        assert!(network.send(10, 0, 1)[0].is_some_and(|soon| soon.at_ns < 100_000_000));
     }
 
     #[test]

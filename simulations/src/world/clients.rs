@@ -155,12 +155,7 @@ impl World {
                 | OperationKind::Delete { .. }
                 | OperationKind::BatchPut { .. }
         );
-        let expires_at_ms = match operation.kind {
-            OperationKind::Put { ttl_ms: Some(ttl_ms), .. } => {
-                Some(WALL_START_MS as u64 + now_ns / 1_000_000 + ttl_ms)
-            }
-            _ => None,
-        };
+        let expires_at_ms = self.expiry_of(&operation.kind);
         let earliest_ms = self.wall_clocks().0;
         for (key, id) in operation.keys().iter().zip(operation.id..) {
             self.history.invoke(Row {
@@ -192,10 +187,7 @@ impl World {
             format!("client {} asks node {}: {:?}", operation.client, operation.node, operation)
         });
         let slot = self.running.len() as u32;
-        let held = match operation.kind {
-            OperationKind::List { .. } => self.held_everywhere(),
-            _ => Vec::new(),
-        };
+        let held = self.owed_by(&operation.kind);
         let node = self.reachable_from(operation.client, operation.node);
         self.running.push(Running {
             node,
@@ -213,6 +205,20 @@ impl World {
             deadline_ns + GRACE_NS - now_ns,
             Happening::GiveUp { attempt: Attempt { slot, number: 0 } },
         );
+    }
+
+    /// When the value of a write that is asked for now expires, by an exact clock.
+    fn expiry_of(&self, kind: &OperationKind) -> Option<u64> {
+        let OperationKind::Put { ttl_ms: Some(ttl_ms), .. } = kind else { return None };
+        Some(WALL_START_MS as u64 + self.schedule.now_ns() / 1_000_000 + ttl_ms)
+    }
+
+    /// For each key the versions that a listing which is asked for now has to know of.
+    fn owed_by(&self, kind: &OperationKind) -> Vec<Bits> {
+        match kind {
+            OperationKind::List { .. } => self.held_everywhere(),
+            _ => Vec::new(),
+        }
     }
 
     /// The first node from `node` on that the client reaches.

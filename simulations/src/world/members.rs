@@ -141,7 +141,8 @@ impl World {
                 let (now_ns, to) = (self.schedule.now_ns(), self.number_of(to));
                 self.trace.hash.word(u64::from(number) << 16 | u64::from(to));
                 self.trace.hash.bytes(&datagram);
-                for arrival in self.network.send(now_ns, number, to).into_iter().flatten() {
+                for arrival in self.network.send_datagram(now_ns, number, to).into_iter().flatten()
+                {
                     let (connection, datagram) = (arrival.connection, datagram.clone());
                     let happening = Happening::Datagram { from: number, to, connection, datagram };
                     self.after(arrival.at_ns.saturating_sub(now_ns), happening);
