@@ -25,6 +25,10 @@ lint:
 tidy:
     cargo test -p kvorum-cli --test tidy
 
+# etcd and Redis beside us on the same work in one run (needs etcd-server and redis-server).
+compare *args:
+    cargo bench -p kvorum-cli --bench compare -- {{args}}
+
 # Random seeds through the simulator.
 swarm seconds="60":
     cargo run --release -- sim swarm --seconds {{seconds}}

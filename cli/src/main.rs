@@ -5,12 +5,14 @@
 #![allow(clippy::disallowed_methods)] // The edge of the system: it reads clocks, the environment and the network.
 
 mod args;
+mod bench;
 mod cluster;
 mod encoding;
 mod exit_code;
 mod failure;
 mod local;
 mod logging;
+mod metrics;
 mod output;
 mod progress;
 mod verb;

@@ -42,6 +42,13 @@ impl Step {
         }
     }
 
+    /// `parts` are done by now, all in all.
+    pub(crate) fn reach(&self, parts: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(parts);
+        }
+    }
+
     /// Ends the step: the bar goes, and one line says what came of it.
     pub(crate) fn end(self, result: &str) {
         if let Some(bar) = &self.bar {

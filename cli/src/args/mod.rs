@@ -4,6 +4,7 @@
 //! ([`Endpoint`](kvorum_client::Endpoint), [`NodeSpec`](cluster::NodeSpec), a `Duration`); rules about several arguments
 //! together are settled once by a `resolve` method, so that a verb never meets a combination that makes no sense.
 
+pub(crate) mod bench;
 pub(crate) mod bucket;
 pub(crate) mod cluster;
 pub(crate) mod connection;
@@ -115,6 +116,9 @@ pub(crate) enum Verb {
     /// Gather what a bug report needs, without secrets
     #[command(after_help = ring::DIAG_EXAMPLES)]
     Diag(ring::DiagArguments),
+    /// Measure a cluster
+    #[command(subcommand)]
+    Bench(bench::BenchVerb),
     /// Run the simulator
     #[command(subcommand)]
     Sim(sim::SimVerb),

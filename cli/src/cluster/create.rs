@@ -40,11 +40,6 @@ pub(crate) const CLIENT_DIRECTORY: &str = "client";
 /// The directory of the authority's key.
 pub(crate) const AUTHORITY_DIRECTORY: &str = "authority";
 
-/// Log segments of a cluster on one machine: small, because many nodes share its disk.
-const DEV_SEGMENT_MIB: u64 = 4;
-/// Page cache of a node that shares its machine with many.
-const DEV_INDEX_CACHE_MIB: u64 = 16;
-
 /// What cluster is to be made.
 #[derive(Debug, Clone)]
 pub(crate) struct Creation {
@@ -56,6 +51,8 @@ pub(crate) struct Creation {
     pub(crate) nodes: Vec<NodeSpec>,
     /// All nodes on this machine: they listen on loopback only, and clients may use plaintext there.
     pub(crate) is_local: bool,
+    /// The store of each node.
+    pub(crate) store: StoreConfig,
 }
 
 /// A node that was made.
@@ -139,15 +136,6 @@ fn config(
     })?;
     let interface = if creation.is_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     let listen = |offset| SocketAddr::new(IpAddr::V4(interface), spec.port_base + offset);
-    let store = if creation.is_local {
-        StoreConfig {
-            segment_mib: DEV_SEGMENT_MIB,
-            index_cache_mib: DEV_INDEX_CACHE_MIB,
-            ..StoreConfig::default()
-        }
-    } else {
-        StoreConfig::default()
-    };
     Ok(Config {
         node: NodeConfig { id: member.id, name: member.name.clone() },
         cluster: ClusterConfig {
@@ -162,7 +150,7 @@ fn config(
             dev_plaintext: creation.is_local,
         },
         paths: PathsConfig::default(),
-        store,
+        store: creation.store.clone(),
         log: LogConfig::default(),
     })
 }
@@ -234,7 +222,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    use kvorum_node::config::Config;
+    use kvorum_node::config::{Config, StoreConfig};
     use kvorum_node::identity::Credentials;
 
     use super::{Creation, create};
@@ -243,7 +231,8 @@ mod tests {
 
     fn creation(nodes: &[&str], is_local: bool) -> Creation {
         let nodes = nodes.iter().map(|text| text.parse().expect("a node")).collect();
-        Creation { name: "prod".to_owned(), partitions: 64, nodes, is_local }
+        let store = StoreConfig::default();
+        Creation { name: "prod".to_owned(), partitions: 64, nodes, is_local, store }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::process::{ExitStatus, Stdio};
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::failure::{Failure, Outcome};
+use crate::local::Access;
 
 /// A running node.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ impl NodeProcess {
         log: &Path,
         level: &str,
         occupies: Option<&Path>,
+        access: Access,
     ) -> Outcome<NodeProcess> {
         let file = OpenOptions::new().create(true).append(true).open(log);
         let file = file.map_err(|error| Failure::file("open", log, &error))?;
@@ -41,8 +43,9 @@ impl NodeProcess {
         let mut child = Command::new(&program)
             .args(["node", "start"])
             .arg(directory)
-            .args(["--until-stdin-closes", "--plaintext-loopback", "--log-level", level])
             .args(occupies.iter().flat_map(|home| [OsStr::new("--occupies"), home.as_os_str()]))
+            .args(["--until-stdin-closes", "--log-level", level])
+            .args(access.node_option())
             .stdin(Stdio::piped())
             .stdout(file)
             .stderr(errors)

@@ -19,18 +19,57 @@ use std::process::ExitStatus;
 use std::task::Poll;
 use std::time::Duration;
 
-use kvorum_client::Endpoint;
+use kvorum_client::{Config, Endpoint, Transport};
+use kvorum_node::config::StoreConfig;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::args::cluster::NodeSpec;
-use crate::cluster::create::{Creation, create};
+use crate::cluster::config_file::ClientConfig;
+use crate::cluster::create::{CLIENT_DIRECTORY, Creation, create};
 use crate::failure::{Failure, Outcome};
 use crate::local::child::NodeProcess;
 use crate::local::cluster_file::{ClusterFile, LocalNode};
 
-/// Partitions of a cluster on this machine: enough to spread over a handful of nodes evenly, and few enough to list.
-const PARTITIONS: u32 = 256;
+/// How clients get in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// With the certificate in the client directory over QUIC, or with nothing at all over TCP on loopback.
+    Plaintext,
+    /// Only with the certificate, over QUIC and TLS: as on machines of their own.
+    Certificates,
+}
+
+impl Access {
+    /// What a node is told about it.
+    fn node_option(self) -> Option<&'static str> {
+        (self == Access::Plaintext).then_some("--plaintext-loopback")
+    }
+}
+
+/// How much is set aside for each node.
+#[derive(Debug, Clone)]
+pub(crate) struct Sizing {
+    /// Partitions of the cluster.
+    pub(crate) partitions: u32,
+    /// The store of each node.
+    pub(crate) store: StoreConfig,
+}
+
+impl Sizing {
+    /// Small, because many nodes share the machine and its disk with other work: few partitions to list, small segments, a
+    /// small cache.
+    pub(crate) fn shared_machine() -> Sizing {
+        let store = StoreConfig { segment_mib: 4, index_cache_mib: 16, ..StoreConfig::default() };
+        Sizing { partitions: 256, store }
+    }
+
+    /// What `kv cluster init` gives to nodes on machines of their own.
+    pub(crate) fn own_machines() -> Sizing {
+        let partitions = kvorum_ring::limits::DEFAULT_PARTITIONS;
+        Sizing { partitions, store: StoreConfig::default() }
+    }
+}
 
 /// How long the nodes may take to stop by themselves before they are killed: a little longer than each of them gives itself.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -52,6 +91,10 @@ pub(crate) struct Plan {
     pub(crate) port_base: Option<u16>,
     /// What the nodes log.
     pub(crate) log_level: String,
+    /// How clients get in.
+    pub(crate) access: Access,
+    /// How large a new cluster is laid out.
+    pub(crate) sizing: Sizing,
 }
 
 /// A cluster on this machine, its processes running or not.
@@ -61,6 +104,7 @@ pub(crate) struct LocalCluster {
     file: ClusterFile,
     processes: Vec<Option<NodeProcess>>,
     log_level: String,
+    access: Access,
     temporary: Option<TempDir>,
 }
 
@@ -97,6 +141,7 @@ impl LocalCluster {
             file,
             processes,
             log_level: plan.log_level.clone(),
+            access: plan.access,
             temporary,
         })
     }
@@ -126,6 +171,32 @@ impl LocalCluster {
         self.file.nodes.iter().map(LocalNode::endpoint).collect()
     }
 
+    /// How a client reaches these nodes: in plaintext where that is let in, else with the cluster's client certificate, over
+    /// QUIC unless told otherwise.
+    pub(crate) fn client_config(
+        &self,
+        nodes: &[usize],
+        transport: Option<Transport>,
+    ) -> Outcome<Config> {
+        match self.access {
+            Access::Plaintext => {
+                let endpoints = nodes.iter().map(|node| self.file.nodes[*node].endpoint());
+                Ok(Config::new(endpoints))
+            }
+            Access::Certificates => {
+                let file = self.directory.join(CLIENT_DIRECTORY).join("config.toml");
+                let found = ClientConfig::read(&file)?;
+                let endpoint =
+                    |node: &usize| Endpoint { transport, ..found.endpoints[*node].clone() };
+                let config = Config::new(nodes.iter().map(endpoint));
+                Ok(match found.identity {
+                    Some(identity) => config.identity(identity),
+                    None => config,
+                })
+            }
+        }
+    }
+
     /// The process id of a node that runs.
     pub(crate) fn pid(&self, node: usize) -> Option<u32> {
         self.processes[node].as_ref().and_then(NodeProcess::pid)
@@ -145,7 +216,8 @@ impl LocalCluster {
     pub(crate) fn start(&mut self, node: usize) -> Outcome<()> {
         let directory = self.directory.join(&self.file.nodes[node].name);
         let occupies = self.temporary.as_ref().map(TempDir::path);
-        let process = NodeProcess::start(&directory, &self.log(node), &self.log_level, occupies)?;
+        let (log, level) = (self.log(node), &self.log_level);
+        let process = NodeProcess::start(&directory, &log, level, occupies, self.access)?;
         self.processes[node] = Some(process);
         Ok(())
     }
@@ -258,9 +330,10 @@ fn made(plan: &Plan, directory: &Path) -> Outcome<ClusterFile> {
     });
     let creation = Creation {
         name: "dev".to_owned(),
-        partitions: PARTITIONS,
+        partitions: plan.sizing.partitions,
         nodes: specs.collect(),
         is_local: true,
+        store: plan.sizing.store.clone(),
     };
     let created = create(&creation, directory)?;
     let nodes = created.iter().zip(&bases);

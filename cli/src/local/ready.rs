@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use kvorum_client::{Client, Config};
+use kvorum_client::Client;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::health::{Health, NodeHealth};
@@ -59,8 +59,9 @@ pub(crate) async fn wait(cluster: &mut LocalCluster, nodes: &[usize]) -> Outcome
 
 /// Says what is still missing.
 async fn look(cluster: &LocalCluster, nodes: &[usize]) -> Result<(), String> {
-    let endpoints = nodes.iter().map(|node| cluster.nodes()[*node].endpoint());
-    let client = Client::connect(Config::new(endpoints).deadline(LOOK)).await;
+    let config =
+        cluster.client_config(nodes, None).map_err(|failure| failure.message().to_owned())?;
+    let client = Client::connect(config.deadline(LOOK)).await;
     let client = client.map_err(|error| error.to_string())?;
     let health = Health::ask(&client).await;
     let wanted: Vec<&str> = nodes.iter().map(|node| cluster.nodes()[*node].name.as_str()).collect();

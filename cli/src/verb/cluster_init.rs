@@ -1,5 +1,6 @@
 //! `kv cluster init`: the directories of a new cluster, and what to do with them.
 
+use kvorum_node::config::StoreConfig;
 use serde_json::{Value, json};
 
 use crate::args::cluster::InitArguments;
@@ -17,6 +18,7 @@ pub(super) fn run(options: &InitArguments, output: Output) -> Outcome<ExitCode> 
         partitions: options.partitions,
         nodes: options.nodes.clone(),
         is_local: false,
+        store: StoreConfig::default(),
     };
     let created = create(&creation, &options.out)?;
     if output.is_json() {

@@ -12,7 +12,7 @@ use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Outcome};
 use crate::local::child::how_it_ended;
 use crate::local::signals::Signals;
-use crate::local::{DEFAULT_PORT_BASE, LocalCluster, Plan, ports, ready};
+use crate::local::{Access, DEFAULT_PORT_BASE, LocalCluster, Plan, Sizing, ports, ready};
 use crate::output::Output;
 use crate::output::table::{Align, Table};
 
@@ -23,6 +23,8 @@ pub(super) async fn run(options: &DevArguments, output: Output) -> Outcome<ExitC
         directory: options.dir.clone(),
         port_base: options.port_base,
         log_level: options.log_level.clone(),
+        access: Access::Plaintext,
+        sizing: Sizing::shared_machine(),
     };
     let mut signals = Signals::watch()?;
     let mut cluster = LocalCluster::open(&plan)?;

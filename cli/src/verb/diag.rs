@@ -77,7 +77,7 @@ async fn cluster(options: &DiagArguments, output: Output, report: &mut Report) -
     ));
     let mut told = serde_json::Map::new();
     for node in &topology.nodes {
-        let sections = match client.diagnosis_of(node.id).await {
+        let sections = match client.diagnosis_of(node.id, &[]).await {
             Ok(diagnosis) => {
                 let sections = diagnosis.sections.into_iter();
                 Value::Object(

@@ -1,5 +1,6 @@
 //! One file for each verb, and the way in: parse, run the verb, say how it went.
 
+mod bench;
 mod bucket;
 mod cluster_init;
 mod completions;
@@ -21,6 +22,7 @@ use std::future::Future;
 
 use clap::Parser;
 
+use crate::args::bench::BenchVerb;
 use crate::args::cluster::{ClusterVerb, NodeVerb};
 use crate::args::ring::RingVerb;
 use crate::args::{Arguments, Verb};
@@ -76,6 +78,7 @@ fn run(verb: Verb, output: Output) -> Outcome<ExitCode> {
             wait(ring_where::run(&key, &connection, output))
         }
         Verb::Bucket(verb) => wait(bucket::run(verb, output)),
+        Verb::Bench(BenchVerb::Run(options)) => wait(bench::run(&options, output)),
         Verb::Diag(options) => wait(diag::run(&options, output)),
     }
 }

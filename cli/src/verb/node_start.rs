@@ -161,7 +161,7 @@ fn explain(error: &RunError) -> Failure {
 mod tests {
     use std::path::PathBuf;
 
-    use kvorum_node::config::LogFormat;
+    use kvorum_node::config::{LogFormat, StoreConfig};
     use kvorum_node::runtime::{Listener, RunError};
 
     use super::{explain, settings};
@@ -188,7 +188,13 @@ mod tests {
     fn plaintext_is_only_for_children_and_options_win_over_the_file() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let nodes = vec!["n1=127.0.0.1:7400".parse().expect("a node")];
-        let creation = Creation { name: "dev".to_owned(), partitions: 16, nodes, is_local: true };
+        let creation = Creation {
+            name: "dev".to_owned(),
+            partitions: 16,
+            nodes,
+            is_local: true,
+            store: StoreConfig::default(),
+        };
         create(&creation, directory.path()).expect("made");
         let output = Output::new(Format::Text, ColorChoice::Never, false);
         let mut options = options(directory.path().join("n1"));

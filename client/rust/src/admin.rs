@@ -28,12 +28,17 @@ impl Client {
         }
     }
 
-    /// A diagnosis of one node, asked of that node itself.
+    /// A diagnosis of one node, asked of that node itself. `sections` names those wanted; none stands for all.
     ///
     /// # Errors
     /// [`OperationError`] when it cannot be reached or does not answer.
-    pub async fn diagnosis_of(&self, node: NodeId) -> Result<Diagnosis, OperationError> {
-        let answer = self.ask_node(node, Request::Diag(Diag { sections: Vec::new() })).await?;
+    pub async fn diagnosis_of(
+        &self,
+        node: NodeId,
+        sections: &[&str],
+    ) -> Result<Diagnosis, OperationError> {
+        let sections = sections.iter().map(|name| (*name).to_owned()).collect();
+        let answer = self.ask_node(node, Request::Diag(Diag { sections })).await?;
         match answer {
             Response::Diag(done) => Ok(done),
             _ => Err(unexpected(node)),

@@ -23,7 +23,7 @@ use crate::args::local::DemoArguments;
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Outcome};
 use crate::local::signals::Signals;
-use crate::local::{LocalCluster, Plan, ready};
+use crate::local::{Access, LocalCluster, Plan, Sizing, ready};
 use crate::output::Output;
 use crate::output::units;
 use crate::progress::Step;
@@ -58,6 +58,8 @@ pub(super) async fn run(options: &DemoArguments, output: Output) -> Outcome<Exit
         directory: None,
         port_base: Some(0),
         log_level: "info".to_owned(),
+        access: Access::Plaintext,
+        sizing: Sizing::shared_machine(),
     };
     let mut cluster = LocalCluster::open(&plan)?;
     let outcome = tokio::select! {

@@ -1,0 +1,199 @@
+//! What came of the operations: latencies, failures, and how both went over time.
+//!
+//! Latencies go into HDR histograms in microseconds with three digits. What was due before the measured time began is not
+//! counted. The rate counts what ended within the measured time; the latencies also those that were due within it and ended
+//! later, because the slowest must not be the ones that are left out.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::bench::workload::Operation;
+
+/// Digits that a latency keeps.
+const DIGITS: u8 = 3;
+
+/// The longest latency that is told apart from longer ones, in microseconds: more than any deadline.
+const LONGEST_US: u64 = 600_000_000;
+
+/// An empty histogram of microseconds.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(LONGEST_US, DIGITS).expect("the bounds are fixed and fit")
+}
+
+/// What came of one kind of operation.
+#[derive(Debug, Clone)]
+pub(crate) struct Tally {
+    /// Latencies of what succeeded.
+    pub(crate) latencies: Histogram<u64>,
+    /// Successes within the measured time.
+    pub(crate) in_time: u64,
+    /// Failures by kind.
+    pub(crate) failures: BTreeMap<String, u64>,
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally { latencies: histogram(), in_time: 0, failures: BTreeMap::new() }
+    }
+}
+
+/// One second of the measured time.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Second {
+    /// Successes.
+    pub(crate) done: u64,
+    /// Failures.
+    pub(crate) failed: u64,
+    /// Half of the latencies were below, in milliseconds.
+    pub(crate) p50_ms: f64,
+    /// 99 % were below.
+    pub(crate) p99_ms: f64,
+    /// The longest.
+    pub(crate) max_ms: f64,
+}
+
+/// Milliseconds of a latency.
+pub(crate) fn ms(us: u64) -> f64 {
+    us as f64 / 1_000.0
+}
+
+#[derive(Debug)]
+struct State {
+    tallies: BTreeMap<Operation, Tally>,
+    seconds: Vec<Second>,
+    current: Histogram<u64>,
+    last: Option<Instant>,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    from: Instant,
+    until: Option<Instant>,
+    state: Mutex<State>,
+}
+
+impl Recorder {
+    /// Counts what is due from `from` on. Without `until` the measured time ends with the last operation.
+    pub(crate) fn new(from: Instant, until: Option<Instant>) -> Recorder {
+        let state = State {
+            tallies: BTreeMap::new(),
+            seconds: Vec::new(),
+            current: histogram(),
+            last: None,
+        };
+        Recorder { from, until, state: Mutex::new(state) }
+    }
+
+    /// One operation has ended.
+    pub(crate) fn record(
+        &self,
+        operation: Operation,
+        due: Instant,
+        ended: Instant,
+        outcome: Result<(), String>,
+    ) {
+        if due < self.from {
+            return;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_time = self.until.is_none_or(|until| ended <= until);
+        if in_time {
+            state.last = state.last.max(Some(ended));
+            state.reach((ended - self.from).as_secs() as usize);
+        }
+        let us = u64::try_from((ended - due).as_micros()).unwrap_or(LONGEST_US).max(1);
+        let tally = state.tallies.entry(operation).or_default();
+        let failed = outcome.is_err();
+        match outcome {
+            Ok(()) => {
+                tally.latencies.saturating_record(us);
+                tally.in_time += u64::from(in_time);
+            }
+            Err(kind) => *tally.failures.entry(kind).or_insert(0) += 1,
+        }
+        if in_time {
+            let second = state.seconds.last_mut().expect("the second was reached");
+            second.failed += u64::from(failed);
+            second.done += u64::from(!failed);
+            if !failed {
+                state.current.saturating_record(us);
+            }
+        }
+    }
+
+    /// How long was measured, and what came of it.
+    pub(crate) fn finish(self) -> (Duration, BTreeMap<Operation, Tally>, Vec<Second>) {
+        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let end = self.until.or(state.last).unwrap_or(self.from);
+        let measured = end.saturating_duration_since(self.from);
+        state.close_second();
+        (measured, state.tallies, state.seconds)
+    }
+}
+
+impl State {
+    /// Goes on to a second, if it has not begun. Seconds in which nothing ended stay empty.
+    fn reach(&mut self, second: usize) {
+        while self.seconds.len() <= second {
+            self.close_second();
+            self.seconds.push(Second::default());
+        }
+    }
+
+    fn close_second(&mut self) {
+        if let Some(second) = self.seconds.last_mut()
+            && !self.current.is_empty()
+        {
+            second.p50_ms = ms(self.current.value_at_quantile(0.5));
+            second.p99_ms = ms(self.current.value_at_quantile(0.99));
+            second.max_ms = ms(self.current.max());
+        }
+        self.current.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Recorder;
+    use crate::bench::workload::Operation;
+
+    #[test]
+    fn warm_up_is_left_out_and_the_slowest_are_not() {
+        let from = Instant::now() + Duration::from_secs(100);
+        let at = |ms: u64| from + Duration::from_millis(ms);
+        let until = at(2_000);
+        let recorder = Recorder::new(from, Some(until));
+        let record = |due, ended, outcome| recorder.record(Operation::Read, due, ended, outcome);
+        record(from - Duration::from_millis(1), at(5), Ok(()));
+        record(at(0), at(10), Ok(()));
+        record(at(1), at(20), Err("Overloaded".to_owned()));
+        record(at(1_500), at(3_500), Ok(()));
+        let (measured, tallies, seconds) = recorder.finish();
+        assert_eq!(measured, Duration::from_secs(2));
+        let tally = &tallies[&Operation::Read];
+        assert_eq!((tally.in_time, tally.latencies.len()), (1, 2));
+        assert!(tally.latencies.max() >= 2_000_000);
+        assert_eq!(tally.failures["Overloaded"], 1);
+        assert_eq!((seconds.len(), seconds[0].done, seconds[0].failed), (1, 1, 1));
+        assert!((9.9..10.1).contains(&seconds[0].p99_ms), "{seconds:?}");
+    }
+
+    #[test]
+    fn a_second_in_which_nothing_ended_is_there_and_empty() {
+        let from = Instant::now();
+        let recorder = Recorder::new(from, None);
+        for second in [0, 2] {
+            let ended = from + Duration::from_millis(second * 1_000 + 500);
+            recorder.record(Operation::Update, ended, ended, Ok(()));
+        }
+        let (measured, _, seconds) = recorder.finish();
+        assert_eq!(measured, Duration::from_millis(2_500));
+        assert_eq!(seconds.iter().map(|second| second.done).collect::<Vec<_>>(), [1, 0, 1]);
+    }
+}

@@ -1,0 +1,240 @@
+//! `kv bench`: measuring a cluster, or one that is started for it.
+
+use std::fs;
+use std::sync::Arc;
+
+use kvorum_client::{Client, Transport};
+
+use crate::args::bench::{Carrier, RunArguments};
+use crate::bench::report::{Report, RunReport};
+use crate::bench::servers::Cost;
+use crate::bench::{Bench, check, html, load, run};
+use crate::cluster::connect::connect;
+use crate::exit_code::ExitCode;
+use crate::failure::{Failure, Outcome};
+use crate::local::signals::Signals;
+use crate::local::{Access, LocalCluster, Plan, Sizing, ports, ready};
+use crate::output::table::{Align, Table};
+use crate::output::{Output, units};
+
+/// The version of what `--json` prints.
+const FORMAT: u32 = 1;
+
+/// Runs the workloads.
+pub(super) async fn run(options: &RunArguments, output: Output) -> Outcome<ExitCode> {
+    options.check()?;
+    let report = match options.cluster.nodes {
+        Some(nodes) => on_own_cluster(nodes, options, output).await?,
+        None => {
+            let mut clients = Vec::new();
+            for _ in 0..options.load.connections {
+                clients.push(connect(&options.connection, output).await?);
+            }
+            measure(clients, "as configured", options, output).await?
+        }
+    };
+    if let Some(path) = &options.html {
+        fs::write(path, html::page(&report))
+            .map_err(|error| Failure::file("write", path, &error))?;
+        output.remark(&format!("the page is in {}", path.display()));
+    }
+    say(&report, output)?;
+    report.check.judge().map(|()| ExitCode::Success)
+}
+
+/// Starts nodes for the run, and stops them whatever comes of it.
+async fn on_own_cluster(nodes: u16, options: &RunArguments, output: Output) -> Outcome<RunReport> {
+    let plan = Plan {
+        nodes: Some(nodes),
+        directory: options.cluster.dir.clone(),
+        port_base: Some(options.cluster.port_base),
+        log_level: "warn".to_owned(),
+        access: match options.cluster.transport {
+            Carrier::Plain => Access::Plaintext,
+            Carrier::Quic | Carrier::Tls => Access::Certificates,
+        },
+        sizing: Sizing::own_machines(),
+    };
+    let mut signals = Signals::watch()?;
+    let mut cluster = LocalCluster::open(&plan)?;
+    let outcome = tokio::select! {
+        () = signals.first() => Err(Failure::unavailable("interrupted")),
+        outcome = start_and_measure(&mut cluster, options, output) => outcome,
+    };
+    let stopped = cluster.stop(signals.first()).await;
+    let report = outcome?;
+    stopped.map(|()| report)
+}
+
+async fn start_and_measure(
+    cluster: &mut LocalCluster,
+    options: &RunArguments,
+    output: Output,
+) -> Outcome<RunReport> {
+    let nodes: Vec<usize> = (0..cluster.nodes().len()).collect();
+    ports::await_free(cluster.nodes().iter()).await?;
+    for node in &nodes {
+        cluster.start(*node)?;
+    }
+    ready::wait(cluster, &nodes).await?;
+    let (transport, name) = match options.cluster.transport {
+        Carrier::Quic => (Some(Transport::Quic), "QUIC with mutual TLS"),
+        Carrier::Tls => (Some(Transport::Tls), "TCP with mutual TLS"),
+        Carrier::Plain => (None, "TCP without TLS"),
+    };
+    let mut clients = Vec::new();
+    for _ in 0..options.load.connections {
+        let config = cluster.client_config(&nodes, transport)?;
+        let client = Client::connect(config.deadline(options.connection.timeout)).await;
+        clients.push(client.map_err(|error| Failure::unavailable(error.to_string()))?);
+    }
+    measure(clients, name, options, output).await
+}
+
+async fn measure(
+    clients: Vec<Client>,
+    transport: &str,
+    options: &RunArguments,
+    output: Output,
+) -> Outcome<RunReport> {
+    let topology = clients[0].topology();
+    let bench = Arc::new(Bench::new(clients, options)?);
+    if !options.keys.no_load {
+        load::load(&bench, output).await?;
+    }
+    let mut workloads = Vec::new();
+    for workload in &options.workloads {
+        workloads.push(run::run(&bench, *workload, output).await?);
+    }
+    let check = check::check(&bench, output).await?;
+    Ok(RunReport {
+        format: FORMAT,
+        cluster: topology.cluster.to_string(),
+        nodes: topology.nodes.len(),
+        transport: transport.to_owned(),
+        workloads,
+        check,
+    })
+}
+
+fn say(report: &RunReport, output: Output) -> Outcome<()> {
+    if output.is_json() {
+        return output.json(report);
+    }
+    let style = output.style();
+    output.line(&format!(
+        "cluster {} of {}, {}",
+        style.name(&report.cluster),
+        units::plural(report.nodes as u64, "node"),
+        report.transport
+    ))?;
+    output.table(&operations(&report.workloads))?;
+    output.line("")?;
+    output.table(&servers(&report.workloads))?;
+    for workload in &report.workloads {
+        for remark in workload.remarks() {
+            let name = workload.settings.workload.name();
+            output.line(&style.warn(&format!("{name}: {remark}")))?;
+        }
+    }
+    let check = &report.check;
+    output.line(&format!(
+        "{} of {} read again: {}, {} missing",
+        units::count(check.read),
+        units::plural(check.keys, "key"),
+        units::plural(check.siblings, "sibling"),
+        units::count(check.missing)
+    ))
+}
+
+fn operations(workloads: &[Report]) -> Table {
+    let mut table = Table::new(&[
+        ("workload", Align::Left),
+        ("operation", Align::Left),
+        ("per second", Align::Right),
+        ("p50 ms", Align::Right),
+        ("p90 ms", Align::Right),
+        ("p99 ms", Align::Right),
+        ("p99.9 ms", Align::Right),
+        ("max ms", Align::Right),
+        ("failed", Align::Right),
+    ]);
+    for report in workloads {
+        for operation in &report.operations {
+            let latency = &operation.latency_ms;
+            let mut row = vec![
+                report.settings.workload.name(),
+                operation.name.to_owned(),
+                units::count(operation.per_second.round() as u64),
+            ];
+            let latencies = [latency.p50, latency.p90, latency.p99, latency.p999, latency.max];
+            row.extend(latencies.map(|ms| format!("{ms:.2}")));
+            row.push(units::count(operation.failures.values().sum()));
+            table.row(row);
+        }
+    }
+    table
+}
+
+fn servers(workloads: &[Report]) -> Table {
+    let mut table = Table::new(&[
+        ("workload", Align::Left),
+        ("load", Align::Left),
+        ("CPU/op µs", Align::Right),
+        ("CPUs", Align::Right),
+        ("generator", Align::Right),
+        ("syncs/s", Align::Right),
+        ("sync p50 ms", Align::Right),
+        ("p99 ms", Align::Right),
+        ("writes/sync", Align::Right),
+        ("to peers/s", Align::Right),
+        ("memory", Align::Right),
+        ("backlog", Align::Right),
+    ]);
+    for report in workloads {
+        let all: &Cost = &report.servers.all;
+        let settings = &report.settings;
+        let number = |value: Option<f64>, digits: usize| {
+            value.map_or_else(|| "not known".to_owned(), |value| format!("{value:.digits$}"))
+        };
+        let bytes = |value: Option<f64>| {
+            value.map_or_else(|| "not known".to_owned(), |value| units::bytes(value as u64))
+        };
+        let load = match settings.rate {
+            Some(rate) => format!("{} due/s", units::count(rate)),
+            None => format!("{} in flight", units::count(settings.in_flight.into())),
+        };
+        table.row(vec![
+            settings.workload.name(),
+            load,
+            number(report.servers.cpu_us_per_operation, 1),
+            number(all.cpu_cores, 2),
+            number(Some(report.generator_cores), 2),
+            number(all.syncs_per_second, 0),
+            number(all.sync_p50_ms, 2),
+            number(all.sync_p99_ms, 2),
+            number(all.records_per_sync, 1),
+            bytes(all.peer_bytes_per_second),
+            bytes(all.resident_bytes),
+            number(all.index_backlog, 0),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{operations, servers};
+    use crate::bench::report::samples::report;
+    use crate::output::style::Style;
+
+    #[test]
+    fn every_operation_has_a_line_and_unknown_costs_say_so() {
+        let reports = [report()];
+        let lines = operations(&reports).lines(Style::plain());
+        assert_eq!(lines.len(), 2);
+        assert!(lines[1].starts_with("get") && lines[1].contains("100"), "{}", lines[1]);
+        let lines = servers(&reports).lines(Style::plain());
+        assert!(lines[1].contains("64 in flight") && lines[1].contains("not known"), "{lines:?}");
+    }
+}
