@@ -181,6 +181,9 @@ pub trait File: Send + Sync + 'static {
 /// How many zeros one preallocating write carries: large enough to stream, small enough not to matter in memory.
 static ZEROS: [u8; 128 * 1024] = [0; 128 * 1024];
 
+/// How many of them are made durable at a time. A batch that is synced meanwhile waits for no more than this.
+const PREALLOCATED_PART: u64 = 1024 * 1024;
+
 /// Writes `len` zeros from the file's start and makes them durable, so that later writes into them can neither run out of
 /// space nor change the file's metadata (which is what makes their fdatasync cheap).
 ///
@@ -192,6 +195,9 @@ pub fn preallocate<F: File>(file: &F, len: u64) -> Result<(), FileError> {
         let part = (len - offset).min(ZEROS.len() as u64);
         file.write_at(offset, &ZEROS[..part as usize])?;
         offset += part;
+        if offset == len || offset % PREALLOCATED_PART == 0 {
+            file.sync_data()?;
+        }
     }
-    file.sync_data()
+    Ok(())
 }
