@@ -1,6 +1,7 @@
 //! [`Files`] over a real directory. One of the two files of the store that touch a disk; it holds no policy.
 
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,7 @@ impl DiskFiles {
         fs::create_dir_all(directory).map_err(failed)?;
         // The directory's own name must survive, too: without it every file in it is lost.
         if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_directory(parent)?;
+            sync_directory(parent).map_err(sync_failed)?;
         }
         Ok(DiskFiles { directory: directory.to_path_buf() })
     }
@@ -37,9 +38,13 @@ impl DiskFiles {
     }
 }
 
-fn sync_directory(directory: &Path) -> Result<(), FileError> {
-    let failed = |error: std::io::Error| FileError::from_io(FileOperation::SyncDir, &error);
-    fs::File::open(directory).map_err(failed)?.sync_all().map_err(failed)
+/// Makes the names in a directory durable.
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
+    fs::File::open(directory)?.sync_all()
+}
+
+fn sync_failed(error: io::Error) -> FileError {
+    FileError::from_io(FileOperation::SyncDir, &error)
 }
 
 impl Files for DiskFiles {
@@ -84,7 +89,7 @@ impl Files for DiskFiles {
     }
 
     fn sync_dir(&self) -> Result<(), FileError> {
-        sync_directory(&self.directory)
+        sync_directory(&self.directory).map_err(sync_failed)
     }
 }
 

@@ -17,6 +17,7 @@ use std::ops::ControlFlow;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
+use crate::disk_files::sync_directory;
 use crate::index::{Index, IndexBatch, IndexEntry, IndexError, IndexOpener, Sentinel};
 use crate::index_value::{decode_entry, decode_sentinel, encode_entry, encode_sentinel};
 
@@ -62,7 +63,8 @@ impl IndexOpener for SledOpener {
             _ => {}
         }
         // The removal itself must last: an old index that came back after a crash would carry a valid old sentinel.
-        self.directory.parent().map_or(Ok(()), sync_directory)
+        let parent = self.directory.parent();
+        parent.map_or(Ok(()), sync_directory).map_err(|error| io_error(&error))
     }
 }
 
@@ -118,7 +120,7 @@ impl Index for SledIndex {
         guarded(|| self.db.flush())?;
         let data = File::open(self.directory.join(DATA_FILE)).map_err(|error| io_error(&error))?;
         data.sync_data().map_err(|error| io_error(&error))?;
-        sync_directory(&self.directory)
+        sync_directory(&self.directory).map_err(|error| io_error(&error))
     }
 
     fn size_on_disk(&self) -> Result<u64, IndexError> {
@@ -148,12 +150,6 @@ fn io_error(error: &io::Error) -> IndexError {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => IndexError::NoSpace,
         _ => IndexError::Io,
     }
-}
-
-fn sync_directory(directory: &Path) -> Result<(), IndexError> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| io_error(&error))
 }
 
 #[cfg(test)]
