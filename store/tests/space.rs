@@ -236,6 +236,58 @@ fn a_full_disk_refuses_large_records_of_peers_before_it_stops_the_store() {
 }
 
 #[test]
+fn a_full_disk_refuses_merges_that_would_grow_large_before_they_stop_the_store() {
+    let options = ShardOptions {
+        segment_bytes: 256 * 1024,
+        pending_bytes: 1024 * 1024,
+        compact_segments: 1_000,
+        ..ShardOptions::small()
+    };
+    let mut peer = Store::open(&SimFiles::new(), &MemoryDisk::new(), options.clone(), 9).unwrap();
+    let (files, disk) = (SimFiles::new(), MemoryDisk::new());
+    let mut store = Store::open(&files, &disk, options, 1).unwrap();
+    for number in 0..61 {
+        store.put(&format!("k{number}"), &"x".repeat(40_000));
+        store.settle();
+    }
+    files.set_capacity(Some(files.used()));
+    let mut refused = 0;
+    // Every fifth, so that no segment becomes empty and is given back.
+    for number in (0..60).step_by(5) {
+        // What comes is small, and so is what is here; only together they belong to a bulk segment.
+        let name = format!("k{number}");
+        let put = peer.put(&name, &"y".repeat(40_000));
+        peer.settle();
+        let set = peer.outcome(put).applied.unwrap();
+        let merged = store.apply(&name, Apply::Merge { set });
+        store.settle();
+        assert_eq!(store.poisoned, None, "after {number} keys and {refused} refusals");
+        refused += u32::from(store.outcome(merged).refused == Some(StoreRefusal::DiskFull));
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn a_full_disk_refuses_removals_before_they_stop_the_store() {
+    let (files, disk) = (SimFiles::new(), MemoryDisk::new());
+    let options = ShardOptions { compact_segments: 1_000, ..ShardOptions::small() };
+    let mut store = Store::open(&files, &disk, options, 1).unwrap();
+    for number in 0..400 {
+        store.put(&format!("k{number}"), "v");
+        store.settle();
+    }
+    files.set_capacity(Some(files.used()));
+    let mut refused = 0;
+    for number in (0..400).step_by(2) {
+        let removed = store.remove(&format!("k{number}"));
+        store.settle();
+        assert_eq!(store.poisoned, None, "after {number} keys and {refused} refusals");
+        refused += u32::from(store.outcome(removed).refused == Some(StoreRefusal::DiskFull));
+    }
+    assert!(refused > 0);
+}
+
+#[test]
 fn a_full_disk_is_not_asked_again_and_again_while_the_compactor_is_at_work() {
     let (files, disk) = (SimFiles::new(), MemoryDisk::new());
     let mut store = Store::open(&files, &disk, ShardOptions::small(), 1).unwrap();

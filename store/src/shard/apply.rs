@@ -122,6 +122,9 @@ impl Shard {
         if current.is_none() && incoming.is_empty() {
             return self.unchanged(token, slot, set);
         }
+        if self.lacks_room_for_set(set.encoded().len()) {
+            return self.refuse(token, StoreRefusal::DiskFull);
+        }
         self.put(slot, key, current.as_deref(), set.clone(), mark);
         self.events.push_back(StoreEvent::Applied { token, set, minted: None, changed: true });
         self.commits.await_newest(token);
@@ -183,6 +186,9 @@ impl Shard {
         });
         if !holds {
             return self.durable_when_found_is(token, slot);
+        }
+        if self.lacks_room_for_marker() {
+            return self.refuse(token, StoreRefusal::DiskFull);
         }
         let marker =
             EntryBody::Removal { key: key.detached(), copies: Copies::Both, covers_through: None };

@@ -87,14 +87,27 @@ impl Shard {
         match change {
             Apply::Update { change: Change::Value { .. }, .. } => spares <= reserve,
             Apply::Update { change: Change::Delete, .. } | Apply::Merge { .. } => {
-                let bytes = change_bytes(change);
-                let waiting = self.commits.pending_bytes() + self.loads.queued_bytes() + bytes;
-                let is_large = bytes > limits::BULK_RECORD_BYTES;
-                let kind = if is_large { SegmentKind::Bulk } else { SegmentKind::Main };
-                let room = self.segments.room(kind);
-                spares <= reserve / 2 && waiting + limits::ROOM_SLACK_BYTES > room
+                self.lacks_room_for_set(change_bytes(change))
             }
         }
+    }
+
+    /// Whether what peers and deletes may use up has no room for a record with an encoded set of so many bytes. A merge is
+    /// asked about twice: its record may turn out larger than what came, and belong to the other kind of segment.
+    pub(super) fn lacks_room_for_set(&self, bytes: usize) -> bool {
+        let is_large = bytes > limits::BULK_RECORD_BYTES;
+        self.lacks_room(if is_large { SegmentKind::Bulk } else { SegmentKind::Main }, bytes)
+    }
+
+    /// The same for a removal marker, which is written to both kinds of segments.
+    pub(super) fn lacks_room_for_marker(&self) -> bool {
+        self.lacks_room(SegmentKind::Main, 0) || self.lacks_room(SegmentKind::Bulk, 0)
+    }
+
+    fn lacks_room(&self, kind: SegmentKind, bytes: usize) -> bool {
+        let waiting = self.commits.pending_bytes() + self.loads.queued_bytes() + bytes;
+        let is_last = self.space.spares.len() <= self.options.reserve_segments / 2;
+        self.space.full && is_last && waiting + limits::ROOM_SLACK_BYTES > self.segments.room(kind)
     }
 
     /// Makes a spare when the stock is short.
