@@ -8,6 +8,10 @@
 
 use kvorum_protocol::message::{OwnerCause, OwnerFailure};
 use kvorum_ring::NodeId;
+use smallvec::SmallVec;
+
+/// Owners of a key. As many as a key usually has take no memory of their own.
+pub(crate) type Owners = SmallVec<[NodeId; 3]>;
 
 /// Where one owner stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,14 +27,14 @@ enum Standing {
 /// One set of owners with the standing of each, in preference order.
 #[derive(Clone, Debug)]
 struct OwnerSet {
-    owners: Vec<(NodeId, Standing)>,
+    owners: SmallVec<[(NodeId, Standing); 3]>,
 }
 
 /// The answers needed of each set of owners, and those that have come.
 #[derive(Clone, Debug)]
 pub(crate) struct Quorum {
     needed: usize,
-    sets: Vec<OwnerSet>,
+    sets: SmallVec<[OwnerSet; 1]>,
 }
 
 impl Quorum {
@@ -76,17 +80,17 @@ impl Quorum {
     }
 
     /// Nodes that are awaited, each once, in preference order.
-    pub(crate) fn awaited(&self) -> Vec<NodeId> {
+    pub(crate) fn awaited(&self) -> Owners {
         self.nodes(|standing| standing == Standing::Awaited)
     }
 
     /// Nodes that count, each once, in preference order.
-    pub(crate) fn counted(&self) -> Vec<NodeId> {
+    pub(crate) fn counted(&self) -> Owners {
         self.nodes(|standing| standing == Standing::Counted)
     }
 
     /// Nodes that do not count, whatever the reason: those that a hint or a repair would be for.
-    pub(crate) fn missing(&self) -> Vec<NodeId> {
+    pub(crate) fn missing(&self) -> Owners {
         self.nodes(|standing| standing != Standing::Counted)
     }
 
@@ -141,8 +145,8 @@ impl Quorum {
         failures
     }
 
-    fn nodes(&self, wanted: impl Fn(Standing) -> bool) -> Vec<NodeId> {
-        let mut nodes = Vec::new();
+    fn nodes(&self, wanted: impl Fn(Standing) -> bool) -> Owners {
+        let mut nodes = Owners::new();
         for (node, standing) in self.slots() {
             if wanted(*standing) && !nodes.contains(node) {
                 nodes.push(*node);
@@ -186,14 +190,14 @@ mod tests {
         assert!(!quorum.is_reached());
         quorum.count(C);
         assert!(quorum.is_reached() && !quorum.is_settled());
-        assert_eq!(quorum.counted(), [A, C]);
-        assert_eq!(quorum.missing(), [B]);
+        assert_eq!(quorum.counted()[..], [A, C]);
+        assert_eq!(quorum.missing()[..], [B]);
     }
 
     #[test]
     fn every_owner_that_does_not_count_has_its_cause() {
         let mut quorum = Quorum::new(2, &[&[A, B, C]], |node| node != C);
-        assert_eq!(quorum.awaited(), [A, B]);
+        assert_eq!(quorum.awaited()[..], [A, B]);
         quorum.fail(B, OwnerCause::Overloaded);
         quorum.fail(B, OwnerCause::Unreachable);
         assert!(!quorum.is_reachable());
@@ -223,6 +227,6 @@ mod tests {
         assert!(!quorum.is_reached(), "only one owner of the second set holds it");
         quorum.count(D);
         assert!(quorum.is_reached());
-        assert_eq!(quorum.awaited(), [C]);
+        assert_eq!(quorum.awaited()[..], [C]);
     }
 }

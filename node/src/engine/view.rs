@@ -7,6 +7,8 @@ use kvorum_protocol::message::{BucketSettings, RequestError};
 use kvorum_protocol::{BucketName, ContextKeys, Key, RecordKey};
 use kvorum_ring::{ClassId, Layout, NodeId, PartitionId, Weight, Zone};
 
+use crate::engine::quorum::Owners;
+
 /// A member of the cluster as this node sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MemberView {
@@ -47,7 +49,7 @@ pub(crate) struct Place {
     /// The key's record.
     pub(crate) key: RecordKey,
     /// Its owners in preference order; at least one.
-    pub(crate) owners: Vec<NodeId>,
+    pub(crate) owners: Owners,
 }
 
 impl ClusterView {
@@ -65,10 +67,10 @@ impl ClusterView {
     }
 
     /// The owners of a partition in preference order; none when the class or the partition does not exist.
-    pub(crate) fn owners(&self, class: ClassId, partition: PartitionId) -> Vec<NodeId> {
+    pub(crate) fn owners(&self, class: ClassId, partition: PartitionId) -> Owners {
         self.layout
             .preference(class, partition)
-            .map_or_else(Vec::new, |preference| preference.owners().collect())
+            .map_or_else(Owners::new, |preference| preference.owners().collect())
     }
 
     /// Whether a node owns a partition.

@@ -10,13 +10,17 @@ use std::cell::{Cell, RefCell};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-/// Room made for a batch when its first frame comes, so that it does not grow frame by frame.
-const BATCH_BYTES: usize = 4 << 10;
+/// Bounds of the room made for a batch when its first frame comes. In between it is as much as the batch before needed, so
+/// that a busy connection's batch does not grow frame by frame and an idle one's takes little.
+const BATCH_BYTES_MIN: usize = 1 << 10;
+const BATCH_BYTES_MAX: usize = 64 << 10;
 
 /// A connection's pending bytes.
 pub(crate) struct Outgoing {
     pending: RefCell<Vec<u8>>,
     limit: usize,
+    /// Bytes of the batch before.
+    usual: Cell<usize>,
     frames: Cell<usize>,
     dropped: Cell<u64>,
     closed: Cell<bool>,
@@ -39,6 +43,7 @@ impl Outgoing {
         Outgoing {
             pending: RefCell::new(Vec::new()),
             limit,
+            usual: Cell::new(0),
             frames: Cell::new(0),
             dropped: Cell::new(0),
             closed: Cell::new(false),
@@ -55,7 +60,7 @@ impl Outgoing {
         let mut pending = self.pending.borrow_mut();
         let before = pending.len();
         if before == 0 {
-            pending.reserve(BATCH_BYTES);
+            pending.reserve(self.usual.get().clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX));
         }
         if self.closed.get() || before >= self.limit || !write(&mut pending) {
             pending.truncate(before);
@@ -79,6 +84,7 @@ impl Outgoing {
         loop {
             let bytes = std::mem::take(&mut *self.pending.borrow_mut());
             if !bytes.is_empty() {
+                self.usual.set(bytes.len());
                 return Some(Batch { bytes: bytes.into(), frames: self.frames.take() });
             }
             if self.closed.get() {
