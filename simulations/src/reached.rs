@@ -146,9 +146,9 @@ impl Rare {
     pub const fn one_in(self) -> u64 {
         match self {
             Self::LastCopyDestroyed => 400,
-            Self::ListingPartial => 100,
+            Self::ListingPartial | Self::TornTail => 100,
             Self::DeclaredDown | Self::FalselyDown | Self::Renewed => 64,
-            Self::TornTail | Self::RetryRecognised | Self::Removed => 40,
+            Self::RetryRecognised | Self::Removed => 40,
             Self::Poisoned | Self::WipeOverBudget | Self::BadContextRefused | Self::TwinMint => 20,
             Self::DotOutlivedItsMinter
             | Self::AllDown

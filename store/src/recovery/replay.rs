@@ -55,7 +55,8 @@ pub(super) struct Tail {
     pub(super) last_sequence: u64,
     pub(super) damaged_bytes: u64,
     pub(super) damaged_batches: u64,
-    /// Bytes behind all that is proven make no whole frame.
+    /// Behind all that is proven there are bytes that make no frame, and frames behind them. What follows the last frame
+    /// says nothing: a file that is used again holds older bytes there.
     ragged: bool,
     batches: BTreeMap<u64, Seen>,
     /// Entries of each segment's last batch, or of none, by segment.
@@ -180,8 +181,6 @@ impl Tail {
             return Err(ReplayError::Index(error));
         }
         self.damaged_bytes += u64::from(part.proven.saturating_sub(reached.max(part.from)));
-        let behind = reached.max(part.proven).saturating_sub(part.from) as usize;
-        self.ragged |= bytes.get(behind..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0));
         self.recent.append(&mut recent);
         if part.open_ended {
             self.open_ended.insert(part.id);
