@@ -21,7 +21,11 @@ pub(crate) fn binary() -> PathBuf {
 /// A `kv` command in a clean environment. `home` stands for the user's home directory.
 pub(crate) fn command(home: &Path) -> Command {
     let mut command = Command::new(binary());
-    command.env_remove("KVORUM_ENDPOINTS").env_remove("XDG_CONFIG_HOME").env_remove("RUST_LOG");
+    command
+        .env_remove("KVORUM_ENDPOINTS")
+        .env_remove("KVORUM_TOKEN")
+        .env_remove("XDG_CONFIG_HOME")
+        .env_remove("RUST_LOG");
     command.env("HOME", home).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

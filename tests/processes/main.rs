@@ -7,6 +7,7 @@
 // Tests watch real processes by real clocks, from threads; the bans are for code that must replay.
 #![allow(clippy::disallowed_methods)]
 
+mod access;
 mod bench;
 mod crashes;
 mod demo;

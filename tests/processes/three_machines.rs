@@ -11,7 +11,7 @@ use crate::until::until;
 use crate::values::random_bytes;
 
 /// A node started by hand; it ends with the test.
-struct Node(Child);
+pub(crate) struct Node(Child);
 
 impl Drop for Node {
     fn drop(&mut self) {
@@ -21,7 +21,7 @@ impl Drop for Node {
 }
 
 /// A base with three free ports, below those that the system lends to outgoing connections.
-fn free_base(draws: &mut impl Iterator<Item = u8>) -> u16 {
+pub(crate) fn free_base(draws: &mut impl Iterator<Item = u8>) -> u16 {
     until("three free ports in a row", Duration::from_secs(10), || {
         let draw = u16::from_le_bytes([draws.next()?, draws.next()?]);
         let base = 10_000 + draw % 22_000;
@@ -33,7 +33,7 @@ fn free_base(draws: &mut impl Iterator<Item = u8>) -> u16 {
     })
 }
 
-fn start(home: &Path, directory: &Path) -> Node {
+pub(crate) fn start(home: &Path, directory: &Path) -> Node {
     let mut command = kv::command(home);
     command.args(["node", "start"]).arg(directory).stdout(Stdio::null()).stderr(Stdio::null());
     Node(command.spawn().expect("kv node start starts"))

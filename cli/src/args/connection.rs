@@ -21,6 +21,9 @@ pub(crate) struct ConnectionArguments {
     /// The client's config file [default: ~/.config/kvorum/config.toml]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// A file with the access token to show [default: KVORUM_TOKEN, then token_file in the config file]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// How long the whole request may take, retries included
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
     pub(crate) timeout: Duration,

@@ -23,11 +23,41 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a long time: `12h`, `30d`.
+///
+/// # Errors
+/// As of [`parse`], from a minute to ten years.
+pub(crate) fn parse_long(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 =
+        number.parse().map_err(|_| "write a number and a unit: 30m, 12h, 30d".to_owned())?;
+    let seconds = match unit {
+        "m" => number.checked_mul(60),
+        "h" => number.checked_mul(3_600),
+        "d" => number.checked_mul(86_400),
+        _ => return Err("the unit must be m, h or d: 30m, 12h, 30d".to_owned()),
+    };
+    match seconds {
+        Some(seconds @ 60..=315_360_000) => Ok(Duration::from_secs(seconds)),
+        _ => Err("it must be from a minute to 3650 days".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::parse;
+    use super::{parse, parse_long};
+
+    #[test]
+    fn a_long_time_is_in_minutes_hours_or_days() {
+        assert_eq!(parse_long("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        assert_eq!(parse_long("12h"), Ok(Duration::from_secs(12 * 3_600)));
+        for text in ["", "30", "30s", "0d", "3651d", "18446744073709551615d"] {
+            assert!(parse_long(text).is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn a_duration_needs_a_number_and_a_unit() {

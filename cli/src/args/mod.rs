@@ -4,6 +4,7 @@
 //! ([`Endpoint`](kvorum_client::Endpoint), [`NodeSpec`](cluster::NodeSpec), a `Duration`); rules about several arguments
 //! together are settled once by a `resolve` method, so that a verb never meets a combination that makes no sense.
 
+pub(crate) mod auth;
 pub(crate) mod bench;
 pub(crate) mod bucket;
 pub(crate) mod cluster;
@@ -113,6 +114,9 @@ pub(crate) enum Verb {
     /// Create, change and show buckets
     #[command(subcommand)]
     Bucket(bucket::BucketVerb),
+    /// Make, list and revoke access tokens
+    #[command(subcommand)]
+    Auth(auth::AuthVerb),
     /// Gather what a bug report needs, without secrets
     #[command(after_help = ring::DIAG_EXAMPLES)]
     Diag(ring::DiagArguments),

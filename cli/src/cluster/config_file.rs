@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kvorum_client::{Endpoint, Identity};
+use kvorum_protocol::AccessToken;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Outcome};
@@ -29,6 +30,9 @@ pub(crate) struct ConfigText {
     /// The private key of our certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<PathBuf>,
+    /// A file with an access token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 impl ConfigText {
@@ -50,6 +54,9 @@ const HEADER: &str = "\
 # ca           the cluster's authority; paths are relative to this file
 # certificate  the client's certificate
 # key          its private key: keep it secret
+#
+# A client with an access token needs the authority, but no certificate and no key of its own:
+# token_file   a file with the token: keep it secret
 
 ";
 
@@ -64,6 +71,18 @@ pub(crate) struct ClientConfig {
     pub(crate) endpoints: Vec<Endpoint>,
     /// Who we are; `None` only for a cluster without certificates.
     pub(crate) identity: Option<Identity>,
+    /// Where our access token is.
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// Reads a file that holds an access token and nothing else. What is in it is never repeated in a message.
+///
+/// # Errors
+/// A usage failure that names the file.
+pub(crate) fn read_token(path: &Path) -> Outcome<AccessToken> {
+    let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+    let wrong = |error| Failure::usage(format!("{}: {error}", path.display()));
+    text.trim().parse().map_err(wrong)
 }
 
 impl ClientConfig {
@@ -81,16 +100,21 @@ impl ClientConfig {
         let endpoints = endpoints.collect::<Outcome<Vec<Endpoint>>>()?;
         let identity = match (&raw.ca, &raw.certificate, &raw.key) {
             (None, None, None) => None,
+            (Some(ca), None, None) => Some(read_authority(path, ca)?),
             (Some(ca), Some(certificate), Some(key)) => {
                 Some(read_identity(path, [ca, certificate, key])?)
             }
             _ => {
                 return Err(wrong(
-                    "ca, certificate and key belong together: give all three or none".to_owned(),
+                    "ca, certificate and key belong together: give all three, ca alone, or none"
+                        .to_owned(),
                 ));
             }
         };
-        Ok(ClientConfig { path: path.to_owned(), cluster: raw.cluster, endpoints, identity })
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let token_file = raw.token_file.map(|file| directory.join(file));
+        let (path, cluster) = (path.to_owned(), raw.cluster);
+        Ok(ClientConfig { path, cluster, endpoints, identity, token_file })
     }
 
     /// The endpoint with the node id that this file knows for the same address.
@@ -101,6 +125,13 @@ impl ClientConfig {
         let same = |known: &&Endpoint| known.host == endpoint.host && known.port == endpoint.port;
         self.endpoints.iter().find(same).cloned().unwrap_or(endpoint)
     }
+}
+
+fn read_authority(config: &Path, ca: &Path) -> Outcome<Identity> {
+    let path = config.parent().unwrap_or(Path::new(".")).join(ca);
+    let pem = fs::read(&path).map_err(|error| Failure::file("read", &path, &error))?;
+    Identity::authority_only(&pem)
+        .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
 fn read_identity(config: &Path, files: [&PathBuf; 3]) -> Outcome<Identity> {
@@ -133,7 +164,8 @@ mod tests {
         for (text, expected) in [
             ("endpoints = [\"nowhere\"]", "nowhere"),
             ("endpoints = []\nendpoint = []", "endpoint"),
-            ("endpoints = []\nca = \"ca.pem\"", "belong together"),
+            ("endpoints = []\nkey = \"client.key\"", "belong together"),
+            ("endpoints = []\nca = \"ca.pem\"", "cannot read"),
             ("endpoints = []\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"", "cannot read"),
         ] {
             let error = read(text).expect_err("a mistake");

@@ -1,10 +1,13 @@
 //! Connecting to whatever cluster was found.
 
-use kvorum_client::{Client, Config, OpenError};
+use kvorum_client::{Client, Config, ConnectError, Endpoint, OpenError};
+use kvorum_protocol::RequestError;
 use tokio::time::timeout;
 
 use crate::args::connection::ConnectionArguments;
+use crate::cluster::explain;
 use crate::cluster::find::{Environment, Found, find, nobody_answers};
+use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
@@ -17,6 +20,9 @@ pub(crate) async fn connect(options: &ConnectionArguments, output: Output) -> Ou
     let client = match timeout(options.timeout, Client::connect(config(&found, options))).await {
         Ok(Ok(client)) => client,
         Ok(Err(OpenError::NoNode(causes))) => {
+            if let Some(refused) = not_let_in(&causes) {
+                return Err(refused);
+            }
             let causes: Vec<_> =
                 causes.into_iter().map(|(endpoint, cause)| (endpoint, cause.to_string())).collect();
             return Err(nobody_answers(&found, &causes));
@@ -34,10 +40,24 @@ pub(crate) async fn connect(options: &ConnectionArguments, output: Output) -> Ou
     Ok(client)
 }
 
+/// A node answered and does not let us in: that is no outage, and waiting does not help.
+fn not_let_in(causes: &[(Endpoint, ConnectError)]) -> Option<Failure> {
+    causes.iter().find_map(|(endpoint, cause)| match cause {
+        ConnectError::Refused(error @ RequestError::Unauthenticated { .. }) => {
+            let failure = Failure::new(ExitCode::Refused, format!("{endpoint}: {error}"));
+            Some(failure.advise(explain::HOW_TO_BE_LET_IN))
+        }
+        _ => None,
+    })
+}
+
 fn config(found: &Found, options: &ConnectionArguments) -> Config {
     let mut config = Config::new(found.endpoints.clone()).deadline(options.timeout);
     if let Some(identity) = &found.identity {
         config = config.identity(identity.clone());
+    }
+    if let Some(token) = &found.token {
+        config = config.token(token.clone());
     }
     if let Some(cluster) = &found.cluster {
         config = config.cluster(cluster.as_str());

@@ -168,6 +168,7 @@ fn write_client_config(
         ca: Some(AUTHORITY_FILE.into()),
         certificate: Some(CLIENT_CERTIFICATE_FILE.into()),
         key: Some(CLIENT_KEY_FILE.into()),
+        token_file: None,
     };
     let path = directory.join("config.toml");
     write_private(&path, config.render()?.as_bytes())

@@ -9,6 +9,9 @@ use kvorum_protocol::{Key, OperationId};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 
+/// What to do when a node does not know who asks.
+pub(crate) const HOW_TO_BE_LET_IN: &str = "Show a valid access token (--token-file, KVORUM_TOKEN) or the operator's certificate (--config).";
+
 /// The exit code of a class of errors.
 pub(crate) fn code_of(class: ErrorClass) -> ExitCode {
     match class {
@@ -87,6 +90,11 @@ fn advice(error: &OperationError) -> Option<&'static str> {
         RequestError::BucketExists => Some("kv bucket set changes its settings."),
         RequestError::Uncovered { .. } => Some("--partial lists what can be reached."),
         RequestError::Unavailable { .. } => Some("kv status shows what is up."),
+        RequestError::Unauthenticated { .. } => Some(HOW_TO_BE_LET_IN),
+        RequestError::Forbidden { .. } => Some(
+            "kv auth ls shows the operator what each token may do; rights are fixed when it is made.",
+        ),
+        RequestError::NoSuchToken => Some("kv auth ls shows the tokens."),
         RequestError::DiskFull => Some("Delete something, or give the nodes more room."),
         _ => None,
     }

@@ -7,9 +7,11 @@
 use std::path::PathBuf;
 
 use kvorum_client::{Endpoint, Identity};
+use kvorum_protocol::AccessToken;
+use kvorum_protocol::codec::Invalid;
 
 use crate::args::connection::ConnectionArguments;
-use crate::cluster::config_file::ClientConfig;
+use crate::cluster::config_file::{ClientConfig, read_token};
 use crate::failure::{Failure, Outcome};
 
 /// The first client port of `kv dev`, and the distance to the next node's.
@@ -23,6 +25,8 @@ const DEV_PORTS: u16 = 10;
 pub(crate) struct Environment {
     /// `KVORUM_ENDPOINTS`: endpoints separated by commas or blanks.
     pub(crate) endpoints: Option<String>,
+    /// `KVORUM_TOKEN`: an access token, or why it is none.
+    pub(crate) token: Option<Result<AccessToken, Invalid>>,
     /// `XDG_CONFIG_HOME`, or `.config` in the home directory.
     pub(crate) config_home: Option<PathBuf>,
 }
@@ -36,7 +40,9 @@ impl Environment {
             path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config")));
         let endpoints =
             std::env::var("KVORUM_ENDPOINTS").ok().filter(|text| !text.trim().is_empty());
-        Environment { endpoints, config_home }
+        let token = std::env::var("KVORUM_TOKEN").ok().filter(|text| !text.trim().is_empty());
+        let token = token.map(|text| text.trim().parse());
+        Environment { endpoints, token, config_home }
     }
 
     /// Where the config file is when nobody names another.
@@ -75,6 +81,7 @@ pub(crate) struct Found {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) origin: Origin,
     pub(crate) identity: Option<Identity>,
+    pub(crate) token: Option<AccessToken>,
     pub(crate) cluster: Option<String>,
 }
 
@@ -106,7 +113,25 @@ pub(crate) fn find(options: &ConnectionArguments, environment: &Environment) -> 
         .as_ref()
         .and_then(|config| config.cluster.clone())
         .filter(|_| origin != Origin::DevPorts);
-    Ok(Found { endpoints, origin, identity: config.and_then(|config| config.identity), cluster })
+    let token = find_token(options, environment, config.as_ref())?;
+    let identity = config.and_then(|config| config.identity);
+    Ok(Found { endpoints, origin, identity, token, cluster })
+}
+
+/// The access token to show: of the option, else of the environment, else of the config file.
+fn find_token(
+    options: &ConnectionArguments,
+    environment: &Environment,
+    config: Option<&ClientConfig>,
+) -> Outcome<Option<AccessToken>> {
+    if let Some(path) = &options.token_file {
+        return read_token(path).map(Some);
+    }
+    if let Some(token) = &environment.token {
+        let token = token.clone();
+        return token.map(Some).map_err(|error| Failure::usage(format!("KVORUM_TOKEN: {error}")));
+    }
+    config.and_then(|config| config.token_file.as_deref()).map(read_token).transpose()
 }
 
 fn parse_list(text: &str) -> Outcome<Vec<Endpoint>> {
@@ -155,7 +180,8 @@ mod tests {
 
     fn options(endpoints: &[&str]) -> ConnectionArguments {
         let endpoints = endpoints.iter().map(|text| text.parse().expect("an endpoint")).collect();
-        ConnectionArguments { endpoints, config: None, timeout: Duration::from_secs(1) }
+        let timeout = Duration::from_secs(1);
+        ConnectionArguments { endpoints, config: None, token_file: None, timeout }
     }
 
     fn texts(found: &Found) -> Vec<String> {
@@ -163,7 +189,8 @@ mod tests {
     }
 
     fn environment(home: &Path, endpoints: Option<&str>) -> Environment {
-        Environment { endpoints: endpoints.map(str::to_owned), config_home: Some(home.to_owned()) }
+        let endpoints = endpoints.map(str::to_owned);
+        Environment { endpoints, token: None, config_home: Some(home.to_owned()) }
     }
 
     #[test]
@@ -191,6 +218,33 @@ mod tests {
         );
         let option = origin(&["o:1"], Some("a:1"));
         assert_eq!((texts(&option), option.origin), (vec!["o:1".to_owned()], Origin::Options));
+    }
+
+    #[test]
+    fn a_token_comes_from_the_option_before_the_environment_before_the_file_and_is_never_repeated()
+    {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let token = |digit: &str| format!("kvorum_{}_{}", digit.repeat(16), digit.repeat(64));
+        let write = |name: &str, text: &str| {
+            let path = home.path().join("kvorum").join(name);
+            fs::write(&path, text).expect("written");
+            path
+        };
+        fs::create_dir(home.path().join("kvorum")).expect("created");
+        write("token", &token("3"));
+        write("config.toml", "endpoints = [\"f:1\"]\ntoken_file = \"token\"");
+        let (mut options, mut environment) = (options(&[]), environment(home.path(), None));
+        let found = |options: &_, environment: &_| {
+            find(options, environment).map(|found| found.token.expect("a token").reveal())
+        };
+        assert_eq!(found(&options, &environment), Ok(token("3")));
+        environment.token = Some(token("2").parse());
+        assert_eq!(found(&options, &environment), Ok(token("2")));
+        options.token_file = Some(write("mine", &(token("1") + "\n")));
+        assert_eq!(found(&options, &environment), Ok(token("1")));
+        options.token_file = Some(write("wrong", "secret and not a token"));
+        let failure = found(&options, &environment).expect_err("no token");
+        assert!(!failure.message().contains("secret and"), "{failure:?}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 /// `1234567` as `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -42,6 +44,16 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
+/// A moment in milliseconds since 1970 as `2026-11-21 12:00`, UTC.
+pub(crate) fn date(since_1970_ms: u64) -> String {
+    let seconds = i64::try_from(since_1970_ms / 1_000).unwrap_or(i64::MAX);
+    let Ok(date) = OffsetDateTime::from_unix_timestamp(seconds) else {
+        return "after 9999".to_owned();
+    };
+    let (year, month, day) = date.to_calendar_date();
+    format!("{year:04}-{:02}-{day:02} {:02}:{:02}", u8::from(month), date.hour(), date.minute())
+}
+
 /// A share of a whole as a percentage with one decimal.
 pub(crate) fn percent(part: f64) -> String {
     format!("{:.1} %", part * 100.0)
@@ -68,7 +80,14 @@ pub(crate) fn plural(number: u64, noun: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{bar, bytes, count, duration, percent, plural};
+    use super::{bar, bytes, count, date, duration, percent, plural};
+
+    #[test]
+    fn a_date_is_of_utc() {
+        assert_eq!(date(0), "1970-01-01 00:00");
+        assert_eq!(date(951_827_696_000), "2000-02-29 12:34");
+        assert_eq!(date(u64::MAX), "after 9999");
+    }
 
     #[test]
     fn counts_and_bytes_are_readable() {

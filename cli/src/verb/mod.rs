@@ -1,5 +1,6 @@
 //! One file for each verb, and the way in: parse, run the verb, say how it went.
 
+mod auth;
 mod bench;
 mod bucket;
 mod cluster_init;
@@ -78,6 +79,7 @@ fn run(verb: Verb, output: Output) -> Outcome<ExitCode> {
             wait(ring_where::run(&key, &connection, output))
         }
         Verb::Bucket(verb) => wait(bucket::run(verb, output)),
+        Verb::Auth(verb) => wait(auth::run(verb, output)),
         Verb::Bench(BenchVerb::Run(options)) => wait(bench::run(&options, output)),
         Verb::Diag(options) => wait(diag::run(&options, output)),
     }

@@ -1,12 +1,13 @@
-//! Looking at a cluster and changing its buckets.
+//! Looking at a cluster, changing its buckets, and giving access to it.
 
 use std::time::Duration;
 
-use kvorum_protocol::BucketName;
 use kvorum_protocol::message::{
     Bucket as BucketDescription, BucketRequest, BucketSet, BucketSettings, Buckets, Diag,
-    Diagnosis, Nothing, Request, Response, StatusDone,
+    Diagnosis, Nothing, Request, Response, StatusDone, TokenCreate, TokenRevoke, TokenTerms,
+    Tokens,
 };
+use kvorum_protocol::{AccessToken, BucketName, TokenId};
 use kvorum_ring::NodeId;
 
 use crate::attempts::{Attempts, Outcome};
@@ -87,20 +88,80 @@ impl Client {
         self.buckets(Request::BucketList(Nothing {}), false).await
     }
 
+    /// A fresh access token, which no cluster knows yet.
+    pub fn draw_token() -> AccessToken {
+        AccessToken::new(TokenId(rand::random()), rand::random())
+    }
+
+    /// Makes an access token known to the cluster, which is told a digest of its secret only. The operator's: see
+    /// [`Config::identity`](crate::Config::identity).
+    ///
+    /// # Errors
+    /// [`OperationError`]; [`Forbidden`](kvorum_protocol::RequestError::Forbidden) to whoever has a token himself.
+    pub async fn create_token(
+        &self,
+        id: TokenId,
+        terms: TokenTerms,
+    ) -> Result<Reply<Tokens>, OperationError> {
+        self.tokens(Request::TokenCreate(TokenCreate { id, terms }), true).await
+    }
+
+    /// All access tokens without their secrets, revoked and expired ones included. The operator's.
+    ///
+    /// # Errors
+    /// As of [`Client::create_token`].
+    pub async fn list_tokens(&self) -> Result<Reply<Tokens>, OperationError> {
+        self.tokens(Request::TokenList(Nothing {}), false).await
+    }
+
+    /// Ends an access token for good. Nodes refuse it as soon as they hear of it: those that are connected to the answering
+    /// one within a round trip, all others within seconds after they can be reached. `now_ms` is for people to read. The
+    /// operator's.
+    ///
+    /// # Errors
+    /// As of [`Client::create_token`]; [`NoSuchToken`](kvorum_protocol::RequestError::NoSuchToken) when there is none.
+    pub async fn revoke_token(
+        &self,
+        id: TokenId,
+        now_ms: u64,
+    ) -> Result<Reply<Tokens>, OperationError> {
+        self.tokens(Request::TokenRevoke(TokenRevoke { id, revoked_at_ms: now_ms }), true).await
+    }
+
+    async fn tokens(
+        &self,
+        request: Request,
+        is_write: bool,
+    ) -> Result<Reply<Tokens>, OperationError> {
+        self.ask_any(request, is_write, |response| match response {
+            Response::Tokens(tokens) => Some(tokens),
+            _ => None,
+        })
+        .await
+    }
+
     async fn buckets(
         &self,
         request: Request,
         is_write: bool,
     ) -> Result<Reply<Buckets>, OperationError> {
+        self.ask_any(request, is_write, |response| match response {
+            Response::Buckets(buckets) => Some(buckets),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn ask_any<T>(
+        &self,
+        request: Request,
+        is_write: bool,
+        accept: impl Fn(Response) -> Option<T>,
+    ) -> Result<Reply<T>, OperationError> {
         let operation = Client::draw_operation();
         let deadline = self.shared.deadline;
         let call = Call { request, operation, deadline, is_write, is_retry: false };
-        self.shared
-            .call(call, |response| match response {
-                Response::Buckets(buckets) => Some(buckets),
-                _ => None,
-            })
-            .await
+        self.shared.call(call, accept).await
     }
 
     /// Asks exactly this node, once.

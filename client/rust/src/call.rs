@@ -26,6 +26,10 @@ use crate::topology::Topology;
 /// Below this much time left an attempt is not cut in half any more.
 const WHOLE_BELOW: Duration = Duration::from_millis(500);
 
+/// Somebody may be up whom we do not know of.
+const AFTER_A_LOOK: Next =
+    Next::Again { at_least: Duration::ZERO, refresh: true, elsewhere: false };
+
 /// Another node may serve what this one did not.
 const ELSEWHERE: Next = Next::Again { at_least: Duration::ZERO, refresh: false, elsewhere: true };
 
@@ -90,7 +94,9 @@ impl Shared {
                 break;
             }
             let next = match connection {
-                None => Next::Again { at_least: Duration::ZERO, refresh: true, elsewhere: false },
+                None => {
+                    refusal(&unreachable).map_or(AFTER_A_LOOK, |refused| attempts.failed(refused))
+                }
                 Some(connection) => {
                     let window = if left > WHOLE_BELOW { left / 2 } else { left };
                     prepare(&mut call, window, attempts.first_coordinator().is_some());
@@ -155,6 +161,16 @@ impl Shared {
         }
         None
     }
+}
+
+/// Who did not let us in, if somebody could be asked at all: then waiting for the others is in vain.
+fn refusal(unreachable: &[(Endpoint, ConnectError)]) -> Option<Outcome> {
+    unreachable.iter().find_map(|(endpoint, error)| match error {
+        ConnectError::Refused(error @ RequestError::Unauthenticated { .. }) => {
+            Some(Outcome::Answered(endpoint.node?, error.clone()))
+        }
+        _ => None,
+    })
 }
 
 /// Sends one attempt and sorts what comes back.

@@ -54,7 +54,7 @@ impl Client {
     /// # Errors
     /// [`OpenError`] says why each endpoint cannot be used.
     pub async fn connect(config: Config) -> Result<Client, OpenError> {
-        let nodes = Nodes::new(Dialler::new(config.identity), config.cluster);
+        let nodes = Nodes::new(Dialler::new(config.identity, config.token), config.cluster);
         let (connection, seed) =
             nodes.first_of(&config.endpoints).await.map_err(OpenError::NoNode)?;
         let known = learn(&connection, &seed, config.deadline).await;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kvorum_protocol::AccessToken;
+
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 
@@ -21,6 +23,7 @@ use crate::identity::Identity;
 pub struct Config {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) identity: Option<Identity>,
+    pub(crate) token: Option<AccessToken>,
     pub(crate) cluster: Option<Arc<str>>,
     pub(crate) deadline: Duration,
 }
@@ -33,15 +36,24 @@ impl Config {
         Config {
             endpoints: endpoints.into_iter().collect(),
             identity: None,
+            token: None,
             cluster: None,
             deadline,
         }
     }
 
-    /// Our certificate: needed for every address that is not loopback.
+    /// Our certificate, or the authority alone beside a token: needed for every address that is not loopback.
     #[must_use]
     pub fn identity(mut self, identity: Identity) -> Config {
         self.identity = Some(identity);
+        self
+    }
+
+    /// The access token that we show: it alone then decides what we may do, whatever certificate we have. It leaves this
+    /// machine over TLS and QUIC only.
+    #[must_use]
+    pub fn token(mut self, token: AccessToken) -> Config {
+        self.token = Some(token);
         self
     }
 

@@ -189,10 +189,12 @@ async fn dial(
         let patience = if is_last { limits::CONNECT_PATIENCE } else { limits::OTHERWISE_PATIENCE };
         let opening = async {
             let stream = dialler.open(endpoint, *transport).await?;
-            Connection::open(stream, *transport, expected).await
+            Connection::open(stream, *transport, dialler.hello(), expected).await
         };
         match timeout(patience, opening).await {
             Ok(Ok(connection)) => return Ok(connection),
+            // The node has spoken; over another transport it would say the same.
+            Ok(Err(error @ ConnectError::Refused(_))) => return Err(error),
             Ok(Err(error)) => last = error,
             Err(_) => last = ConnectError::TimedOut,
         }

@@ -17,10 +17,11 @@ const GREETING_ID: u64 = 0;
 /// Says hello and checks the welcome. The decoder that comes back may hold bytes that arrived behind it.
 pub(super) async fn exchange(
     stream: &mut Stream,
+    hello: Hello,
     expected: &Expected,
 ) -> Result<(Welcome, FrameDecoder), ConnectError> {
     let mut frame = Vec::new();
-    write_message(&mut frame, CLIENT_FRAME_BYTES, GREETING_ID, &Greeting::Hello(Hello::current()))
+    write_message(&mut frame, CLIENT_FRAME_BYTES, GREETING_ID, &Greeting::Hello(hello))
         .map_err(|_| ConnectError::NotFrames)?;
     let broken = |error: io::Error| ConnectError::Greeting(error.kind());
     stream.writer.write_all(&frame).await.map_err(broken)?;

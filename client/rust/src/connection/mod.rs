@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use kvorum_protocol::frame::{FrameError, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
-use kvorum_protocol::message::{Request, Response};
+use kvorum_protocol::message::{Hello, Request, Response};
 use kvorum_ring::NodeId;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -68,9 +68,10 @@ impl Connection {
     pub(crate) async fn open(
         mut stream: Stream,
         transport: Transport,
+        hello: Hello,
         expected: &Expected,
     ) -> Result<Connection, ConnectError> {
-        let (welcome, decoder) = greeting::exchange(&mut stream, expected).await?;
+        let (welcome, decoder) = greeting::exchange(&mut stream, hello, expected).await?;
         let pending = Arc::new(Pending::default());
         let (frames, queue) = mpsc::channel(limits::WRITE_QUEUE);
         let reading = pump::read(stream.reader, decoder, Arc::clone(&pending));

@@ -7,6 +7,8 @@ mod tcp;
 
 use std::net::SocketAddr;
 
+use kvorum_protocol::AccessToken;
+use kvorum_protocol::message::Hello;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -26,12 +28,21 @@ pub(crate) struct Stream {
 #[derive(Debug, Default)]
 pub(crate) struct Dialler {
     identity: Option<Identity>,
+    token: Option<AccessToken>,
     quic: QuicSockets,
 }
 
 impl Dialler {
-    pub(crate) fn new(identity: Option<Identity>) -> Dialler {
-        Dialler { identity, quic: QuicSockets::default() }
+    pub(crate) fn new(identity: Option<Identity>, token: Option<AccessToken>) -> Dialler {
+        Dialler { identity, token, quic: QuicSockets::default() }
+    }
+
+    /// What is said first on a stream.
+    pub(crate) fn hello(&self) -> Hello {
+        match &self.token {
+            Some(token) => Hello::current().with_token(token),
+            None => Hello::current(),
+        }
     }
 
     /// Opens a stream over `transport`, trying every address that the host name has.

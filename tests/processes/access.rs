@@ -1,0 +1,122 @@
+//! Access tokens as people use them: over TLS and QUIC, between processes, with files and environment variables.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::dev::directory;
+use crate::kv::{self, Run};
+use crate::three_machines::{Node, free_base, start};
+use crate::until::until;
+use crate::values::random_bytes;
+
+/// A cluster of one node made by `kv cluster init`, running, with its operator's home.
+struct Guarded {
+    home: tempfile::TempDir,
+    out: PathBuf,
+    _node: Node,
+}
+
+fn guarded() -> Guarded {
+    let home = directory();
+    let out = home.path().join("cluster");
+    let mut draws = random_bytes(u64::from(std::process::id()) + 1, 4_096).into_iter();
+    let node = format!("n1=127.0.0.1:{}", free_base(&mut draws));
+    let mut init = kv::command(home.path());
+    init.args(["cluster", "init", "--node", &node, "--out"]).arg(&out);
+    kv::run(init, b"").expect(0);
+    let node = start(home.path(), &out.join("n1"));
+    let guarded = Guarded { home, out, _node: node };
+    until("the node is up", Duration::from_secs(30), || {
+        (guarded.operator(&["status"]).code == Some(0)).then_some(())
+    });
+    guarded
+}
+
+impl Guarded {
+    fn operator(&self, arguments: &[&str]) -> Run {
+        let mut command = kv::command(self.home.path());
+        command.args(arguments).arg("--config").arg(self.out.join("client/config.toml"));
+        kv::run(command, b"")
+    }
+
+    /// The config of a client that has the authority's certificate and the addresses, and nothing else.
+    fn stranger(&self) -> PathBuf {
+        let text = std::fs::read_to_string(self.out.join("client/config.toml")).expect("a config");
+        let owns = |line: &&str| !line.starts_with("certificate =") && !line.starts_with("key =");
+        let text: Vec<&str> = text.lines().filter(owns).collect();
+        let path = self.out.join("client/stranger.toml");
+        std::fs::write(&path, text.join("\n")).expect("written");
+        path
+    }
+}
+
+/// Runs `kv` with a config and, in the environment, a token.
+fn bearer(home: &Path, config: &Path, token: Option<&str>, arguments: &[&str]) -> Run {
+    let mut command = kv::command(home);
+    command.args(arguments).arg("--config").arg(config);
+    if let Some(token) = token {
+        command.env("KVORUM_TOKEN", token);
+    }
+    kv::run(command, b"")
+}
+
+#[test]
+fn a_token_opens_what_it_was_made_for_until_it_is_revoked() {
+    let cluster = guarded();
+    let stranger = cluster.stranger();
+    let home = cluster.home.path();
+    let run = |token: Option<&str>, arguments: &[&str]| bearer(home, &stranger, token, arguments);
+
+    let made = cluster.operator(&["auth", "create", "shop", "--bucket", "default:read,write"]);
+    let token = made.expect(0).text();
+    assert!(token.starts_with("kvorum_") && token.lines().count() == 1, "the token alone");
+    run(Some(&token), &["put", "greeting", "hello"]).expect(0);
+    assert_eq!(run(Some(&token), &["get", "greeting"]).expect(0).text(), "hello");
+    run(Some(&token), &["status"]).expect(0);
+
+    // The same over a file, and over each transport.
+    let file = home.join("shop.token");
+    std::fs::write(&file, format!("{token}\n")).expect("written");
+    let file = file.to_str().expect("a path of UTF-8");
+    let text = std::fs::read_to_string(&stranger).expect("a config");
+    let address =
+        text.lines().find_map(|line| line.split('"').nth(1).filter(|it| it.contains('@')));
+    for scheme in ["tls", "quic"] {
+        let endpoint = format!("{scheme}://{}", address.expect("an address with its node's id"));
+        let arguments = ["get", "greeting", "--endpoint", &endpoint, "--token-file", file];
+        assert_eq!(run(None, &arguments).expect(0).text(), "hello", "{scheme}");
+        let run = run(None, &["get", "greeting", "--endpoint", &endpoint]).expect(5);
+        assert!(run.stdout.is_empty() && run.stderr.contains("access token"), "{}", run.stderr);
+    }
+
+    // What it was not made for.
+    let refused = run(Some(&token), &["bucket", "create", "other"]).expect(5);
+    assert!(refused.stderr.contains("admin in bucket other"), "{}", refused.stderr);
+    for arguments in [&["auth", "ls"][..], &["auth", "create", "x", "--bucket", "*:read"]] {
+        let refused = run(Some(&token), arguments).expect(5);
+        assert!(refused.stderr.contains("operator"), "{}", refused.stderr);
+    }
+    let last = if token.ends_with('0') { "1" } else { "0" };
+    let forged = format!("{}{last}", &token[..token.len() - 1]);
+    assert!(run(Some(&forged), &["get", "greeting"]).expect(5).stderr.contains("wrong"));
+    run(Some("no token"), &["get", "greeting"]).expect(2);
+
+    // Nobody shows it again, and nowhere on the node's disk is it.
+    let secret = token.rsplit_once('_').expect("a secret").1;
+    let listed = cluster.operator(&["auth", "ls", "--json"]).expect(0);
+    assert!(!listed.text().contains(secret));
+    assert_eq!(listed.json()["tokens"][0]["state"], "valid");
+    let raw: Vec<u8> = (0..secret.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&secret[at..at + 2], 16).expect("hex"))
+        .collect();
+    let facts = std::fs::read(cluster.out.join("n1/facts")).expect("the facts");
+    assert!(!facts.windows(raw.len()).any(|window| window == raw), "the secret is not stored");
+
+    cluster.operator(&["auth", "revoke", "shop"]).expect(0);
+    let refused = run(Some(&token), &["get", "greeting"]).expect(5);
+    assert!(refused.stderr.contains("revoked"), "{}", refused.stderr);
+    cluster.operator(&["auth", "revoke", "shop"]).expect(1);
+    let listed = cluster.operator(&["auth", "ls", "--json"]).expect(0);
+    assert_eq!(listed.json()["tokens"][0]["state"], "revoked");
+}
