@@ -79,7 +79,7 @@ pub struct ListenConfig {
     pub peers: SocketAddr,
     /// For clients: TLS over TCP, and QUIC over UDP on the same port.
     pub clients: SocketAddr,
-    /// For administration. Reserved: nothing listens there yet.
+    /// For figures and health over HTTP: plain on loopback, under mutual TLS elsewhere.
     pub admin: SocketAddr,
     /// Speak to TCP clients without TLS and without asking who they are. Only together with `clients` on 127.0.0.1.
     pub dev_plaintext: bool,

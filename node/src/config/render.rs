@@ -31,7 +31,7 @@ partitions = {partitions}
 peers = "{peers}"
 # Where clients connect: TLS over TCP, and QUIC over UDP on the same port.
 clients = "{clients}"
-# For administration. Reserved: nothing listens there yet.
+# Figures (/metrics) and health (/healthz) over HTTP: plain on a loopback address, under mutual TLS on any other.
 admin = "{admin}"
 # Speak to TCP clients without TLS and without asking who they are. Only with `clients` on 127.0.0.1.
 dev_plaintext = {dev_plaintext}

@@ -21,6 +21,8 @@ pub enum Listener {
     ClientsTcp,
     /// Clients, UDP.
     ClientsQuic,
+    /// Figures and health, TCP.
+    Admin,
 }
 
 impl fmt::Display for Listener {
@@ -29,6 +31,7 @@ impl fmt::Display for Listener {
             Listener::Peers => "peers (UDP)",
             Listener::ClientsTcp => "clients (TCP)",
             Listener::ClientsQuic => "clients (UDP)",
+            Listener::Admin => "administration (TCP)",
         })
     }
 }

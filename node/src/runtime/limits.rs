@@ -129,6 +129,21 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// A stop waits so long for connections to take what is pending: a client that does not read must not hold it up.
 pub const WRITE_OUT_WITHIN: Duration = Duration::from_millis(500);
 
+/// Connections to the admin port that are served at a time: scrapers are few, and each asks once.
+pub const ADMIN_CONNECTIONS: usize = 8;
+
+/// Questions from the admin port that wait for the driver.
+pub const ADMIN_QUESTIONS: usize = 8;
+
+/// How long a connection to the admin port may take, from its handshake to the end of the answer.
+pub const ADMIN_WITHIN: Duration = Duration::from_secs(5);
+
+/// After a failed accept on the admin port, so that the loop does not spin.
+pub const ADMIN_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes of a request's head at the admin port. A scraper sends a few hundred.
+pub const ADMIN_HEAD_BYTES: usize = 8 << 10;
+
 /// Warnings and errors that are remembered for a diagnosis: enough to see how trouble began, few enough to read.
 pub const RECENT_EVENTS: usize = 50;
 

@@ -13,6 +13,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod access;
+mod admin;
 mod clock;
 mod cluster;
 mod directory;

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::engine::{Engine, EngineOptions};
 use crate::identity::{self, ALPN_PEER, Credentials, PeerName, parse_context_keys};
+use crate::runtime::admin::{AdminSecurity, Question, accept_admin, bind_admin};
 use crate::runtime::clock::Clock;
 use crate::runtime::cluster::Cluster;
 use crate::runtime::directory::Directory;
@@ -50,6 +51,8 @@ struct Ports {
     clients_tcp: TcpListener,
     clients_quic: Endpoint,
     tcp_security: TcpSecurity,
+    admin: TcpListener,
+    admin_security: AdminSecurity,
 }
 
 /// Runs a node until `stop` completes or it must end.
@@ -72,6 +75,7 @@ pub(crate) async fn serve(
 
     let (peer_events, peers) = mpsc::channel(limits::NETWORK_EVENTS);
     let (client_events, clients) = mpsc::channel(limits::NETWORK_EVENTS);
+    let (driver_questions, questions) = mpsc::channel(limits::ADMIN_QUESTIONS);
     let (reports, workers) = mpsc::channel(limits::DONE_JOBS);
     let (saved_sender, saved) = mpsc::channel(1);
     let (stop_sender, stop_receiver) = watch::channel(false);
@@ -110,12 +114,13 @@ pub(crate) async fn serve(
         let _ = stop_sender.send(true);
     });
     let endpoints = [ports.peers.clone(), ports.clients_quic.clone()];
-    let accepting = open_doors(ports, doors);
+    let accepting = open_doors(ports, doors, driver_questions);
     tracing::info!(
         node = %config.node.id, name = config.node.name, peers = %config.listen.peers, clients = %config.listen.clients,
         starts, "ready"
     );
-    let ended = driver.run(Inbox { peers, clients, workers, saved, stop: stop_receiver }).await;
+    let ended =
+        driver.run(Inbox { peers, clients, workers, questions, saved, stop: stop_receiver }).await;
     accepting.iter().for_each(JoinHandle::abort);
     say_goodbye(&endpoints).await;
     ended
@@ -157,6 +162,8 @@ async fn open_ports(config: &Config, credentials: &Credentials) -> Result<Ports,
     let for_clients = transport::server(clients_tls.clone(), transport::client_transport())?;
     Ok(Ports {
         peers: transport::endpoint(Listener::Peers, listen.peers, Some(for_peers))?,
+        admin: bind_admin(listen.admin).await?,
+        admin_security: AdminSecurity::of(listen.admin, &clients_tls),
         clients_tcp: bind_tcp(listen.clients).await?,
         clients_quic: transport::endpoint(
             Listener::ClientsQuic,
@@ -262,13 +269,18 @@ fn doors(config: &Config, process: Process, guard: Guard) -> (Acceptor, Door) {
 }
 
 /// Begins to accept nodes and clients.
-fn open_doors(ports: Ports, (acceptor, door): (Acceptor, Door)) -> [JoinHandle<()>; 3] {
-    let Ports { peers, clients_tcp, clients_quic, tcp_security } = ports;
+fn open_doors(
+    ports: Ports,
+    (acceptor, door): (Acceptor, Door),
+    driver: mpsc::Sender<Question>,
+) -> [JoinHandle<()>; 4] {
+    let Ports { peers, clients_tcp, clients_quic, tcp_security, admin, admin_security } = ports;
     let door = Rc::new(door);
     [
         spawn_local(accept(peers, Rc::new(acceptor))),
         spawn_local(accept_quic(clients_quic, door.clone())),
         spawn_local(accept_tcp(clients_tcp, tcp_security, door)),
+        spawn_local(accept_admin(admin, admin_security, driver)),
     ]
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::runtime::admin::Question;
 use crate::runtime::limits;
 use crate::runtime::listener::ClientEvent;
 use crate::runtime::peers::PeerEvent;
@@ -15,6 +16,8 @@ pub(crate) enum Event {
     Peer(PeerEvent),
     Client(ClientEvent),
     Worker(WorkerReport),
+    /// The admin port asks for figures.
+    Question(Question),
     /// The facts file was written, or could not be.
     Saved(io::Result<()>),
     /// The process was told to stop.
@@ -28,6 +31,7 @@ pub(crate) struct Inbox {
     pub(crate) peers: mpsc::Receiver<PeerEvent>,
     pub(crate) clients: mpsc::Receiver<ClientEvent>,
     pub(crate) workers: mpsc::Receiver<WorkerReport>,
+    pub(crate) questions: mpsc::Receiver<Question>,
     pub(crate) saved: mpsc::Receiver<io::Result<()>>,
     /// Becomes true once.
     pub(crate) stop: watch::Receiver<bool>,
@@ -47,6 +51,7 @@ impl Inbox {
             biased;
             Ok(()) = self.stop.changed() => Event::Stop,
             Some(saved) = self.saved.recv() => Event::Saved(saved),
+            Some(question) = self.questions.recv() => Event::Question(question),
             Some(report) = self.workers.recv() => Event::Worker(report),
             Some(event) = self.peers.recv() => Event::Peer(event),
             Some(event) = self.clients.recv() => Event::Client(event),
@@ -84,9 +89,10 @@ mod tests {
         let (flood, peers) = mpsc::channel(8);
         let (_clients, clients) = mpsc::channel(1);
         let (_workers, workers) = mpsc::channel(1);
+        let (_questions, questions) = mpsc::channel(1);
         let (file, saved) = mpsc::channel(1);
         let (signal, stop) = watch::channel(false);
-        let mut inbox = Inbox { peers, clients, workers, saved, stop };
+        let mut inbox = Inbox { peers, clients, workers, questions, saved, stop };
         for _ in 0..8 {
             let channel = Channel::Requests;
             let frame = PeerEvent::Frame { peer: NodeId(1), channel, frame: Default::default() };

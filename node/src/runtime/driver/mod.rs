@@ -136,6 +136,10 @@ impl Driver {
             inbox::Event::Worker(WorkerReport::Died(worker)) => {
                 self.fail(RunError::WorkerDied(worker))
             }
+            inbox::Event::Question(question) => {
+                // Whoever asked may have gone.
+                let _ = question.send(self.figures(now));
+            }
             inbox::Event::Saved(Ok(())) => self.parts.cluster.saved(),
             inbox::Event::Saved(Err(error)) => self.fail(RunError::Facts(error)),
             inbox::Event::Stop => self.begin_stop(now),

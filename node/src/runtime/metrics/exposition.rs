@@ -7,6 +7,9 @@ use std::fmt::Write;
 
 use crate::runtime::metrics::histogram::{BOUNDS, Histogram};
 
+/// The media type of the text.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// What a family counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {

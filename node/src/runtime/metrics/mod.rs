@@ -16,6 +16,7 @@ mod timed_files;
 
 use std::sync::Arc;
 
+pub(crate) use exposition::CONTENT_TYPE;
 pub(crate) use process::ProcessUse;
 pub(crate) use render::expose;
 pub(crate) use requests::{Operation, RequestCounts};

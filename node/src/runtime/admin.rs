@@ -1,0 +1,214 @@
+//! The admin port: figures for scrapers and a sign of life, over HTTP.
+//!
+//! `GET /metrics` gives every figure (`node/METRICS.md`), `GET /healthz` says that the driver answers. On a loopback address it
+//! is plain HTTP: whoever is on this machine may see figures, and there is nothing else to see. On any other address it is
+//! mutual TLS under the cluster's authority, like the port for clients. One request a connection, a handful of connections, a
+//! deadline on each: nobody here can take anything from the clients.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::runtime::cluster::Figures;
+use crate::runtime::error::{Listener, RunError};
+use crate::runtime::limits;
+use crate::runtime::metrics::{CONTENT_TYPE, expose};
+
+/// A question for the driver: what it knows now.
+pub(crate) type Question = oneshot::Sender<Figures>;
+
+/// The protocol's name in a TLS handshake.
+const ALPN: &[u8] = b"http/1.1";
+
+/// How connections are secured.
+#[derive(Clone)]
+pub(crate) enum AdminSecurity {
+    /// On loopback.
+    Plaintext,
+    /// Everywhere else.
+    Tls(TlsAcceptor),
+}
+
+impl AdminSecurity {
+    /// What an address needs. `clients` is what the port for clients uses.
+    pub(crate) fn of(address: SocketAddr, clients: &rustls::ServerConfig) -> AdminSecurity {
+        if address.ip().is_loopback() {
+            return AdminSecurity::Plaintext;
+        }
+        let mut config = clients.clone();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        AdminSecurity::Tls(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+/// Opens the port.
+///
+/// # Errors
+/// [`RunError`] names the address.
+pub(crate) async fn bind_admin(address: SocketAddr) -> Result<TcpListener, RunError> {
+    let failed = |error| RunError::listen(Listener::Admin, address, error);
+    TcpListener::bind(address).await.map_err(failed)
+}
+
+/// Answers for as long as the task runs.
+pub(crate) async fn accept_admin(
+    listener: TcpListener,
+    security: AdminSecurity,
+    driver: mpsc::Sender<Question>,
+) {
+    let places = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
+    loop {
+        let accepted = listener.accept().await;
+        // Who finds no place waits in the listener's own queue.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match accepted {
+            Ok((stream, _)) => {
+                let (security, driver) = (security.clone(), driver.clone());
+                spawn_local(async move {
+                    // Too slow or broken off: nobody waits for the answer.
+                    let _ = timeout(limits::ADMIN_WITHIN, serve(stream, security, driver)).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept on the admin port");
+                sleep(limits::ADMIN_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    security: AdminSecurity,
+    driver: mpsc::Sender<Question>,
+) -> std::io::Result<()> {
+    match security {
+        AdminSecurity::Plaintext => answer(stream, driver).await,
+        AdminSecurity::Tls(acceptor) => answer(acceptor.accept(stream).await?, driver).await,
+    }
+}
+
+/// Reads one request's head and answers it.
+async fn answer(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    driver: mpsc::Sender<Question>,
+) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|window| window == b"\r\n\r\n") {
+        if head.len() >= limits::ADMIN_HEAD_BYTES || stream.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let (status, kind, body) = respond(&String::from_utf8_lossy(line), driver).await;
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Status, media type and body for a request line.
+async fn respond(
+    line: &str,
+    driver: mpsc::Sender<Question>,
+) -> (&'static str, &'static str, String) {
+    let mut words = line.split(' ');
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let path = path.split('?').next().unwrap_or_default();
+    if !["/metrics", "/healthz"].contains(&path) {
+        let body = "there are /metrics and /healthz here\n";
+        return ("404 Not Found", TEXT, body.to_owned());
+    }
+    if method != "GET" {
+        return ("405 Method Not Allowed", TEXT, "only GET is known here\n".to_owned());
+    }
+    let (question, told) = oneshot::channel();
+    let asked = driver.send(question).await.is_ok();
+    match told.await {
+        Ok(figures) if asked && path == "/metrics" => ("200 OK", CONTENT_TYPE, expose(&figures)),
+        Ok(_) => ("200 OK", TEXT, "ok\n".to_owned()),
+        Err(_) => ("503 Service Unavailable", TEXT, "the node is stopping\n".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc;
+
+    use super::{AdminSecurity, Question, answer};
+    use crate::runtime::cluster::Figures;
+
+    /// What comes back for these bytes, from a driver that answers or does not.
+    async fn ask(request: &[u8], answers: bool) -> String {
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let (driver, mut questions) = mpsc::channel::<Question>(1);
+        client.write_all(request).await.expect("there is room");
+        let drive = async {
+            while let Some(question) = questions.recv().await {
+                if answers {
+                    assert!(question.send(Figures::sample()).is_ok());
+                }
+            }
+        };
+        let (answered, ()) = tokio::join!(answer(server, driver), drive);
+        answered.expect("written");
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.expect("text");
+        text
+    }
+
+    #[tokio::test]
+    async fn figures_and_health_are_told_and_anything_else_is_refused() {
+        let figures = ask(b"GET /metrics?x=1 HTTP/1.1\r\nhost: a\r\n\r\n", true).await;
+        assert!(figures.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4"));
+        assert!(figures.contains("kvorum_build_info{version=\"0\""), "{figures}");
+        let (head, body) = figures.split_once("\r\n\r\n").expect("a head");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+        let healthy = ask(b"GET /healthz HTTP/1.0\r\n\r\n", true).await;
+        assert!(healthy.ends_with("\r\n\r\nok\n"), "{healthy}");
+        assert!(ask(b"GET / HTTP/1.1\r\n\r\n", true).await.starts_with("HTTP/1.1 404"));
+        assert!(ask(b"POST /metrics HTTP/1.1\r\n\r\n", true).await.starts_with("HTTP/1.1 405"));
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_does_not_answer_is_not_healthy() {
+        let text = ask(b"GET /healthz HTTP/1.1\r\n\r\n", false).await;
+        assert!(text.starts_with("HTTP/1.1 503"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_head_without_an_end_is_not_gathered_for_ever() {
+        assert_eq!(ask(&[b'a'; 20_000], true).await, "");
+    }
+
+    #[test]
+    fn plaintext_is_for_loopback_only() {
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("known versions")
+            .with_no_client_auth()
+            .with_cert_resolver(std::sync::Arc::new(
+                rustls::server::ResolvesServerCertUsingSni::new(),
+            ));
+        let of = |address: &str| AdminSecurity::of(address.parse().expect("an address"), &config);
+        assert!(matches!(of("127.0.0.1:7402"), AdminSecurity::Plaintext));
+        assert!(matches!(of("[::1]:7402"), AdminSecurity::Plaintext));
+        for address in ["0.0.0.0:7402", "10.0.0.1:7402", "[::]:7402"] {
+            assert!(matches!(of(address), AdminSecurity::Tls(_)), "{address}");
+        }
+    }
+}
