@@ -1,7 +1,7 @@
 """Runs the cases of ``client/conformance/cases.json`` through this client. ``client/conformance/run`` starts it.
 
 Usage: ``conformance.py CASES READY``, where READY is the line that ``kv dev --json`` prints when its cluster of three fresh nodes
-is ready.
+is ready, or that ``client/conformance/tls.py`` makes up for nodes that speak TLS.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import msgpack
 
 import kvorum
 from kvorum import errors, wire
+from kvorum.endpoint import server_name
 from kvorum.messages import GREETING, PROTOCOL_VERSION, RESPONSE, Failed, Hello
 
 Json = dict[str, Any]
@@ -51,7 +52,9 @@ class Runner:
 
     def __init__(self, ready: Json) -> None:
         self.ready = ready
-        self.client = kvorum.connect(*ready["endpoints"])
+        directory = ready.get("identity")
+        self.identity = kvorum.Identity.from_directory(directory) if directory else None
+        self.client = kvorum.connect(*ready["endpoints"], identity=self.identity)
         self.contexts: dict[str, bytes] = {}
         self.operations: dict[str, bytes] = {}
         self.paused: list[int] = []
@@ -138,8 +141,11 @@ class Runner:
             return value
 
         tag, *fields = native(step["frame"])
-        host, _, port = self.ready["endpoints"][0].rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=10) as stream, stream.makefile("rb") as reader:
+        endpoint = kvorum.Endpoint.parse(self.ready["endpoints"][0])
+        stream = socket.create_connection((endpoint.host, endpoint.port), timeout=10)
+        if self.identity is not None and endpoint.node is not None:
+            stream = self.identity.context.wrap_socket(stream, server_hostname=server_name(endpoint.node))
+        with stream, stream.makefile("rb") as reader:
             body = msgpack.packb([tag, 7, *fields])
             hello = wire.write_frame(GREETING, 0, Hello(PROTOCOL_VERSION, PROTOCOL_VERSION))
             # Twice: the connection goes on after a request that is refused.
@@ -215,7 +221,8 @@ def main(cases: Iterable[Json], ready: Json) -> int:
         else:
             passed += 1
     runner.client.close()
-    print(f"python: {passed} of {passed + failed} conformance cases passed")
+    over = "over TLS" if runner.identity else "in plaintext"
+    print(f"python, {over}: {passed} of {passed + failed} conformance cases passed")
     return failed
 
 
