@@ -13,7 +13,7 @@ use kvorum_protocol::ContextKeys;
 
 use crate::config::{CONFIG_FILE, Config};
 use crate::identity::{
-    AUTHORITY_FILE, CERTIFICATE_FILE, ClusterAuthority, IssueError, Issued, KEY_FILE,
+    AUTHORITY_FILE, CERTIFICATE_FILE, ClusterAuthority, IssueError, Issued, KEY_FILE, PeerName,
     render_context_keys, write_private,
 };
 
@@ -85,6 +85,37 @@ pub fn write_authority(
     make(directory)?;
     write(&directory.join(AUTHORITY_FILE), authority.certificate_pem())?;
     write(&directory.join(AUTHORITY_KEY_FILE), &authority.key_pem())
+}
+
+/// Replaces the certificate of a node or client in a directory by a new one for the same key, in one step: whoever reads
+/// meanwhile reads the old one or the new one.
+///
+/// # Errors
+/// [`ProvisionError`] names the file; the old certificate is then still there.
+pub fn renew_certificate(
+    directory: &Path,
+    name: PeerName,
+    authority: &ClusterAuthority,
+    now: SystemTime,
+) -> Result<(), ProvisionError> {
+    let (certificate, key) = match name {
+        PeerName::Node(_) => (directory.join(CERTIFICATE_FILE), directory.join(KEY_FILE)),
+        PeerName::Client => {
+            (directory.join(CLIENT_CERTIFICATE_FILE), directory.join(CLIENT_KEY_FILE))
+        }
+    };
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| ProvisionError::Write { path, error }
+    };
+    let key_pem = fs::read_to_string(&key).map_err(failed(&key))?;
+    let renewed = authority.renew(name, &key_pem, now)?;
+    let fresh = certificate.with_extension("pem.new");
+    // What an attempt that was cut off left behind.
+    let _ = fs::remove_file(&fresh);
+    write(&fresh, &renewed)?;
+    fs::rename(&fresh, &certificate).map_err(failed(&certificate))?;
+    fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed(directory))
 }
 
 fn write_identity(

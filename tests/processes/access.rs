@@ -1,6 +1,7 @@
 //! Access tokens as people use them: over TLS and QUIC, between processes, with files and environment variables.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::dev::directory;
@@ -16,14 +17,24 @@ struct Guarded {
     _node: Node,
 }
 
-fn guarded() -> Guarded {
-    let home = directory();
-    let out = home.path().join("cluster");
-    let mut draws = random_bytes(u64::from(std::process::id()) + 1, 4_096).into_iter();
+/// The directories of a cluster of one node.
+fn guarded_directories(home: &Path, name: &str) -> PathBuf {
+    let out = home.join(name);
+    // The tests run side by side, so each cluster looks for its ports somewhere else.
+    static CLUSTERS: AtomicU64 = AtomicU64::new(1);
+    let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+    let seed = u64::from(std::process::id()) << 8 | number;
+    let mut draws = random_bytes(seed, 4_096).into_iter();
     let node = format!("n1=127.0.0.1:{}", free_base(&mut draws));
-    let mut init = kv::command(home.path());
+    let mut init = kv::command(home);
     init.args(["cluster", "init", "--node", &node, "--out"]).arg(&out);
     kv::run(init, b"").expect(0);
+    out
+}
+
+fn guarded() -> Guarded {
+    let home = directory();
+    let out = guarded_directories(home.path(), "cluster");
     let node = start(home.path(), &out.join("n1"));
     let guarded = Guarded { home, out, _node: node };
     until("the node is up", Duration::from_secs(30), || {
@@ -58,6 +69,38 @@ fn bearer(home: &Path, config: &Path, token: Option<&str>, arguments: &[&str]) -
         command.env("KVORUM_TOKEN", token);
     }
     kv::run(command, b"")
+}
+
+#[test]
+fn a_renewed_certificate_is_for_the_same_key_and_valid_for_longer() {
+    let cluster = guarded();
+    let (client, authority) = (cluster.out.join("client"), cluster.out.join("authority"));
+    let (key, before) = (client.join("client.key"), client.join("client.pem"));
+    let content = |path: &Path| std::fs::read(path).expect("readable");
+    let (held_key, held) = (content(&key), content(&before));
+    let cert = |arguments: &[&str]| {
+        let mut command = kv::command(cluster.home.path());
+        command.arg("cert").args(arguments);
+        kv::run(command, b"")
+    };
+    let (client, authority) = (client.to_str().expect("UTF-8"), authority.to_str().expect("UTF-8"));
+    let expires = |run: Run| run.expect(0).json()["certificates"][0]["expires_at_ms"].as_u64();
+    let first = expires(cert(&["show", client, "--json"])).expect("a date");
+    let second = expires(cert(&["renew", "--dir", client, "--ca", authority, "--json"]));
+    assert!(second.expect("a date") >= first);
+    assert!(content(&key) == held_key && content(&before) != held);
+    cluster.operator(&["status"]).expect(0);
+    // A node's status says when its own expires.
+    let status = cluster.operator(&["status", "--json"]).expect(0).json();
+    let told = status["nodes"][0]["figures"]["certificate_expires_at_ms"].as_u64();
+    let node = cluster.out.join("n1");
+    assert_eq!(told, expires(cert(&["show", node.to_str().expect("UTF-8"), "--json"])));
+    // Another cluster's authority renews nothing.
+    let other = guarded_directories(cluster.home.path(), "other");
+    let other = other.join("authority");
+    let other = other.to_str().expect("UTF-8");
+    cert(&["renew", "--dir", client, "--ca", other]).expect(2);
+    cert(&["renew", "--dir", authority, "--ca", authority]).expect(2);
 }
 
 #[test]

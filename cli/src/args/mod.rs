@@ -7,6 +7,7 @@
 pub(crate) mod auth;
 pub(crate) mod bench;
 pub(crate) mod bucket;
+pub(crate) mod cert;
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod duration;
@@ -117,6 +118,9 @@ pub(crate) enum Verb {
     /// Make, list and revoke access tokens
     #[command(subcommand)]
     Auth(auth::AuthVerb),
+    /// Show and renew certificates
+    #[command(subcommand)]
+    Cert(cert::CertVerb),
     /// Gather what a bug report needs, without secrets
     #[command(after_help = ring::DIAG_EXAMPLES)]
     Diag(ring::DiagArguments),

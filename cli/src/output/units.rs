@@ -1,6 +1,6 @@
 //! Numbers for people: thousands separated, bytes with binary units, durations in the unit that fits.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 
@@ -42,6 +42,12 @@ pub(crate) fn duration(time: Duration) -> String {
         s if s < 120.0 => format!("{s:.1} s"),
         s => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
     }
+}
+
+/// Now, in milliseconds since 1970, by this machine's clock.
+pub(crate) fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A moment in milliseconds since 1970 as `2026-11-21 12:00`, UTC.

@@ -1,6 +1,6 @@
 //! `kv auth create|ls|revoke`: access tokens. The secret is drawn here, shown once, and never sent.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use kvorum_client::{Client, OperationError};
 use kvorum_protocol::message::{ListedToken, TokenTerms};
@@ -42,7 +42,7 @@ async fn create(
     output: Output,
 ) -> Outcome<ExitCode> {
     let token = Client::draw_token();
-    let created_at_ms = now_ms()?;
+    let created_at_ms = units::now_ms();
     let expires_at_ms = expires.map(|after| {
         created_at_ms.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
     });
@@ -83,7 +83,7 @@ async fn revoke(client: &Client, wanted: &str, output: Output) -> Outcome<ExitCo
         // A name may have been given again since: tokens that it meant before have ended already.
         token.revoked_at_ms.is_none() || token.id.to_string() == wanted
     }) {
-        let done = client.revoke_token(token.id, now_ms()?).await;
+        let done = client.revoke_token(token.id, units::now_ms()).await;
         let done = done.map_err(|error| failed(client, "revoke the token", &error))?;
         revoked.extend(done.answer.tokens);
     }
@@ -100,14 +100,8 @@ fn failed(client: &Client, doing: &str, error: &OperationError) -> Failure {
     explain::operation(doing, error, &client.topology())
 }
 
-fn now_ms() -> Outcome<u64> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = now.map_err(|_| Failure::usage("the system's clock is before 1970"))?;
-    Ok(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
-}
-
 fn print(tokens: &[ListedToken], output: Output) -> Outcome<ExitCode> {
-    let now_ms = now_ms()?;
+    let now_ms = units::now_ms();
     if output.is_json() {
         let list: Vec<Value> = tokens.iter().map(|token| token_json(token, now_ms)).collect();
         output.json(&json!({ "tokens": list }))?;

@@ -3,6 +3,7 @@
 mod auth;
 mod bench;
 mod bucket;
+mod cert;
 mod cluster_init;
 mod completions;
 mod delete;
@@ -79,6 +80,7 @@ fn run(verb: Verb, output: Output) -> Outcome<ExitCode> {
             wait(ring_where::run(&key, &connection, output))
         }
         Verb::Bucket(verb) => wait(bucket::run(verb, output)),
+        Verb::Cert(verb) => cert::run(&verb, output),
         Verb::Auth(verb) => wait(auth::run(verb, output)),
         Verb::Bench(BenchVerb::Run(options)) => wait(bench::run(&options, output)),
         Verb::Diag(options) => wait(diag::run(&options, output)),

@@ -33,7 +33,7 @@ pub(super) async fn run(connection: &ConnectionArguments, output: Output) -> Out
         style.name(&topology.cluster),
         topology.layout.name()
     ))?;
-    output.table(&table(&health, style))?;
+    output.table(&table(&health, style, units::now_ms()))?;
     output.line(&summary(&health, style))?;
     if output.is_verbose() && health.partitions.below_quorum > 0 {
         let named: Vec<String> =
@@ -71,7 +71,7 @@ fn summary(health: &Health, style: Style) -> String {
 
 /// `indexed` are the records that the index names; of the `backlog`, which it has yet to take in, some are new and some are
 /// later versions of those, which only the index can tell.
-fn table(health: &Health, style: Style) -> Table {
+fn table(health: &Health, style: Style, now_ms: u64) -> Table {
     let mut table = Table::new(&[
         ("node", Align::Left),
         ("state", Align::Left),
@@ -101,14 +101,32 @@ fn table(health: &Health, style: Style) -> Table {
                 row.resize(8, style.dim("-"));
             }
         }
-        row.push(remarks(node).join(", "));
+        row.push(remarks(node, now_ms).join(", "));
         table.row(row);
     }
     table
 }
 
+/// Before a certificate expires there are this many days of warning.
+const WARNED_DAYS: u64 = 30;
+
+/// That a node's certificate expires soon, or has expired; 0 stands for a date that is not known.
+fn certificate_remark(expires_at_ms: u64, now_ms: u64) -> Option<String> {
+    const DAY_MS: u64 = 24 * 3_600 * 1_000;
+    let left_ms = expires_at_ms.saturating_sub(now_ms);
+    match expires_at_ms {
+        0 => None,
+        _ if left_ms == 0 => Some("certificate EXPIRED: kv cert renew".to_owned()),
+        _ if left_ms < WARNED_DAYS * DAY_MS => {
+            let days = units::plural(left_ms / DAY_MS, "day");
+            Some(format!("certificate expires in {days}: kv cert renew"))
+        }
+        _ => None,
+    }
+}
+
 /// What is unusual about a node.
-fn remarks(node: &NodeHealth) -> Vec<String> {
+fn remarks(node: &NodeHealth, now_ms: u64) -> Vec<String> {
     let mut remarks = Vec::new();
     match &node.status {
         Ok(status) => {
@@ -121,6 +139,7 @@ fn remarks(node: &NodeHealth) -> Vec<String> {
                     units::plural(status.node.hinted_keys, "key")
                 ));
             }
+            remarks.extend(certificate_remark(status.node.certificate_expires_at_ms, now_ms));
             if !node.doubted_by.is_empty() {
                 remarks.push(format!("believed down by {}", node.doubted_by.join(", ")));
             }
@@ -144,6 +163,7 @@ fn node_json(node: &NodeHealth) -> Value {
             "log_bytes": figures.log_bytes, "live_bytes": figures.live_bytes,
             "index_backlog": figures.index_backlog, "refilling": figures.refilling, "requests": figures.requests,
             "hinted_keys": figures.hinted_keys, "tasks": tasks,
+            "certificate_expires_at_ms": figures.certificate_expires_at_ms,
         })
     });
     let error = node.status.as_ref().err().map(ToString::to_string);
@@ -202,10 +222,19 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_that_expires_within_a_month_is_remarked() {
+        const DAY_MS: u64 = 86_400_000;
+        let remark = |days: u64| super::certificate_remark(100 * DAY_MS, (100 - days) * DAY_MS);
+        assert_eq!((remark(30), super::certificate_remark(0, 1)), (None, None));
+        assert!(remark(29).is_some_and(|text| text.contains("29 days")));
+        assert!(remark(0).is_some_and(|text| text.contains("EXPIRED")));
+    }
+
+    #[test]
     fn every_node_has_a_line_and_the_last_line_counts_the_partitions() {
         let partitions = Partitions { healthy: 200, degraded: 56, ..Partitions::default() };
         let health = Health { nodes: vec![up("n1", 1), down("n2", 2)], partitions };
-        let lines = table(&health, Style::plain()).lines(Style::plain());
+        let lines = table(&health, Style::plain(), 0).lines(Style::plain());
         assert_eq!(lines.len(), 3);
         assert!(lines[1].contains("1,234") && lines[1].ends_with("refilling"), "{}", lines[1]);
         assert!(

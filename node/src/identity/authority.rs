@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use kvorum_ring::NodeId;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, UnixTime, pem::PemObject};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use crate::identity::name::CLIENT_NAME;
+use crate::identity::name::{CLIENT_NAME, PeerName};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -111,6 +111,31 @@ impl ClusterAuthority {
         self.issue(&node.dns_name(), usages, now)
     }
 
+    /// A new certificate, PEM, for a key that has one: of the same node or of a client. The key stays, so that renewing
+    /// replaces one file, in one step, and only the certificate travels.
+    ///
+    /// # Errors
+    /// [`IssueError`] when the key does not parse or no certificate could be made.
+    pub fn renew(
+        &self,
+        name: PeerName,
+        key_pem: &str,
+        now: SystemTime,
+    ) -> Result<String, IssueError> {
+        let key = KeyPair::from_pem(key_pem)?;
+        let certificate = match name {
+            PeerName::Node(node) => {
+                let usages =
+                    [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+                self.certify(&node.dns_name(), usages.into(), &key, now)?
+            }
+            PeerName::Client => {
+                self.certify(CLIENT_NAME, vec![ExtendedKeyUsagePurpose::ClientAuth], &key, now)?
+            }
+        };
+        Ok(certificate.pem())
+    }
+
     /// A certificate for a client: valid as a client only.
     ///
     /// # Errors
@@ -125,6 +150,18 @@ impl ClusterAuthority {
         usages: Vec<ExtendedKeyUsagePurpose>,
         now: SystemTime,
     ) -> Result<Issued, IssueError> {
+        let key = KeyPair::generate()?;
+        let certificate = self.certify(name, usages, &key, now)?;
+        Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+
+    fn certify(
+        &self,
+        name: &str,
+        usages: Vec<ExtendedKeyUsagePurpose>,
+        key: &KeyPair,
+        now: SystemTime,
+    ) -> Result<Certificate, IssueError> {
         let mut params = CertificateParams::new(vec![name.to_owned()])?;
         validity(&mut params, now, CERTIFICATE_VALID)?;
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -132,10 +169,9 @@ impl ClusterAuthority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = usages;
         params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate()?;
-        let certificate = params.signed_by(&key, &self.issuer)?;
+        let certificate = params.signed_by(key, &self.issuer)?;
         self.check(certificate.der(), now)?;
-        Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+        Ok(certificate)
     }
 
     /// Every certificate is verified as the nodes will do it, before anybody is given it.

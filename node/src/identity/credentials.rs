@@ -9,6 +9,8 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+use crate::identity::expiry::expires_at_ms;
+
 /// The authority's certificate.
 pub const AUTHORITY_FILE: &str = "authority.pem";
 /// The node's certificate.
@@ -71,6 +73,11 @@ impl Credentials {
         let key = PrivateKeyDer::from_pem_slice(&key)
             .map_err(|_| CredentialsError::Pem { path: key_path, expected: "private key" })?;
         Ok(Credentials { roots: Arc::new(roots), chain: vec![certificate], key })
+    }
+
+    /// The last moment at which the certificate is valid, in milliseconds since 1970.
+    pub fn expires_at_ms(&self) -> Option<u64> {
+        self.chain.first().and_then(expires_at_ms)
     }
 
     pub(crate) fn roots(&self) -> Arc<RootCertStore> {

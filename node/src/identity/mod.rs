@@ -16,6 +16,7 @@
 mod authority;
 mod context_keys;
 mod credentials;
+mod expiry;
 mod name;
 mod tls;
 
@@ -24,5 +25,6 @@ pub use context_keys::{ContextKeysError, parse_context_keys, render_context_keys
 pub use credentials::{
     AUTHORITY_FILE, CERTIFICATE_FILE, Credentials, CredentialsError, KEY_FILE, write_private,
 };
+pub use expiry::expires_at_ms;
 pub use name::{CLIENT_NAME, NameError, PeerName};
 pub use tls::{ALPN_CLIENT, ALPN_PEER, TlsError, accept_clients, accept_peers, dial};

@@ -103,6 +103,7 @@ pub(crate) async fn serve(
         dialler,
         members,
         access,
+        certificate_expires_at_ms: credentials.expires_at_ms().unwrap_or(0),
         meters: Rc::new(Meters::new(syncs)),
         starts,
         seed: rand::random(),

@@ -58,6 +58,8 @@ pub(crate) struct Parts {
     pub(crate) dialler: Rc<Dialler>,
     pub(crate) members: watch::Sender<Members>,
     pub(crate) access: watch::Sender<Arc<AccessTokens>>,
+    /// When this node's certificate expires, in milliseconds since 1970; 0 when that is not known.
+    pub(crate) certificate_expires_at_ms: u64,
     pub(crate) meters: Rc<Meters>,
     /// How often this node has been started.
     pub(crate) starts: u64,
