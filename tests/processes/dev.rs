@@ -90,6 +90,17 @@ impl Dev {
         nodes.iter().map(|node| node["name"].as_str().expect("a name").to_owned()).collect()
     }
 
+    /// The id and the first port of each node, in order.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn places(&self) -> Vec<(String, u16)> {
+        let nodes = self.ready["nodes"].as_array().expect("a list of nodes");
+        let place = |node: &Value| {
+            let port = node["peer_port"].as_u64().and_then(|port| u16::try_from(port).ok());
+            (node["id"].as_str().expect("an id").to_owned(), port.expect("a port"))
+        };
+        nodes.iter().map(place).collect()
+    }
+
     /// Where clients reach its nodes, in order.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         let endpoints = self.ready["endpoints"].as_array().expect("a list of endpoints");

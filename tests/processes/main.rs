@@ -13,6 +13,8 @@ mod crashes;
 mod demo;
 mod dev;
 mod failures;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod kv;
 mod lifecycle;
 mod scripts;

@@ -39,6 +39,53 @@ pub(crate) fn start(home: &Path, directory: &Path) -> Node {
     Node(command.spawn().expect("kv node start starts"))
 }
 
+/// A cluster of one node, made by `cluster init`: its clients come over TLS alone.
+#[cfg(target_os = "linux")]
+pub(crate) struct Alone {
+    node: Node,
+    base: u16,
+    id: String,
+    out: std::path::PathBuf,
+}
+
+#[cfg(target_os = "linux")]
+impl Alone {
+    pub(crate) fn start(home: &Path) -> Alone {
+        let out = home.join("alone");
+        let mut draws = random_bytes(u64::from(std::process::id()) + 1, 4096).into_iter();
+        let base = free_base(&mut draws);
+        let mut init = kv::command(home);
+        init.args(["cluster", "init", "--out"]).arg(&out);
+        init.arg("--node").arg(format!("n1=127.0.0.1:{base}"));
+        kv::run(init, b"").expect(0);
+        let config = std::fs::read_to_string(out.join("client/config.toml")).expect("readable");
+        let (before, _) =
+            config.split_once(&format!("@127.0.0.1:{}", base + 1)).expect("its place");
+        let id = before[before.len() - 32..].to_owned();
+        let node = start(home, &out.join("n1"));
+        let alone = Alone { node, base, id, out };
+        until("the node answers", Duration::from_secs(30), || {
+            let mut status = kv::command(home);
+            status.args(["status", "--config"]).arg(alone.out.join("client/config.toml"));
+            (kv::run(status, b"").code == Some(0)).then_some(())
+        });
+        alone
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.node.0.id()
+    }
+
+    /// The node's id and its first port.
+    pub(crate) fn place(&self) -> (String, u16) {
+        (self.id.clone(), self.base)
+    }
+
+    pub(crate) fn client_directory(&self) -> std::path::PathBuf {
+        self.out.join("client")
+    }
+}
+
 #[test]
 fn three_nodes_made_by_cluster_init_serve_clients_with_certificates_alone() {
     let home = directory();
