@@ -35,6 +35,10 @@ pub const UNINDEXED_RECORDS: usize = 256 * 1024;
 /// Bytes of records that the table may keep in memory.
 pub const TABLE_BYTES: usize = 128 * 1024 * 1024;
 
+/// How many times its budget the table may take while the index or compaction keeps records from leaving it. Past that,
+/// writes are refused: large values would fill the memory long before there are too many records.
+pub const TABLE_PINNED_MULTIPLE: usize = 2;
+
 /// Operations that wait for a record to be read from the disk.
 pub const QUEUED_OPERATIONS: usize = 16 * 1024;
 

@@ -274,7 +274,10 @@ impl Shard {
     fn no_credit(&self, bytes: usize) -> bool {
         let waiting = self.commits.pending_bytes() + self.loads.queued_bytes();
         let bytes_full = waiting > 0 && waiting + bytes > self.options.pending_bytes;
-        bytes_full || self.unindexed.len() + self.loads.queued() >= self.options.unindexed_records
+        let pinned = !self.unindexed.is_empty() || self.compaction.pins();
+        bytes_full
+            || (pinned && self.table.is_overfull())
+            || self.unindexed.len() + self.loads.queued() >= self.options.unindexed_records
     }
 
     fn refuse(&mut self, token: Token, reason: StoreRefusal) {

@@ -9,7 +9,7 @@ use kvorum_protocol::{Change, Key, Replaces, Space};
 use kvorum_ring::{ClassId, PartitionId};
 use kvorum_store::memory_index::MemoryDisk;
 use kvorum_store::sim_files::SimFiles;
-use kvorum_store::{ScanRange, ShardOptions, StoreRequest};
+use kvorum_store::{ScanRange, ShardOptions, StoreRefusal, StoreRequest};
 use support::history::{Rng, text};
 use support::{Store, bucket, update};
 
@@ -60,21 +60,29 @@ fn a_listing_agrees_with_a_sorted_map_at_any_moment() {
         let (files, disk, mut rng) = (SimFiles::new(), MemoryDisk::new(), Rng(seed));
         let mut store = Store::open(&files, &disk, ShardOptions::small(), seed).unwrap();
         let mut model: BTreeMap<String, u16> = BTreeMap::new();
+        let mut refused = 0;
         for round in 0..250_u128 {
             let name = name(&mut rng);
-            match rng.below(5) {
+            let (token, values) = match rng.below(5) {
                 0 if model.contains_key(&name) => {
-                    store.apply(&name, update(Replaces::Latest, Change::Delete, round));
-                    model.insert(name, 0);
+                    let deleted = update(Replaces::Latest, Change::Delete, round);
+                    (store.apply(&name, deleted), Some(0))
                 }
-                1 => {
-                    store.remove(&name);
-                    model.remove(&name);
-                }
+                1 => (store.remove(&name), None),
                 _ => {
-                    store.apply(&name, update(Replaces::Latest, text(format!("{round}")), round));
-                    model.insert(name, 1);
+                    let written = update(Replaces::Latest, text(format!("{round}")), round);
+                    (store.apply(&name, written), Some(1))
                 }
+            };
+            // What is refused, because the index has to catch up first, has no effect.
+            match (&store.outcome(token).refused, values) {
+                (Some(StoreRefusal::NothingToDelete), _) => assert_eq!(model[&name], 0),
+                (Some(reason), _) => {
+                    assert!(matches!(reason, StoreRefusal::Overloaded { .. }), "{reason:?}");
+                    refused += 1;
+                }
+                (None, Some(values)) => drop(model.insert(name, values)),
+                (None, None) => drop(model.remove(&name)),
             }
             // The requests on a key must have been applied before a scan sees them; a scan does not wait for reads.
             while store.opened.shard.stats().queued > 0 {
@@ -100,6 +108,7 @@ fn a_listing_agrees_with_a_sorted_map_at_any_moment() {
             );
             store.outcomes.clear();
         }
+        assert!(refused < 50, "nearly everything is taken, but {refused} were refused");
         let parts: usize =
             (0..4).map(|partition| list(&mut store, &[partition], "", 7).len()).sum();
         assert_eq!(parts, model.len(), "each key is in one partition");

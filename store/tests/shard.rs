@@ -7,7 +7,7 @@ use kvorum_protocol::limits::CLOCK_ENTRIES;
 use kvorum_protocol::{Actor, Change, Clock, EncodedSet, Replaces, VersionSet};
 use kvorum_store::memory_index::MemoryDisk;
 use kvorum_store::sim_files::SimFiles;
-use kvorum_store::{Apply, Files, IndexFate, ShardOptions, StoreRefusal, StoreRequest};
+use kvorum_store::{Apply, Files, IndexFate, Job, ShardOptions, StoreRefusal, StoreRequest};
 use support::{Store, key, texts, update, value};
 
 fn fresh() -> (SimFiles, MemoryDisk, Store) {
@@ -348,4 +348,39 @@ fn a_record_that_no_reader_would_take_is_refused_and_what_was_there_stays() {
         assert_eq!(store.outcome(refused).refused, Some(StoreRefusal::Oversized));
     }
     assert_eq!(store.get_set("a").unwrap().clock(), &clock(0));
+}
+
+#[test]
+fn large_values_are_refused_while_the_index_is_slow_and_taken_again_after() {
+    let (files, disk) = (SimFiles::new(), MemoryDisk::new());
+    let options = ShardOptions {
+        segment_bytes: 1 << 20,
+        table_bytes: 64 * 1024,
+        unindexed_records: 100_000,
+        ..ShardOptions::small()
+    };
+    let mut store = Store::open(&files, &disk, options, 1).unwrap();
+    let text = "v".repeat(4 * 1024);
+    let mut held = None;
+    let mut refused = None;
+    for number in 0..200 {
+        let put = store.put(&format!("key {number}"), &text);
+        while let Some(job) = store.poll_job() {
+            match job {
+                Job::Index(_) => held = Some(job),
+                job => store.run(job),
+            }
+        }
+        if store.outcome(put).refused.is_some() {
+            refused = Some(number);
+            break;
+        }
+    }
+    let refused = refused.expect("what may not leave the table is bounded in bytes");
+    assert!((20..40).contains(&refused), "at about twice the budget, not at {refused}");
+    store.run(held.expect("the index job that is slow"));
+    store.settle();
+    let put = store.put("after", &text);
+    store.settle();
+    assert!(store.outcome(put).durable, "the index has caught up");
 }

@@ -58,6 +58,11 @@ impl Compaction {
         self.pinned_from.unwrap_or(u64::MAX)
     }
 
+    /// Whether what is fed now may not leave the table.
+    pub(super) fn pins(&self) -> bool {
+        self.pinned_from.is_some()
+    }
+
     /// Entries moved since the opening.
     pub(super) fn moved(&self) -> u64 {
         self.moved

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use kvorum_protocol::{Record, RecordKey};
 
+use crate::limits;
 use crate::location::{Location, SegmentId};
 use crate::log::entry::record_bytes;
 use crate::random::mix;
@@ -328,6 +329,11 @@ impl Table {
     /// Whether so much may not leave that the budget is exceeded. By an eighth: eviction is always a little behind.
     pub(crate) fn is_pinned_full(&self) -> bool {
         self.bytes > self.budget + self.budget / 8
+    }
+
+    /// Whether the budget is exceeded so far that nothing more should come in while something may not leave.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.bytes > self.budget.saturating_mul(limits::TABLE_PINNED_MULTIPLE)
     }
 
     /// Bytes that the entries take, about.
