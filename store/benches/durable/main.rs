@@ -25,7 +25,7 @@ use workload::{Keys, write_for};
 
 const WRITERS: usize = 256;
 /// Records written before the kill, whose log is a little shorter than what makes a checkpoint due.
-const UNREPLAYED: u64 = 600_000;
+const UNREPLAYED: u64 = 150_000;
 
 struct Settings {
     seconds: u64,
