@@ -5,6 +5,7 @@
 //! and deletes write; the last one is compaction's, because only compaction can make room.
 
 use super::apply::change_bytes;
+use super::segments::State;
 use super::{Life, Shard};
 use crate::clock::Now;
 use crate::files::FileError;
@@ -118,7 +119,7 @@ impl Shard {
         }
         let files = self.segments.len() + self.space.spares.len();
         if self.options.max_segments.is_some_and(|max| files >= max) {
-            self.space.ran_out(self.now);
+            self.ran_out();
             return None;
         }
         self.space.retry_at = None;
@@ -130,9 +131,17 @@ impl Shard {
         self.compaction.busy = false;
         match result {
             Ok(()) => self.space.gained(spare, self.options.reserve_segments),
-            Err(error) if error.is_no_space() => self.space.ran_out(self.now),
+            Err(error) if error.is_no_space() => self.ran_out(),
             // Nothing was promised on this file. If the disk is really failing, the next commit will say so.
             Err(_) => self.space.retry_at = Some(self.now.after_ms(limits::SPACE_RETRY_MS)),
+        }
+    }
+
+    /// The disk has no room. A checkpoint gives back what compaction has emptied before.
+    fn ran_out(&mut self) {
+        self.space.ran_out(self.now);
+        if self.segments.iter().any(|segment| matches!(segment.state, State::Emptied { .. })) {
+            self.checkpoint.demand();
         }
     }
 

@@ -107,10 +107,15 @@ impl<F: Files, I: Index> Reader<F, I> {
         page: &mut Page,
     ) -> Result<(), IndexError> {
         let bounds = Bounds::of(range, partition);
-        for known in overlay.iter().filter(|known| bounds.contain(&known.key)) {
-            if let (Some(values), Some(key)) = (known.values, bounds.key(&known.key)) {
-                // Whether it found a place or not, another one may.
-                let _ = page.add(key, values);
+        // The overlay is in the order of the index, so a partition's share of it is one stretch.
+        let first = overlay.partition_point(|known| known.key[..] < bounds.start[..]);
+        for known in
+            overlay[first..].iter().take_while(|known| known.key.starts_with(&bounds.prefix))
+        {
+            if let (Some(values), Some(key)) = (known.values, bounds.key(&known.key))
+                && page.add(key, values).is_break()
+            {
+                break;
             }
         }
         let known = |key: &[u8]| overlay.binary_search_by(|known| (*known.key).cmp(key)).is_ok();
@@ -177,11 +182,6 @@ impl Bounds {
     /// Whether a key of the index is the one that the page before ended with.
     fn is_passed(&self, key: &[u8]) -> bool {
         self.starts_behind && key == self.start
-    }
-
-    /// Whether a key of the index is in the range.
-    fn contain(&self, key: &[u8]) -> bool {
-        key.starts_with(&self.prefix) && key >= &self.start[..]
     }
 
     /// The client's key.
