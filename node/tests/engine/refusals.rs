@@ -281,3 +281,36 @@ fn answers_that_nobody_waits_for_do_nothing() {
     cluster.settle();
     assert_eq!((cluster.reply(request), cluster.reply(second)), (None, None));
 }
+
+#[test]
+fn a_retry_outlives_answers_that_do_not_fit_together() {
+    let mut cluster = Cluster::new(3);
+    let key = key("k");
+    let owners = cluster.owners(&key);
+    cluster.cuts.push((owners[0], owners[1]));
+    let mut put = cluster.put_request(&key, "v", Replacing::Latest);
+    let first = put_done(cluster.call(owners[0], Request::Put(put.clone())));
+    cluster.pass_ms(20_000);
+    cluster.cuts.clear();
+    let held = cluster.holdings(&key)[2].clone().expect("it was at the quorum");
+
+    put.options.retry = true;
+    let request = cluster.ask(owners[1], Request::Put(put));
+    let entries = limits::CLOCK_ENTRIES as u64;
+    for flight in std::mem::take(&mut cluster.in_flight) {
+        let PeerMessage::Fetch { token, .. } = flight.message else { panic!("{flight:?}") };
+        let set = if flight.to == owners[0] {
+            largest_clock((0..entries).map(|number| 2 * number))
+        } else {
+            let mut set = held.clone();
+            set.merge_into(&largest_clock((0..entries - 1).map(|number| 2 * number + 1)));
+            EncodedSet::new(&set)
+        };
+        let message =
+            PeerMessage::Fetched { token, outcome: FetchOutcome::Held { set }, refilling: false };
+        cluster.in_flight.push(Flight { from: flight.to, to: owners[1], message });
+    }
+    cluster.in_flight.sort_by_key(|flight| flight.from == owners[2]);
+    cluster.settle();
+    assert_eq!(put_done(cluster.reply(request).unwrap().clone()).dot, first.dot);
+}

@@ -98,7 +98,9 @@ impl Recall {
             FetchOutcome::Held { set } => {
                 self.heard.merge_into(&set);
                 if let Some(found) = set.find_operation(operation) {
-                    return Recalled::Found { set: EncodedSet::new(&self.heard), found };
+                    // What several owners hold may together be more than a record can be; then this one's own has to do.
+                    let set = EncodedSet::bounded(&self.heard).unwrap_or(set);
+                    return Recalled::Found { set, found };
                 }
                 self.forgetful |= set.operation_ids_full();
                 match refilling {
