@@ -9,8 +9,8 @@ use kvorum_protocol::{EncodedSet, RecordKey, VersionSet};
 use kvorum_store::memory_index::{IndexDamage, IndexMoment, MemoryDisk, MemoryIndex};
 use kvorum_store::sim_files::{FilesMoment, SimFiles};
 use kvorum_store::{
-    CommitJob, Job, Opened, ReadError, ShardOptions, StoreEvent, StoreRefusal, StoreRequest, Token,
-    open,
+    Apply, CommitJob, Job, Opened, ReadError, ShardOptions, StoreEvent, StoreRefusal, StoreRequest,
+    Token, open,
 };
 
 /// Name what the test itself asks; the slots of an engine's tokens are far below.
@@ -36,6 +36,8 @@ pub(crate) struct Disk {
     pub(crate) damaged: bool,
     pub(crate) refilling: bool,
     pub(crate) refuses: Option<StoreRefusal>,
+    /// Refuses what it is to merge, and mints all the same.
+    pub(crate) refuses_merges: Option<StoreRefusal>,
     pub(crate) refuses_scans: bool,
 }
 
@@ -58,6 +60,7 @@ impl Disk {
             damaged: false,
             refilling: false,
             refuses: None,
+            refuses_merges: None,
             refuses_scans: false,
         }
     }
@@ -65,7 +68,13 @@ impl Disk {
     pub(crate) fn submit(&mut self, now: Now, request: StoreRequest) {
         self.now = now;
         let token = request.token();
-        let answer = match (&request, self.refuses) {
+        let refuses = match &request {
+            StoreRequest::Apply { change: Apply::Merge { .. }, .. } => {
+                self.refuses.or(self.refuses_merges)
+            }
+            _ => self.refuses,
+        };
+        let answer = match (&request, refuses) {
             (StoreRequest::Apply { .. }, Some(reason)) => {
                 Some(StoreEvent::Refused { token, reason })
             }

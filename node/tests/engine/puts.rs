@@ -299,3 +299,33 @@ fn a_delete_that_cannot_ask_enough_owners_does_not_say_that_there_is_nothing() {
     let answer = error(cluster.reply(request).unwrap().clone());
     assert!(matches!(answer, RequestError::Unavailable { needed: 3, got: 2, .. }), "{answer:?}");
 }
+
+#[test]
+fn a_delete_whose_owner_cannot_be_given_what_the_others_hold_does_not_say_that_there_is_nothing() {
+    let refusals = [
+        StoreRefusal::Overloaded { retry_after_ms: 9 },
+        StoreRefusal::DiskFull,
+        StoreRefusal::Oversized,
+    ];
+    for refusal in refusals {
+        let mut cluster = Cluster::new(3);
+        let key = key("k");
+        let owners = cluster.owners(&key);
+        cluster.cuts.push((owners[0], owners[2]));
+        let put = cluster.put(owners[0], &key, "v", Replacing::Latest);
+        cluster.pass_ms(20_000);
+        cluster.cuts.clear();
+        cluster.nodes[owners[2]].disk.refuses_merges = Some(refusal);
+
+        let mut delete = cluster.delete_request(&key, Replacing::Latest);
+        let answer = error(cluster.call(owners[2], Request::Delete(delete.clone())));
+        assert!(matches!(answer, RequestError::Unavailable { .. }), "{refusal:?}: {answer:?}");
+        assert!(answer.is_not_applied(), "{refusal:?}");
+        assert_eq!(values(&cluster.get(owners[0], &key)), ["v"], "{refusal:?}");
+
+        cluster.nodes[owners[2]].disk.refuses_merges = None;
+        delete.options.retry = true;
+        let deleted = put_done(cluster.call(owners[2], Request::Delete(delete)));
+        assert_eq!(deleted.replaced, [put.dot], "{refusal:?}");
+    }
+}

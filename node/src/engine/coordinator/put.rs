@@ -58,7 +58,7 @@ enum Search {
     Unneeded,
     /// The other owners are asked.
     UnderWay,
-    /// They had something, and it is here now.
+    /// They had something, and this owner was given it, which it may have refused.
     Done,
 }
 

@@ -2,8 +2,12 @@
 //!
 //! A delete of the latest deletes what its coordinator holds. Where that is nothing live, the other owners may hold something
 //! all the same: this one was away, or lost its record. So before "there is nothing to delete" may be said they are asked, by
-//! an ordinary get, whose repair has this owner hold what they hold by the time that its answer is here. The delete is then
-//! tried once more, and its reply names what it replaced.
+//! an ordinary get, whose repair gives this owner what they hold. The delete is then tried once more, and its reply names
+//! what it replaced.
+//!
+//! The repair need not have succeeded by then: the get may be answered before this owner's own read, and this owner may refuse
+//! what it is given. The second attempt then finds nothing here although there is something, and says that it cannot be
+//! served now, never that there is nothing.
 //!
 //! Only deletes search. A put of the latest that finds nothing here adds a version, and loses nothing when there is more
 //! elsewhere: they stand side by side.
@@ -31,6 +35,12 @@ pub(super) fn begin(
     };
     let deadline_ns = turn.now.mono_ns + left_ns / 2;
     turn.begin(Part { index: 0, request: Request::Get(get), deadline_ns });
+}
+
+/// The error of a delete whose search found something that is not held here, of `owners` one.
+pub(super) fn not_here(owners: usize) -> RequestError {
+    let (needed, got) = (small(owners), small(owners.saturating_sub(1)));
+    RequestError::Unavailable { needed, got, causes: Vec::new() }
 }
 
 /// Whether there is something to delete after all. "Nothing" is certain only when every one of the `owners` said so.

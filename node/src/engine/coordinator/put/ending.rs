@@ -1,5 +1,6 @@
 //! How a put ends: what it answers and when, and its final action.
 
+use kvorum_protocol::Replaces;
 use kvorum_protocol::message::{RequestError, Response};
 use kvorum_store::{StoreEvent, StoreRefusal};
 
@@ -47,6 +48,12 @@ impl Put {
         if self.applied.is_some() {
             // It was found applied elsewhere, and cannot be spread from here: no refusal of this attempt undoes it.
             return self.fail(turn, RequestError::OutcomeUnknown { operation: self.operation });
+        }
+        let finds_again = reason == StoreRefusal::NothingToDelete && self.search == Search::Done;
+        if finds_again && self.replaces == Replaces::Latest {
+            // Another owner holds something live, and this one could not be given it, or not yet. To say that there is
+            // nothing would be a lie; to try again may succeed.
+            return self.fail(turn, search::not_here(self.copies.missing().len()));
         }
         self.fail(turn, outcome::refused(reason))
     }
