@@ -5,9 +5,10 @@
 
 use kvorum_protocol::message::{
     BatchGet, BatchGetDone, BatchPut, BatchPutDone, Get, GetOutcome, Put, PutOutcome, Request,
-    RequestError, RequestOptions, Response,
+    RequestOptions, Response,
 };
 
+use crate::engine::coordinator::outcome::error_of;
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::turn::{Part, Turn};
 
@@ -109,13 +110,5 @@ fn get_outcome(response: Response) -> GetOutcome {
     match response {
         Response::Get(done) => GetOutcome::Done(done),
         other => GetOutcome::Failed { error: error_of(other) },
-    }
-}
-
-/// The error in an answer. A peer of a later version may answer in a way that we cannot name: then nothing is known.
-fn error_of(response: Response) -> RequestError {
-    match response {
-        Response::Error { error } => error,
-        _ => RequestError::Other(0),
     }
 }

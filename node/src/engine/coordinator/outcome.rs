@@ -1,7 +1,7 @@
-//! What a put says became of it.
+//! What a put says became of it, and what the answer of a part says.
 
 use kvorum_protocol::limits as bounds;
-use kvorum_protocol::message::{LimitKind, PutDone, RequestError};
+use kvorum_protocol::message::{LimitKind, PutDone, RequestError, Response};
 use kvorum_protocol::{
     Clock, Dot, EncodedSet, Found, MintRefusal, OperationId, RecordKey, Replaces,
 };
@@ -89,6 +89,14 @@ pub(super) fn refused(reason: StoreRefusal) -> RequestError {
             limit: bounds::CLOCK_ENTRIES as u64,
         },
         StoreRefusal::Closing => RequestError::Stopping,
+    }
+}
+
+/// The error in an answer. A peer of a later version may answer in a way that we cannot name: then nothing is known.
+pub(super) fn error_of(response: Response) -> RequestError {
+    match response {
+        Response::Error { error } => error,
+        _ => RequestError::Other(0),
     }
 }
 

@@ -17,6 +17,7 @@ use kvorum_protocol::message::{
 };
 use kvorum_protocol::{OperationId, RecordKey};
 
+use crate::engine::coordinator::outcome::error_of;
 use crate::engine::coordinator::small;
 use crate::engine::turn::{Part, Turn};
 
@@ -55,7 +56,21 @@ pub(super) fn verdict(response: Response, owners: usize) -> Result<(), RequestEr
             got: done.owners,
             causes: Vec::new(),
         }),
-        Response::Error { error } => Err(error),
-        _ => unreachable!("a get is answered by a get or an error"),
+        other => Err(error_of(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kvorum_protocol::message::{BatchGetDone, RequestError, Response};
+
+    use super::verdict;
+
+    #[test]
+    fn an_answer_of_another_kind_is_an_error_and_no_verdict() {
+        let other = Response::BatchGet(BatchGetDone { outcomes: Vec::new() });
+        assert_eq!(verdict(other, 3), Err(RequestError::Other(0)));
+        let error = RequestError::Stopping;
+        assert_eq!(verdict(Response::Error { error: error.clone() }, 3), Err(error));
     }
 }
