@@ -37,7 +37,7 @@ swarm seconds="60":
 replay seed:
     cargo run --release -- sim run --seed {{seed}}
 
-# Every client against the shared cases (needs python3 and node).
+# Every client against the shared cases (needs python3, node and ruby).
 conformance:
     client/conformance/run
 

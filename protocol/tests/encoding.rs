@@ -302,4 +302,26 @@ proptest! {
         prop_assert_eq!(encoded.len(), expected);
         prop_assert_eq!(decode::<u64>(encoded), Ok(number));
     }
+
+    #[test]
+    fn any_number_is_read_in_every_form_that_holds_it(number in any::<i64>(), shift in 0u32..63) {
+        let number = number >> shift;
+        let mut forms = vec![[&[0xd3][..], &number.to_be_bytes()].concat()];
+        if let Ok(small) = i32::try_from(number) {
+            forms.push([&[0xd2][..], &small.to_be_bytes()].concat());
+        }
+        if let Ok(small) = i16::try_from(number) {
+            forms.push([&[0xd1][..], &small.to_be_bytes()].concat());
+        }
+        if let Ok(small) = i8::try_from(number) {
+            forms.push([&[0xd0][..], &small.to_be_bytes()].concat());
+        }
+        if number >= 0 {
+            forms.push([&[0xcf][..], &number.to_be_bytes()].concat());
+        }
+        let expected = u64::try_from(number).map_err(|_| DecodeError::OutOfRange);
+        for form in forms {
+            prop_assert_eq!(decode::<u64>(form.into()), expected);
+        }
+    }
 }

@@ -1,15 +1,21 @@
-//! The specification says what the code does, where a machine can tell: its codes, its limits, its worked example.
+//! The specification says what the code does, where a machine can tell: its codes, its fields, its limits, its examples.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
 use kvorum_protocol::codec::{Reader, Tagged};
+use kvorum_protocol::frame::write_message;
 use kvorum_protocol::limits;
-use kvorum_protocol::message::RequestError;
+use kvorum_protocol::message::{Greeting, Hello, RequestError};
+use serde_json::Value;
 
-fn read(path: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// The codes that this version knows: of any other, decoding makes `Other`.
@@ -36,6 +42,54 @@ fn every_error_code_has_a_row_of_its_own() {
     assert_eq!(told, codes());
 }
 
+/// The names of a message's fields, at every level.
+fn add_names(frame: &Value, names: &mut BTreeSet<String>) {
+    match frame {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| {
+            names.insert(name.clone());
+            add_names(value, names);
+        }),
+        Value::Array(elements) => elements.iter().for_each(|element| add_names(element, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_a_golden_message_is_told() {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(path("vectors")).expect("the vectors") {
+        let path = entry.expect("a file").path();
+        if path.extension().is_some_and(|ending| ending == "json") {
+            let vector = fs::read_to_string(&path).expect("a vector");
+            let vector: Value = serde_json::from_str(&vector).expect("JSON");
+            add_names(&vector["frame"], &mut names);
+        }
+    }
+    let text = read("README.md");
+    let is_told = |name: &String| {
+        [format!("`{name}`"), format!("`{name}: "), format!("[{name}: "), format!(", {name}: ")]
+            .iter()
+            .any(|words| text.contains(words))
+    };
+    // Every message and choice begins with these; section 3 draws them.
+    for head in ["tag", "request_id"] {
+        assert!(names.remove(head), "{head}");
+    }
+    assert!(names.len() > 80, "only {} names: are these the vectors?", names.len());
+    let missing: Vec<&String> = names.iter().filter(|name| !is_told(name)).collect();
+    assert!(missing.is_empty(), "the specification lacks the fields {missing:?}");
+}
+
+#[test]
+fn the_first_frame_is_told_byte_by_byte() {
+    let mut frame = Vec::new();
+    let hello = Greeting::Hello(Hello::current());
+    write_message(&mut frame, limits::HELLO_BYTES, 0, &hello).expect("fits");
+    let bytes: Vec<String> = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+    let told = format!("{}  {}", bytes[..4].join(" "), bytes[4..].join(" "));
+    assert!(read("README.md").contains(&told), "the specification lacks: {told}");
+}
+
 #[test]
 fn limits_are_told_as_they_are() {
     let text = read("README.md");
@@ -52,6 +106,8 @@ fn limits_are_told_as_they_are() {
     for row in [
         format!("at most {} (16 MiB)", with_commas(limits::CLIENT_FRAME_BYTES)),
         format!("| nesting of arrays | {} |", limits::DEPTH),
+        format!("limit of its own below | {} elements |", with_commas(limits::LIST_ITEMS)),
+        format!("| a text | {} MiB |", limits::TEXT_BYTES >> 20),
         format!("| bucket name | 1 to {} bytes |", limits::BUCKET_NAME_BYTES),
         format!("| key | 1 to {} bytes |", with_commas(limits::KEY_BYTES)),
         format!("| value | {} MiB |", limits::INLINE_VALUE_BYTES >> 20),
@@ -82,6 +138,8 @@ fn limits_are_told_as_they_are() {
 #[test]
 fn the_worked_example_is_the_file_and_is_short() {
     let example = read("examples/minimal.py");
-    assert!(example.lines().count() <= 60, "a client of sixty lines");
+    for client in [&example, &read("examples/minimal.rb")] {
+        assert!(client.lines().count() <= 60, "a client of sixty lines");
+    }
     assert!(read("README.md").contains(&example), "README.md holds another version of the example");
 }
