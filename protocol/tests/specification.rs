@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use kvorum_protocol::codec::{Reader, Tagged};
+use kvorum_protocol::ContextError;
+use kvorum_protocol::codec::{Reader, Tagged, Wire, decode, encode};
 use kvorum_protocol::frame::write_message;
 use kvorum_protocol::limits;
-use kvorum_protocol::message::{Greeting, Hello, RequestError};
+use kvorum_protocol::message::{
+    AccessRefusal, ArgumentKind, Greeting, Hello, LimitKind, OwnerCause, RequestError,
+};
 use serde_json::Value;
 
 fn path(name: &str) -> PathBuf {
@@ -40,6 +43,34 @@ fn every_error_code_has_a_row_of_its_own() {
         .map(|row| row.split('|').nth(1).expect("a cell").trim().parse().expect("a code"))
         .collect();
     assert_eq!(told, codes());
+}
+
+/// The kinds of a choice that has no fields, as `1 Unreachable`: those that decoding does not make `Other`.
+fn kinds<T: Tagged + Wire + std::fmt::Debug>() -> Vec<String> {
+    let kind = |tag: u8| match decode::<T>(encode(&vec![u64::from(tag)])) {
+        Ok(kind) => Some(format!("{tag} {kind:?}")).filter(|kind| !kind.contains("Other(")),
+        Err(error) => panic!("{tag}: {error}"),
+    };
+    (0..=u8::MAX).filter_map(kind).collect()
+}
+
+#[test]
+fn every_reason_of_an_error_is_told_with_its_tag() {
+    let text = read("README.md");
+    for (choice, kinds) in [
+        ("OwnerCause", kinds::<OwnerCause>()),
+        ("ContextReason", kinds::<ContextError>()),
+        ("Argument", kinds::<ArgumentKind>()),
+        ("Limit", kinds::<LimitKind>()),
+        ("AccessRefusal", kinds::<AccessRefusal>()),
+    ] {
+        let (_, entry) = text.split_once(&format!("\n- **{choice}**: ")).expect("an entry");
+        let entry = entry.split("\n- ").next().expect("its text").replace("\n  ", " ");
+        assert!(kinds.len() >= 4, "{choice}: only {kinds:?}");
+        for kind in kinds {
+            assert!(entry.contains(&kind), "the specification lacks {kind} of {choice}");
+        }
+    }
 }
 
 /// The names of a message's fields, at every level.
