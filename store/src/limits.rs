@@ -52,7 +52,7 @@ pub const LOADS_PER_JOB: usize = 64;
 pub const INDEX_BATCH: usize = 4_096;
 
 /// Log bytes after which a checkpoint is due: what a crash at the wrong moment has to replay.
-pub const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
+pub const CHECKPOINT_BYTES: u64 = 128 * 1024 * 1024;
 
 /// Longest time between checkpoints while anything is written, in milliseconds.
 pub const CHECKPOINT_MS: u64 = 30_000;

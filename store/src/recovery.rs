@@ -1,18 +1,21 @@
 //! From files to a running shard.
 //!
 //! The manifest says which segments exist and from where to replay; the index is opened with every suspicion, and whatever
-//! is wrong with it, it is deleted and rebuilt from the segments. Nobody was promised the last batch of the run before, so
+//! is wrong with it, it is deleted and rebuilt from the segments. What the log holds beyond it is not put into it before the
+//! shard opens: it waits in the backlog as it did before, and the checkpoint stays where it was until the backlog is fed. Nobody was promised the last batch of the run before, so
 //! what is left of it is written again before it counts: it may be in the page cache only, and a disk whose sync failed
 //! will not say so a second time. New records go to new segments; the old ones are never appended to.
 
 mod index;
 mod listing;
 mod replay;
+mod waiting;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::files::{File, FileError, Files};
-use crate::index::{EntrySum, IndexError, IndexOpener, Sentinel};
+use crate::index::{EntrySum, IndexError, IndexOpener};
 use crate::limits;
 use crate::location::SegmentId;
 use crate::log::entry::LogEntry;
@@ -22,11 +25,12 @@ use crate::log::writer::{LogShape, LogWriter, SegmentExtent};
 use crate::options::{OptionsError, ShardOptions};
 use crate::random::Stream;
 use crate::shard::segments::Segments;
-use crate::shard::{Recovered, Shard};
+use crate::shard::{Recovered, Shard, Unindexed};
 use crate::workers::{Committer, Compactor, Indexer, Reader};
 use index::{OpenedIndex, open_index, relocate};
 use listing::Listing;
 use replay::Tail;
+use waiting::Waiting;
 
 /// A shard with its workers.
 #[derive(Clone)]
@@ -111,7 +115,9 @@ pub struct RecoveryReport {
     pub relogged: u64,
     /// The last batch was torn: a part of it is missing. It had not been synced, so nobody had been promised any of it.
     pub torn: bool,
-    /// Keys in the index.
+    /// Keys that the log holds in a newer version than the index names: they wait for it, as they would without a restart.
+    pub waiting: u64,
+    /// Keys, those in the index and those that wait.
     pub keys: u64,
     /// Bytes of what had been synced that are damaged.
     pub damaged_bytes: u64,
@@ -138,7 +144,8 @@ pub fn open<F: Files, O: IndexOpener>(
     let start = Start::read(&*files, &options, seed)?;
     let handles = Handles::new(files, start.manifest.store_id.0);
     let honours_markers = honours_markers(&options);
-    let index = open_index(&mut opener, &handles, &start, honours_markers)?;
+    let waiting = || Waiting::new(&options, seed);
+    let mut index = open_index(&mut opener, &handles, &start, waiting, honours_markers)?;
     let tail = &index.tail;
     let is_ahead = index.fate == IndexFate::Rebuilt(IndexFault::Ahead);
     let damaged = index.tail.is_damaged() || start.is_damaged() || is_ahead;
@@ -149,20 +156,22 @@ pub fn open<F: Files, O: IndexOpener>(
         replayed: tail.entries,
         relogged: 0,
         torn: tail.is_torn(),
-        keys: index.sentinel.sum.entries,
+        waiting: index.waiting.len() as u64,
+        keys: index.sentinel.sum.entries + index.waiting.unknown(),
         damaged_bytes: tail.damaged_bytes,
         damaged_batches: tail.damaged_batches,
         missing_segments: start.missing,
         refilling: start.manifest.refilling || damaged || start.created && options.expects_existing,
     };
     let mut log = start.log(&handles, &options, tail);
-    log.segments.set_live(&index.live);
-    let relogged = log.write_again(&index, start.spares.clone())?;
+    log.count_live(&index);
+    let relogged = log.write_again(&mut index, start.spares.clone())?;
     report.relogged = relogged;
-    log.save(&handles, &index, &start, &options, report.refilling)?;
-    let OpenedIndex { index, sentinel, .. } = index;
-    let sentinel = Sentinel { batch: log.last_batch, ..sentinel };
-    let shard = log.shard(options, seed, &start, report.refilling, sentinel.sum);
+    let mark = log.save(&handles, &mut index, &start, &options, report.refilling)?;
+    let OpenedIndex { index, sentinel, waiting, .. } = index;
+    let Mark { batch: checkpoint_batch, bytes, .. } = mark;
+    let unindexed = Unindexed { table: waiting.into_table(), checkpoint_batch, bytes };
+    let shard = log.shard(options, seed, &start, report.refilling, sentinel.sum, unindexed);
     let index = Arc::new(index);
     Ok(Opened {
         shard,
@@ -263,6 +272,16 @@ fn empty_manifest(store_id: u128, options: &ShardOptions) -> Manifest {
     }
 }
 
+/// How far the index is.
+struct Mark {
+    /// Everything up to this batch is in it.
+    batch: u64,
+    /// The same by segment: what is covered of each.
+    covered: BTreeMap<SegmentId, u32>,
+    /// Bytes of log behind it.
+    bytes: u64,
+}
+
 /// The log as it goes on.
 struct Log<F: Files> {
     writer: LogWriter<F>,
@@ -276,7 +295,7 @@ impl<F: Files> Log<F> {
     /// Writes what the last batch left once more, as far as it is the newest of its key.
     fn write_again<I: crate::index::Index>(
         &mut self,
-        index: &OpenedIndex<I>,
+        index: &mut OpenedIndex<I>,
         spares: Vec<u32>,
     ) -> Result<u64, OpenError> {
         let entries = index.unproven_entries()?;
@@ -296,23 +315,41 @@ impl<F: Files> Log<F> {
         Ok(entries.len() as u64)
     }
 
+    /// How much of each segment holds the newest version of a key.
+    fn count_live<I: crate::index::Index>(&mut self, index: &OpenedIndex<I>) {
+        self.segments.set_live(&index.live);
+        for (placed, indexed) in index.waiting.places() {
+            indexed.into_iter().for_each(|indexed| self.segments.release(indexed.location));
+            placed.into_iter().for_each(|placed| self.segments.occupy(placed.location));
+        }
+    }
+
+    /// How far the index is: at the end of the log, or, when anything waits for it, where it was before.
+    fn mark<I: crate::index::Index>(&self, index: &OpenedIndex<I>, start: &Start) -> Mark {
+        if index.waiting.is_empty() {
+            return Mark { batch: self.last_batch, covered: self.segments.ends(), bytes: 0 };
+        }
+        let known = start.manifest.segments.iter();
+        let covered = known.map(|record| (record.id, record.covered)).collect();
+        Mark { batch: start.manifest.checkpoint_batch, covered, bytes: index.tail.bytes }
+    }
+
     /// Makes the index durable, then the manifest that says so, and cuts off what no longer counts.
     fn save<I: crate::index::Index>(
         &mut self,
         handles: &Handles<F>,
-        index: &OpenedIndex<I>,
+        index: &mut OpenedIndex<I>,
         start: &Start,
         options: &ShardOptions,
         refilling: bool,
-    ) -> Result<(), OpenError> {
-        index.checkpoint(self.last_batch)?;
-        let ends = self.segments.ends();
-        let segments: Vec<SegmentRecord> =
-            self.segments.records(&ends, &std::collections::BTreeSet::new());
+    ) -> Result<Mark, OpenError> {
+        let mark = self.mark(index, start);
+        index.checkpoint(mark.batch)?;
+        let segments: Vec<SegmentRecord> = self.segments.records(&mark.covered, &BTreeSet::new());
         let manifest = Manifest {
             version: start.manifest.version + 1,
             next_segment: self.segments.next(),
-            checkpoint_batch: self.last_batch,
+            checkpoint_batch: mark.batch,
             synced_batch: self.last_batch,
             synced_sequence: self.next_sequence - 1,
             clean: false,
@@ -329,7 +366,7 @@ impl<F: Files> Log<F> {
                 handle.file.truncate(u64::from(*end))?;
             }
         }
-        Ok(())
+        Ok(mark)
     }
 
     fn shard(
@@ -339,6 +376,7 @@ impl<F: Files> Log<F> {
         start: &Start,
         refilling: bool,
         sum: EntrySum,
+        unindexed: Unindexed,
     ) -> Shard {
         let recovered = Recovered {
             store_id: start.manifest.store_id.0,
@@ -347,6 +385,7 @@ impl<F: Files> Log<F> {
             next_sequence: self.next_sequence,
             last_batch: self.last_batch,
             manifest_version: start.manifest.version + 1,
+            unindexed,
             refilling,
             sum,
         };

@@ -58,6 +58,12 @@ pub(crate) struct Reindex<'a, I> {
     is_empty: bool,
 }
 
+/// Whether an index entry is not to be replaced by one of this sequence: it is newer, or the same and in a segment that
+/// exists.
+pub(crate) fn stands(existing: &BTreeSet<SegmentId>, old: &IndexEntry, sequence: u64) -> bool {
+    old.sequence > sequence || old.sequence == sequence && existing.contains(&old.location.segment)
+}
+
 /// Entries gathered before they are compared with the index: bounds memory, and sorts them well enough.
 const GATHERED: usize = 256 * 1024;
 
@@ -84,12 +90,22 @@ impl<'a, I: Index> Reindex<'a, I> {
         if self.newest.len() >= GATHERED { self.flush() } else { Ok(()) }
     }
 
+    /// Takes in what is known to be the newest of its key.
+    pub(crate) fn put(&mut self, key: IndexKey, entry: IndexEntry) {
+        self.newest.insert(key, entry);
+    }
+
+    /// What the index says of itself now.
+    pub(crate) fn sentinel(&self) -> Sentinel {
+        self.sentinel
+    }
+
     /// Brings the index up to what was taken in.
     pub(crate) fn flush(&mut self) -> Result<(), IndexError> {
         let mut changes = Vec::new();
         for (key, new) in std::mem::take(&mut self.newest) {
             let old = if self.is_empty { None } else { self.index.get(&key)? };
-            if old.is_some_and(|old| self.stands(&old, &new)) {
+            if old.is_some_and(|old| stands(self.existing, &old, new.sequence)) {
                 continue;
             }
             if let Some(old) = old {
@@ -111,11 +127,6 @@ impl<'a, I: Index> Reindex<'a, I> {
             true => Ok(()),
             false => self.index.apply(&IndexBatch { changes, sentinel: self.sentinel }),
         }
-    }
-
-    fn stands(&self, old: &IndexEntry, new: &IndexEntry) -> bool {
-        old.sequence > new.sequence
-            || old.sequence == new.sequence && self.existing.contains(&old.location.segment)
     }
 
     /// Writes a sentinel that says that every batch up to `batch` is reflected.

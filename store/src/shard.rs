@@ -46,6 +46,17 @@ use space::Space;
 pub use stats::ShardStats;
 use table::{Seeded, Slot, Table};
 
+/// What the index does not name of what recovery found.
+#[derive(Debug)]
+pub(crate) struct Unindexed {
+    /// The keys, with their newest versions.
+    pub(crate) table: Table,
+    /// The batch from which on a start would replay.
+    pub(crate) checkpoint_batch: u64,
+    /// Bytes of log that it would replay.
+    pub(crate) bytes: u64,
+}
+
 /// What recovery hands over: where the log stands.
 #[derive(Debug)]
 pub(crate) struct Recovered {
@@ -55,6 +66,7 @@ pub(crate) struct Recovered {
     pub(crate) next_sequence: u64,
     pub(crate) last_batch: u64,
     pub(crate) manifest_version: u64,
+    pub(crate) unindexed: Unindexed,
     pub(crate) refilling: bool,
     pub(crate) sum: EntrySum,
 }
@@ -99,19 +111,23 @@ enum Life {
 impl Shard {
     pub(crate) fn new(options: ShardOptions, seed: u64, recovered: Recovered) -> Shard {
         let mut runs = Stream::new(seed, "run");
-        let hasher = || Seeded::new(Stream::new(seed, "table").next_u64());
         let next_sequence = recovered.next_sequence;
+        let Unindexed { mut table, checkpoint_batch, bytes } = recovered.unindexed;
+        let mut unindexed = Backlog::default();
+        for slot in table.occupied().collect::<Vec<Slot>>() {
+            unindexed.note(&mut table, slot);
+        }
         Shard {
             store_id: recovered.store_id,
             run: Run(runs.next_u64()),
             runs,
             actors: Stream::new(seed, "actor"),
-            table: Table::new(options.table_bytes, hasher()),
-            unindexed: Backlog::default(),
+            table,
+            unindexed,
             commits: Commits::new(next_sequence, recovered.last_batch),
-            loads: Loads::new(hasher()),
+            loads: Loads::new(Seeded::from_seed(seed)),
             feed: Feed::default(),
-            checkpoint: Checkpointing::new(recovered.manifest_version, recovered.last_batch),
+            checkpoint: Checkpointing::new(recovered.manifest_version, checkpoint_batch, bytes),
             segments: recovered.segments,
             compaction: Compaction::default(),
             space: Space::new(recovered.spares),

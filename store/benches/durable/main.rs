@@ -2,8 +2,9 @@
 //!
 //! `cargo bench -p kvorum-store` runs everything in a temporary directory of the working directory's disk (`TMPDIR` names
 //! another one); `-- --seconds 60 --keys 1000000` sets how long the sustained part writes and how many keys the reopening
-//! part has, `--only overwriting` (or `burst`, `new`, `reopening`) does one part. Writers are closed loops: each has one record on its way and submits the next when that one is durable. What
-//! is measured is what a node runs: the core on one thread, each worker on its own, real files, the real index.
+//! part has, `--only overwriting` (or `burst`, `new`, `reopening`, `rebuilding`) does one part. Writers are closed loops: each
+//! has one record on its way and submits the next when that one is durable. What is measured is what a node runs: the core on
+//! one thread, each worker on its own, real files, the real index.
 //!
 //! Rates are of this machine and this moment. Compare them with the line for the bare log, taken in the same run, or look at
 //! the columns that say how many microseconds of processor each thread used for a record; `core` includes the writers. The
@@ -20,12 +21,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cpu::Cpu;
+use kvorum_store::limits;
 use running::Running;
 use workload::{Keys, write_for};
 
 const WRITERS: usize = 256;
+/// Bytes of log that one record takes, a little more than it does.
+const RECORD_BYTES: u64 = 450;
 /// Records written before the kill, whose log is a little shorter than what makes a checkpoint due.
-const UNREPLAYED: u64 = 150_000;
+const UNREPLAYED: u64 = limits::CHECKPOINT_BYTES / RECORD_BYTES;
 
 struct Settings {
     seconds: u64,
@@ -65,8 +69,8 @@ fn main() {
     println!("  backlog");
     bare_log::measure(root.path(), WRITERS);
     writing(root.path(), &settings);
-    if settings.wants("reopening") {
-        reopening(root.path(), settings.keys);
+    if settings.wants("reopening") || settings.wants("rebuilding") {
+        reopening(root.path(), &settings);
     }
 }
 
@@ -99,7 +103,8 @@ fn writing(root: &Path, settings: &Settings) {
     }
 }
 
-fn reopening(root: &Path, keys: u64) {
+fn reopening(root: &Path, settings: &Settings) {
+    let keys = settings.keys;
     let directory = root.join("reopening");
     let mut shard = Running::open(&directory);
     workload::write_exactly(&mut shard, WRITERS, Keys::New, keys);
@@ -113,8 +118,10 @@ fn reopening(root: &Path, keys: u64) {
 
     open_timed(&directory, &format!("reopening {keys} keys after a kill")).abandon();
 
-    std::fs::remove_dir_all(directory.join("index")).expect("the index can be removed");
-    open_timed(&directory, &format!("rebuilding the index of {keys} keys")).close();
+    if settings.wants("rebuilding") {
+        std::fs::remove_dir_all(directory.join("index")).expect("the index can be removed");
+        open_timed(&directory, &format!("rebuilding the index of {keys} keys")).close();
+    }
 }
 
 /// Opens a shard and says how long that took, by the clock and of the processor.

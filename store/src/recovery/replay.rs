@@ -51,6 +51,8 @@ struct Part {
 pub(super) struct Tail {
     /// Entries read.
     pub(super) entries: u64,
+    /// Bytes that they take in the log, about.
+    pub(super) bytes: u64,
     pub(super) last_batch: u64,
     pub(super) last_sequence: u64,
     pub(super) damaged_bytes: u64,
@@ -216,6 +218,7 @@ impl Tail {
         found: &Found,
     ) -> Option<u64> {
         self.entries += 1;
+        self.bytes += u64::from(found.location.length);
         self.last_sequence = self.last_sequence.max(found.sequence);
         let (number, left) = current.as_mut().filter(|(_, left)| *left > 0)?;
         *left -= 1;

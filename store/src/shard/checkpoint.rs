@@ -57,15 +57,17 @@ pub(crate) struct Checkpointing {
 }
 
 impl Checkpointing {
-    pub(crate) fn new(version: u64, batch: u64) -> Checkpointing {
+    /// After a start that left `bytes` of log to be replayed again, behind `batch`.
+    pub(crate) fn new(version: u64, batch: u64, bytes: u64) -> Checkpointing {
         Checkpointing {
             phase: Phase::Idle,
             version,
             batch,
             clean: false,
             demanded: false,
-            bytes: 0,
-            written_since: None,
+            bytes,
+            // It was written before any moment of this life.
+            written_since: (bytes > 0).then_some(0),
             retry_at: None,
         }
     }

@@ -13,7 +13,7 @@ use kvorum_protocol::{Record, RecordKey};
 use crate::limits;
 use crate::location::{Location, SegmentId};
 use crate::log::entry::record_bytes;
-use crate::random::mix;
+use crate::random::{Stream, mix};
 
 /// The place of an entry in the table. Valid as long as the entry may not be evicted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -83,6 +83,11 @@ impl Entry {
         let sequence = placed.sequence;
         let synced = Synced { placed, body: body.clone() };
         Entry::new(key, body, sequence, Some(synced), Some(placed))
+    }
+
+    /// An entry that was read from the log, and of which the index may know nothing.
+    pub(crate) fn replayed(key: RecordKey, body: Body, placed: Placed) -> Entry {
+        Entry { indexed: None, ..Entry::loaded(key, body, placed) }
     }
 
     /// An entry of a key that the log does not hold yet.
@@ -159,8 +164,9 @@ pub(crate) struct Seeded(u64);
 pub(crate) struct SeededHasher(u64);
 
 impl Seeded {
-    pub(crate) fn new(seed: u64) -> Seeded {
-        Seeded(seed)
+    /// The hasher of a shard that was opened with this seed.
+    pub(crate) fn from_seed(seed: u64) -> Seeded {
+        Seeded(Stream::new(seed, "table").next_u64())
     }
 }
 
@@ -274,6 +280,12 @@ impl Table {
         Slot(index)
     }
 
+    /// The slots of all entries.
+    pub(crate) fn occupied(&self) -> impl Iterator<Item = Slot> + '_ {
+        let slots = self.slots.iter().enumerate().filter(|(_, entry)| entry.is_some());
+        slots.map(|(index, _)| Slot(index as u32))
+    }
+
     /// Gives an entry a new body and sequence.
     pub(crate) fn set_body(&mut self, slot: Slot, body: Body, sequence: u64) {
         let entry = self.entry_mut(slot);
@@ -310,6 +322,12 @@ impl Table {
                 self.remove(Slot(self.hand as u32));
             }
         }
+    }
+
+    /// Gives an entry the version that was found at a place of the log.
+    pub(crate) fn set_synced(&mut self, slot: Slot, body: Body, placed: Placed) {
+        self.set_body(slot, body.clone(), placed.sequence);
+        self.entry_mut(slot).synced = Some(Synced { placed, body });
     }
 
     /// Forgets everything. Only when all of it is synced and indexed.
@@ -363,7 +381,7 @@ mod tests {
 
     #[test]
     fn what_is_not_synced_or_not_indexed_or_pinned_never_leaves() {
-        let mut table = Table::new(1_000, Seeded::new(1));
+        let mut table = Table::new(1_000, Seeded::from_seed(1));
         let unsynced = table.insert(Entry { sequence: 6, ..entry(0) });
         let unindexed = table.insert(Entry { indexed: None, ..entry(1) });
         let moving = table.insert(Entry { moving: true, ..entry(2) });
@@ -381,7 +399,7 @@ mod tests {
 
     #[test]
     fn what_was_used_gets_a_second_chance() {
-        let mut table = Table::new(20_000, Seeded::new(1));
+        let mut table = Table::new(20_000, Seeded::from_seed(1));
         for number in 0..30 {
             table.insert(entry(number));
         }

@@ -115,7 +115,7 @@ impl<F: Files, I: Index> Indexer<F, I> {
 
     /// Counts the index anew: what it had lost is still in the old sum.
     fn count(&mut self, repaired: u64, damaged: u32) -> Result<Rebuilt, IndexError> {
-        let (sum, live) = count(&*self.index, |_| {})?;
+        let (sum, live) = count(&*self.index, |_, _| {})?;
         self.sentinel.sum = sum;
         self.index.apply(&IndexBatch { changes: Vec::new(), sentinel: self.sentinel })?;
         Ok(Rebuilt { repaired, sum, live, damaged })
@@ -139,12 +139,12 @@ fn entry_of(named: &Named) -> (IndexKey, Option<IndexEntry>) {
 /// Adds up all entries of an index, and the bytes of frames that they name, by segment. `each` sees every entry.
 pub(crate) fn count<I: Index>(
     index: &I,
-    mut each: impl FnMut(&IndexEntry),
+    mut each: impl FnMut(&[u8], &IndexEntry),
 ) -> Result<(EntrySum, Vec<(SegmentId, u64)>), IndexError> {
     let mut sum = EntrySum::default();
     let mut live: BTreeMap<SegmentId, u64> = BTreeMap::new();
     index::visit_all(index, |key, entry| {
-        each(entry);
+        each(key, entry);
         sum.add(key, entry.sequence);
         *live.entry(entry.location.segment).or_default() += u64::from(entry.location.length);
     })?;
