@@ -28,6 +28,8 @@ pub(crate) enum ExitCode {
     Degraded = 10,
     /// `kv status`: some partition has lost its quorum.
     BelowQuorum = 11,
+    /// `kv stats`, `kv top --once`: some node did not answer. What the others said is printed.
+    SomeSilent = 12,
     /// `kv sim`: the simulated node, or the simulator, panicked.
     SimulationCrash = 20,
     /// `kv sim`: a safety property was violated.
@@ -42,7 +44,7 @@ pub(crate) enum ExitCode {
 
 impl ExitCode {
     /// Every code, in order: help and tests walk over it.
-    pub(crate) const ALL: [ExitCode; 15] = [
+    pub(crate) const ALL: [ExitCode; 16] = [
         ExitCode::Success,
         ExitCode::NotFound,
         ExitCode::Usage,
@@ -53,6 +55,7 @@ impl ExitCode {
         ExitCode::Damaged,
         ExitCode::Degraded,
         ExitCode::BelowQuorum,
+        ExitCode::SomeSilent,
         ExitCode::SimulationCrash,
         ExitCode::SimulationSafety,
         ExitCode::SimulationLiveness,
@@ -78,6 +81,7 @@ impl ExitCode {
             ExitCode::Damaged => "damaged",
             ExitCode::Degraded => "degraded",
             ExitCode::BelowQuorum => "below_quorum",
+            ExitCode::SomeSilent => "some_silent",
             ExitCode::SimulationCrash => "simulation_crash",
             ExitCode::SimulationSafety => "simulation_safety",
             ExitCode::SimulationLiveness => "simulation_liveness",
@@ -101,6 +105,7 @@ impl ExitCode {
             ExitCode::Damaged => "damaged data",
             ExitCode::Degraded => "status: degraded",
             ExitCode::BelowQuorum => "status: below quorum",
+            ExitCode::SomeSilent => "stats, top: some node did not answer",
             ExitCode::SimulationCrash => "sim: crash",
             ExitCode::SimulationSafety => "sim: safety violated",
             ExitCode::SimulationLiveness => "sim: liveness violated",
@@ -134,7 +139,7 @@ mod tests {
     #[test]
     fn the_numbers_are_the_ones_that_scripts_were_promised() {
         let numbers: Vec<u8> = ExitCode::ALL.iter().map(|code| code.number()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 20, 21, 22, 23, 24]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 20, 21, 22, 23, 24]);
     }
 
     #[test]

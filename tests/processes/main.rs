@@ -23,3 +23,4 @@ mod simulations;
 mod three_machines;
 mod until;
 mod values;
+mod watching;

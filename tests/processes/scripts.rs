@@ -44,6 +44,8 @@ fn with_json_every_verb_prints_one_document() {
         &["bucket", "show", "b"],
         &["bucket", "ls"],
         &["diag"],
+        &["stats"],
+        &["top"],
         &["version"],
         &["delete", "a"],
     ] {

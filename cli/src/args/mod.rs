@@ -15,6 +15,7 @@ pub(crate) mod local;
 pub(crate) mod ring;
 pub(crate) mod sim;
 pub(crate) mod value;
+pub(crate) mod watch;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
@@ -109,6 +110,12 @@ pub(crate) enum Verb {
     /// Show the nodes, and whether every partition has its quorum
     #[command(after_help = ring::STATUS_EXAMPLES)]
     Status(ring::StatusArguments),
+    /// Show what the nodes do: rates, latencies, queues, storage, syncs, network
+    #[command(after_help = watch::STATS_EXAMPLES)]
+    Stats(watch::StatsArguments),
+    /// Watch the nodes at work in a live view
+    #[command(after_help = watch::TOP_EXAMPLES)]
+    Top(watch::TopArguments),
     /// Show who owns what
     #[command(subcommand)]
     Ring(ring::RingVerb),

@@ -11,16 +11,20 @@ use crate::bench::Bench;
 use crate::bench::pace::{Bound, Pace};
 use crate::bench::recorder::Recorder;
 use crate::bench::report::{Report, Settings};
-use crate::bench::servers::{Costs, Moment};
+use crate::bench::servers::Costs;
 use crate::bench::worker::Work;
 use crate::bench::workload::Workload;
 use crate::failure::{Failure, Outcome};
+use crate::metrics::Moment;
 use crate::output::Output;
 use crate::progress::Step;
 
 /// How long operations may take after the measured time is over. Longer than the deadline of any that has begun; an open
 /// loop works off what is due meanwhile.
 const DRAIN: Duration = Duration::from_secs(15);
+
+/// How long a node may take to tell its figures.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the progress bar moves.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -61,9 +65,9 @@ pub(crate) async fn run(bench: &Bench, workload: Workload, output: Output) -> Ou
     }
     let client = &bench.clients[0];
     sleep_until(from.into()).await;
-    let (before, own) = (Moment::now(client).await, own_cpu());
+    let (before, own) = (Moment::ask(client, None, PATIENCE).await, own_cpu());
     wait(&mut workers, &work, until, &workload.name(), output).await;
-    let (after, own) = (Moment::now(client).await, own_cpu() - own);
+    let (after, own) = (Moment::ask(client, None, PATIENCE).await, own_cpu() - own);
     let unbegun = drain(&mut workers, &work).await;
 
     let settings = Settings::of(&bench.options, workload, &work, bench.value.len());
@@ -76,7 +80,7 @@ pub(crate) async fn run(bench: &Bench, workload: Workload, output: Output) -> Ou
     report.read_again = read_again;
     report.siblings_seen = siblings;
     report.redrawn = bench.keys.redrawn() - redrawn;
-    report.generator_cores = own / after.since(&before).as_secs_f64();
+    report.generator_cores = own / (after.at - before.at).as_secs_f64();
     report.servers = Costs::between(&before, &after, report.answered_per_second());
     if report.succeeded() == 0 {
         let kinds = report.failures().into_keys().collect::<Vec<_>>().join(", ");

@@ -4,34 +4,10 @@
 //! matter what ran before; what else the nodes do meanwhile is counted with it.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
-use kvorum_client::Client;
 use serde::Serialize;
 
-use crate::metrics::{Buckets, Metrics};
-
-/// The nodes' figures at one moment.
-pub(crate) struct Moment {
-    at: Instant,
-    nodes: BTreeMap<String, Option<Metrics>>,
-}
-
-impl Moment {
-    /// Asks every node.
-    pub(crate) async fn now(client: &Client) -> Moment {
-        let mut nodes = BTreeMap::new();
-        for node in &client.topology().nodes {
-            nodes.insert(node.name.clone(), Metrics::of(client, node.id).await);
-        }
-        Moment { at: Instant::now(), nodes }
-    }
-
-    /// The time between two moments.
-    pub(crate) fn since(&self, earlier: &Moment) -> std::time::Duration {
-        self.at.saturating_duration_since(earlier.at)
-    }
-}
+use crate::metrics::{Buckets, Metrics, Moment};
 
 /// What one node, or all together, did between two moments. `None`: not known.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -74,12 +50,13 @@ impl Costs {
         let mut all = Span::default();
         let mut nodes = BTreeMap::new();
         let mut complete = !later.nodes.is_empty();
-        for (name, metrics) in &later.nodes {
-            let before = earlier.nodes.get(name).and_then(Option::as_ref);
-            let span = before.zip(metrics.as_ref()).map(|(before, after)| Span::of(before, after));
+        for told in &later.nodes {
+            let before = earlier.of(told.node);
+            let after = told.metrics.as_ref().ok();
+            let span = before.zip(after).map(|(before, after)| Span::of(before, after));
             complete &= span.is_some();
             let cost = span.as_ref().map(|span| span.cost(seconds, 1)).unwrap_or_default();
-            nodes.insert(name.clone(), cost);
+            nodes.insert(told.name.clone(), cost);
             all = all.and(span.unwrap_or_default());
         }
         let count = nodes.len();
@@ -155,16 +132,13 @@ impl Span {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::{Duration, Instant};
 
-    use super::{Costs, Moment};
-    use crate::metrics::Metrics;
+    use super::Costs;
+    use crate::metrics::{Metrics, Moment};
 
     fn moment(at: Instant, texts: [Option<&str>; 2]) -> Moment {
-        let names = ["n1".to_owned(), "n2".to_owned()];
-        let metrics = texts.map(|text| text.map(Metrics::parse));
-        Moment { at, nodes: names.into_iter().zip(metrics).collect::<BTreeMap<_, _>>() }
+        Moment::sample(at, texts.map(|text| text.map(Metrics::parse)))
     }
 
     #[test]

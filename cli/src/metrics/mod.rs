@@ -4,13 +4,16 @@
 //! say more.
 
 mod buckets;
+pub(crate) mod figures;
+mod interval;
+mod moment;
 
-use std::collections::BTreeMap;
-
-use kvorum_client::Client;
-use kvorum_ring::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 pub(crate) use buckets::Buckets;
+pub(crate) use interval::Interval;
+pub(crate) use moment::{Moment, Silence};
 
 /// One line of the text.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,23 +23,25 @@ struct Sample {
     value: f64,
 }
 
+impl Sample {
+    /// Name and labels as in the text.
+    fn series(&self) -> String {
+        let mut out = self.name.clone();
+        for (position, (label, text)) in self.labels.iter().enumerate() {
+            let before = if position == 0 { '{' } else { ',' };
+            let _ = write!(out, "{before}{label}=\"{text}\"");
+        }
+        out + if self.labels.is_empty() { "" } else { "}" }
+    }
+}
+
 /// All figures of one node at one moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics {
     samples: Vec<Sample>,
 }
 
-/// The section of a diagnosis that holds them.
-const SECTION: &str = "metrics";
-
 impl Metrics {
-    /// Asks a node. `None` when it does not answer, or is of a version that has no figures.
-    pub(crate) async fn of(client: &Client, node: NodeId) -> Option<Metrics> {
-        let diagnosis = client.diagnosis_of(node, &[SECTION]).await.ok()?;
-        let section = diagnosis.sections.into_iter().find(|section| section.name == SECTION)?;
-        Some(Metrics::parse(&section.text))
-    }
-
     /// Reads the text format.
     pub(crate) fn parse(text: &str) -> Metrics {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -61,11 +66,37 @@ impl Metrics {
         buckets
     }
 
+    /// The largest value among the samples of this name.
+    pub(crate) fn largest(&self, name: &str) -> Option<f64> {
+        self.matching(name, &[]).map(|sample| sample.value).reduce(f64::max)
+    }
+
+    /// How many samples have this name.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        self.matching(name, &[]).count()
+    }
+
+    /// The values that a label has among the samples of this name.
+    pub(crate) fn values_of(&self, name: &str, label: &str) -> BTreeSet<&str> {
+        let samples = self.samples.iter().filter(|sample| sample.name == name);
+        samples.filter_map(|sample| sample.labels.get(label)).map(String::as_str).collect()
+    }
+
+    /// Every series whose name begins so, with its value; histograms as their sum and count, without their buckets.
+    pub(crate) fn series<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (String, f64)> + use<'a> {
+        let chosen = move |name: &str| name.starts_with(prefix) && !name.ends_with("_bucket");
+        let samples = self.samples.iter().filter(move |sample| chosen(&sample.name));
+        samples.map(|sample| (sample.series(), sample.value))
+    }
+
     fn matching<'a>(
         &'a self,
         name: &'a str,
         labels: &'a [(&str, &str)],
-    ) -> impl Iterator<Item = &'a Sample> {
+    ) -> impl Iterator<Item = &'a Sample> + use<'a> {
         self.samples.iter().filter(move |sample| {
             sample.name == name
                 && labels
@@ -120,6 +151,17 @@ mod tests {
         assert_eq!(metrics.sum("a", &[("y", "p \"q\"")]), Some(2.0));
         assert_eq!(metrics.sum("b", &[]), Some(7.0));
         assert_eq!(metrics.sum("c", &[]), None);
+        assert_eq!(metrics.count("a"), 2);
+        assert_eq!(metrics.values_of("a", "x").into_iter().collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    #[test]
+    fn series_are_chosen_by_the_beginning_of_their_name_and_buckets_are_left_out() {
+        let metrics = Metrics::parse(TEXT);
+        let all: Vec<(String, f64)> = metrics.series("h").collect();
+        assert_eq!(all, [("h_sum".to_owned(), 1.0), ("h_count".to_owned(), 4.0)]);
+        let labelled = metrics.series("a").nth(1).expect("the second");
+        assert_eq!(labelled, ("a{x=\"2\"}".to_owned(), 3.5));
     }
 
     #[test]

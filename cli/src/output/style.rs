@@ -104,11 +104,28 @@ pub(crate) fn visible_width(text: &str) -> usize {
     width
 }
 
+/// The first `width` columns of `text`. Escapes behind them are kept, so that no colour runs on.
+pub(crate) fn clip(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut left, mut escaped) = (width, false);
+    for character in text.chars() {
+        escaped |= character == '\x1b';
+        if escaped {
+            out.push(character);
+            escaped = character != 'm';
+        } else if left > 0 {
+            out.push(character);
+            left -= 1;
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
 
-    use super::{ColorChoice, Style, visible_width};
+    use super::{ColorChoice, Style, clip, visible_width};
 
     #[test]
     fn colour_needs_a_terminal_and_no_color_forbids_it() {
@@ -129,5 +146,8 @@ mod tests {
         assert_ne!(red, "höher");
         assert_eq!(visible_width(&red), 5);
         assert_eq!(Style::plain().bad("höher"), "höher");
+        let cut = clip(&format!("ab{red}cd"), 4);
+        assert_eq!((visible_width(&cut), cut.ends_with("\x1b[0m")), (4, true), "{cut:?}");
+        assert_eq!(clip("höher", 9), "höher");
     }
 }

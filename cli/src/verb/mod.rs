@@ -17,7 +17,9 @@ mod put;
 mod ring_show;
 mod ring_where;
 mod sim;
+mod stats;
 mod status;
+mod top;
 mod version;
 
 use std::future::Future;
@@ -75,6 +77,8 @@ fn run(verb: Verb, output: Output) -> Outcome<ExitCode> {
         Verb::Delete(options) => wait(delete::run(&options, output)),
         Verb::Ls(options) => wait(ls::run(&options, output)),
         Verb::Status(options) => wait(status::run(&options.connection, output)),
+        Verb::Stats(options) => wait(stats::run(&options, output)),
+        Verb::Top(options) => wait(top::run(&options, output)),
         Verb::Ring(RingVerb::Show { connection }) => wait(ring_show::run(&connection, output)),
         Verb::Ring(RingVerb::Where { key, connection }) => {
             wait(ring_where::run(&key, &connection, output))
