@@ -21,10 +21,6 @@ lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
 
-# The house rules alone.
-tidy:
-    cargo test -p kvorum-cli --test tidy
-
 # etcd and Redis beside us on the same work in one run (needs etcd-server and redis-server).
 compare *args:
     cargo bench -p kvorum-cli --bench compare -- {{args}}
