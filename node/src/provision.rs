@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use kvorum_protocol::ContextKeys;
 
@@ -87,8 +87,8 @@ pub fn write_authority(
     write(&directory.join(AUTHORITY_KEY_FILE), &authority.key_pem())
 }
 
-/// Replaces the certificate of a node or client in a directory by a new one for the same key, in one step: whoever reads
-/// meanwhile reads the old one or the new one.
+/// Replaces the certificate of a node or client in a directory by a new one for the same key, `valid` from now on, in one
+/// step: whoever reads meanwhile reads the old one or the new one.
 ///
 /// # Errors
 /// [`ProvisionError`] names the file; the old certificate is then still there.
@@ -96,6 +96,7 @@ pub fn renew_certificate(
     directory: &Path,
     name: PeerName,
     authority: &ClusterAuthority,
+    valid: Duration,
     now: SystemTime,
 ) -> Result<(), ProvisionError> {
     let (certificate, key) = match name {
@@ -109,7 +110,7 @@ pub fn renew_certificate(
         move |error| ProvisionError::Write { path, error }
     };
     let key_pem = fs::read_to_string(&key).map_err(failed(&key))?;
-    let renewed = authority.renew(name, &key_pem, now)?;
+    let renewed = authority.renew(name, &key_pem, valid, now)?;
     let fresh = certificate.with_extension("pem.new");
     // What an attempt that was cut off left behind.
     let _ = fs::remove_file(&fresh);

@@ -6,6 +6,7 @@
 //! - [`record`]: what a store keeps for one key; [`encoded`]: a version set beside its encoding, made once.
 //! - [`access`]: access tokens and what they allow.
 //! - [`codec`]: the encoding of all of it; [`frame`]: how messages stand in a stream.
+//! - [`certificate`]: what may be wrong with a certificate.
 //! - [`message`]: what clients ask and what nodes answer.
 //!
 //! This crate is pure: no clock, no socket, no random number. Messages between nodes belong to the node, and the log's own
@@ -13,6 +14,7 @@
 
 pub mod access;
 pub mod actor_rule;
+pub mod certificate;
 pub mod codec;
 pub mod context;
 pub mod encoded;
@@ -24,6 +26,7 @@ pub mod record;
 pub mod version;
 
 pub use access::{AccessToken, Grant, Rights, ShownToken, TokenDigest, TokenId, TokenName};
+pub use certificate::CertificateFault;
 pub use context::{Context, ContextError, ContextKeys};
 pub use encoded::EncodedSet;
 pub use key::{BucketName, Key, RecordKey, Space};

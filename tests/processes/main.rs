@@ -9,6 +9,7 @@
 
 mod access;
 mod bench;
+mod certificates;
 mod crashes;
 mod demo;
 mod dev;

@@ -1,12 +1,12 @@
 //! The README's walk over three machines, on one: certificates, directories, TLS, no plaintext port.
 
 use std::net::{TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::dev::directory;
-use crate::kv;
+use crate::kv::{self, Run};
 use crate::until::until;
 use crate::values::random_bytes;
 
@@ -45,7 +45,7 @@ pub(crate) struct Alone {
     node: Node,
     base: u16,
     id: String,
-    out: std::path::PathBuf,
+    out: PathBuf,
 }
 
 #[cfg(target_os = "linux")]
@@ -81,44 +81,85 @@ impl Alone {
         (self.id.clone(), self.base)
     }
 
-    pub(crate) fn client_directory(&self) -> std::path::PathBuf {
+    pub(crate) fn client_directory(&self) -> PathBuf {
         self.out.join("client")
+    }
+}
+
+/// Three nodes made by `cluster init`, their client directory where `kv` looks for it.
+pub(crate) struct ThreeMachines {
+    home: PathBuf,
+    out: PathBuf,
+    bases: Vec<u16>,
+    nodes: Vec<Node>,
+}
+
+impl ThreeMachines {
+    /// Runs once all see each other. Tests beside each other take different seeds for their ports.
+    pub(crate) fn start(home: &Path, seed: u64) -> ThreeMachines {
+        let out = home.join("cluster");
+        let mut init = kv::command(home);
+        init.args(["cluster", "init", "--out"]).arg(&out);
+        let seed = u64::from(std::process::id()) << 8 | seed;
+        let mut draws = random_bytes(seed, 4096).into_iter();
+        let mut bases = Vec::new();
+        while bases.len() < 3 {
+            let base = free_base(&mut draws);
+            if !bases.iter().any(|other: &u16| base.abs_diff(*other) < 3) {
+                bases.push(base);
+            }
+        }
+        for (number, base) in bases.iter().enumerate() {
+            init.arg("--node").arg(format!("n{}=127.0.0.1:{base},zone=z{number}", number + 1));
+        }
+        kv::run(init, b"").expect(0);
+        let nodes = ["n1", "n2", "n3"].map(|name| start(home, &out.join(name)));
+        let config = home.join(".config/kvorum");
+        std::fs::create_dir_all(config.parent().expect("a parent")).expect("created");
+        std::fs::rename(out.join("client"), &config).expect("copied");
+        let machines = ThreeMachines { home: home.to_owned(), out, bases, nodes: nodes.into() };
+        machines.are_complete();
+        machines
+    }
+
+    /// Waits until every node is up and sees the others.
+    pub(crate) fn are_complete(&self) {
+        until("the cluster is complete", Duration::from_secs(30), || {
+            (self.kv(&["status"]).code == Some(0)).then_some(())
+        });
+    }
+
+    /// Runs `kv` as the operator.
+    pub(crate) fn kv(&self, arguments: &[&str]) -> Run {
+        let mut command = kv::command(&self.home);
+        command.args(arguments);
+        kv::run(command, b"")
+    }
+
+    /// Stops a node in good order and starts it again.
+    pub(crate) fn restart(&mut self, node: usize) {
+        let name = format!("n{}", node + 1);
+        kv::signal(self.nodes[node].0.id(), "TERM");
+        self.nodes[node].0.wait().expect("it ends");
+        self.nodes[node] = start(&self.home, &self.out.join(name));
+    }
+
+    /// The directory that `cluster init` made.
+    pub(crate) fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// The first port of each node.
+    pub(crate) fn bases(&self) -> &[u16] {
+        &self.bases
     }
 }
 
 #[test]
 fn three_nodes_made_by_cluster_init_serve_clients_with_certificates_alone() {
     let home = directory();
-    let out = home.path().join("cluster");
-    let mut init = kv::command(home.path());
-    init.args(["cluster", "init", "--out"]).arg(&out);
-    let mut draws = random_bytes(u64::from(std::process::id()), 4096).into_iter();
-    let mut bases = Vec::new();
-    while bases.len() < 3 {
-        let base = free_base(&mut draws);
-        if !bases.iter().any(|other: &u16| base.abs_diff(*other) < 3) {
-            bases.push(base);
-        }
-    }
-    for (number, base) in bases.iter().enumerate() {
-        init.arg("--node").arg(format!("n{}=127.0.0.1:{base},zone=z{number}", number + 1));
-    }
-    kv::run(init, b"").expect(0);
-    let nodes: Vec<Node> =
-        ["n1", "n2", "n3"].iter().map(|name| start(home.path(), &out.join(name))).collect();
-
-    // As the walk says: the client directory is copied to where `kv` looks for it.
-    let config = home.path().join(".config/kvorum");
-    std::fs::create_dir_all(config.parent().expect("a parent")).expect("created");
-    std::fs::rename(out.join("client"), &config).expect("copied");
-    let kv = |arguments: &[&str]| {
-        let mut command = kv::command(home.path());
-        command.args(arguments);
-        kv::run(command, b"")
-    };
-    until("the cluster is complete", Duration::from_secs(30), || {
-        (kv(&["status"]).code == Some(0)).then_some(())
-    });
+    let machines = ThreeMachines::start(home.path(), 0);
+    let kv = |arguments: &[&str]| machines.kv(arguments);
     kv(&["put", "greeting", "hello"]).expect(0);
     assert_eq!(kv(&["get", "greeting"]).expect(0).text(), "hello");
 
@@ -126,12 +167,11 @@ fn three_nodes_made_by_cluster_init_serve_clients_with_certificates_alone() {
     let stranger = directory();
     for scheme in ["plain://", ""] {
         let mut command = kv::command(stranger.path());
-        let endpoint = format!("{scheme}127.0.0.1:{}", bases[0] + 1);
+        let endpoint = format!("{scheme}127.0.0.1:{}", machines.bases()[0] + 1);
         command.args(["get", "greeting", "--timeout", "2s", "--endpoint", &endpoint]);
         let run = kv::run(command, b"");
         assert!(run.code != Some(0) && run.stdout.is_empty(), "{run:?}");
     }
-    drop(nodes);
 }
 
 #[test]

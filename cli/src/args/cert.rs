@@ -1,8 +1,11 @@
 //! Arguments of `kv cert`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Subcommand;
+
+use super::duration;
 
 /// The verbs of `kv cert`. They work on directories of this machine and talk to no cluster.
 #[derive(Debug, Clone, Subcommand)]
@@ -23,6 +26,9 @@ pub(crate) enum CertVerb {
         /// The directory with the authority and its key
         #[arg(long, value_name = "DIR")]
         ca: PathBuf,
+        /// How long the new certificate is valid [default: five years]
+        #[arg(long, value_name = "TIME", value_parser = duration::parse_long)]
+        expires: Option<Duration>,
     },
 }
 
@@ -35,7 +41,8 @@ Examples:
 const RENEW_EXAMPLES: &str = "\
 Examples:
   kv cert renew --dir cluster/n1 --ca cluster/authority
-  kv cert renew --dir cluster/client --ca cluster/authority
+  kv cert renew --dir cluster/client --ca cluster/authority --expires 90d
 
-Only the certificate changes: copy certificates/node.pem to the node's machine and restart the node.
+Only the certificate changes. Copy certificates/node.pem to the node's machine: a node that runs takes it within seconds, and
+kv status then shows the new date.
 ";

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use kvorum_node::config::{CONFIG_FILE, Config};
 use kvorum_node::identity::{
-    AUTHORITY_FILE, CERTIFICATE_FILE, ClusterAuthority, PeerName, expires_at_ms,
+    AUTHORITY_FILE, CERTIFICATE_FILE, CERTIFICATE_VALID, ClusterAuthority, PeerName, expires_at_ms,
 };
 use kvorum_node::provision::{AUTHORITY_KEY_FILE, CLIENT_CERTIFICATE_FILE, renew_certificate};
 use rustls::pki_types::CertificateDer;
@@ -24,8 +24,8 @@ use crate::output::{Output, units};
 pub(super) fn run(verb: &CertVerb, output: Output) -> Outcome<ExitCode> {
     match verb {
         CertVerb::Show { directories } => show(directories, output),
-        CertVerb::Renew { dir, ca } => {
-            renew(dir, ca)?;
+        CertVerb::Renew { dir, ca, expires } => {
+            renew(dir, ca, expires.unwrap_or(CERTIFICATE_VALID))?;
             show(std::slice::from_ref(dir), output)
         }
     }
@@ -106,7 +106,7 @@ fn show(directories: &[PathBuf], output: Output) -> Outcome<ExitCode> {
     Ok(ExitCode::Success)
 }
 
-fn renew(directory: &Path, ca: &Path) -> Outcome<()> {
+fn renew(directory: &Path, ca: &Path, valid: Duration) -> Outcome<()> {
     let owner = owner(directory)?;
     let held = certificate(&owner.certificates.join(owner.certificate))?;
     // The names of the certificate that is there go on, whatever the settings say by now.
@@ -119,10 +119,10 @@ fn renew(directory: &Path, ca: &Path) -> Outcome<()> {
         return Err(Failure::usage(format!("{}: it must name the cluster", path.display())));
     };
     let root = read(&ca.join(AUTHORITY_FILE))?;
-    if certificate(&owner.certificates.join(AUTHORITY_FILE))?
-        != certificate(&ca.join(AUTHORITY_FILE))?
-    {
-        let message = format!("{} is not the authority of {}", ca.display(), directory.display());
+    let trusted = read(&owner.certificates.join(AUTHORITY_FILE))?;
+    let issuer = certificate(&ca.join(AUTHORITY_FILE))?;
+    if !CertificateDer::pem_slice_iter(trusted.as_bytes()).flatten().any(|it| it == issuer) {
+        let message = format!("{} is not an authority of {}", ca.display(), directory.display());
         return Err(Failure::usage(message));
     }
     let key = read(&ca.join(AUTHORITY_KEY_FILE))?;
@@ -132,5 +132,6 @@ fn renew(directory: &Path, ca: &Path) -> Outcome<()> {
     };
     let authority =
         ClusterAuthority::open(&cluster, &root, &key, now).map_err(|error| refused(&error))?;
-    renew_certificate(&owner.certificates, name, &authority, now).map_err(|error| refused(&error))
+    renew_certificate(&owner.certificates, name, &authority, valid, now)
+        .map_err(|error| refused(&error))
 }

@@ -1,6 +1,6 @@
 //! Who the client is to the cluster: its certificate if it has one, and the one authority that it believes.
 //!
-//! The verifier is the stock one with the cluster's CA as its only root, so a node proves its id by the name in its
+//! The verifier is the stock one with the cluster's CA as its only root (two while one CA is replaced by another), so a node proves its id by the name in its
 //! certificate and nothing else is trusted. There is no way to switch the check off.
 
 use std::fmt;
@@ -48,7 +48,12 @@ fn believing(
     ca: &[u8],
 ) -> Result<rustls::ConfigBuilder<rustls::ClientConfig, WantsClientCert>, IdentityError> {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(ca).map_err(IdentityError::Ca)?)?;
+    for certificate in CertificateDer::pem_slice_iter(ca) {
+        roots.add(certificate.map_err(IdentityError::Ca)?)?;
+    }
+    if roots.is_empty() {
+        return Err(IdentityError::Ca(rustls::pki_types::pem::Error::NoItemsFound));
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?;
@@ -56,7 +61,8 @@ fn believing(
 }
 
 impl Identity {
-    /// Reads the contents of three PEM files: the cluster's CA, our certificate chain, its private key.
+    /// Reads the contents of three PEM files: the cluster's CA (every certificate in it is believed), our certificate
+    /// chain, its private key.
     ///
     /// # Errors
     /// [`IdentityError`] names the part that is wrong.

@@ -7,10 +7,11 @@ use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
-use rustls::pki_types::{CertificateDer, UnixTime, pem::PemObject};
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use webpki::anchor_from_trusted_cert;
 
 use crate::identity::name::{CLIENT_NAME, PeerName};
+use crate::identity::verify::verify;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -22,7 +23,7 @@ const AUTHORITY_VALID: Duration = Duration::from_secs(20 * 365 * 24 * 3_600);
 
 /// A node's or client's certificate: long enough that a cluster nobody looks after does not stop, short enough that a
 /// stolen disk is not good for ever.
-const CERTIFICATE_VALID: Duration = Duration::from_secs(5 * 365 * 24 * 3_600);
+pub const CERTIFICATE_VALID: Duration = Duration::from_secs(5 * 365 * 24 * 3_600);
 
 /// A certificate that could not be made. Nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -111,8 +112,8 @@ impl ClusterAuthority {
         self.issue(&node.dns_name(), usages, now)
     }
 
-    /// A new certificate, PEM, for a key that has one: of the same node or of a client. The key stays, so that renewing
-    /// replaces one file, in one step, and only the certificate travels.
+    /// A new certificate, PEM, for a key that has one: of the same node or of a client, `valid` from now on. The key stays,
+    /// so that renewing replaces one file, in one step, and only the certificate travels.
     ///
     /// # Errors
     /// [`IssueError`] when the key does not parse or no certificate could be made.
@@ -120,6 +121,7 @@ impl ClusterAuthority {
         &self,
         name: PeerName,
         key_pem: &str,
+        valid: Duration,
         now: SystemTime,
     ) -> Result<String, IssueError> {
         let key = KeyPair::from_pem(key_pem)?;
@@ -127,10 +129,11 @@ impl ClusterAuthority {
             PeerName::Node(node) => {
                 let usages =
                     [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-                self.certify(&node.dns_name(), usages.into(), &key, now)?
+                self.certify(&node.dns_name(), usages.into(), &key, (valid, now))?
             }
             PeerName::Client => {
-                self.certify(CLIENT_NAME, vec![ExtendedKeyUsagePurpose::ClientAuth], &key, now)?
+                let usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+                self.certify(CLIENT_NAME, usages, &key, (valid, now))?
             }
         };
         Ok(certificate.pem())
@@ -151,7 +154,7 @@ impl ClusterAuthority {
         now: SystemTime,
     ) -> Result<Issued, IssueError> {
         let key = KeyPair::generate()?;
-        let certificate = self.certify(name, usages, &key, now)?;
+        let certificate = self.certify(name, usages, &key, (CERTIFICATE_VALID, now))?;
         Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
 
@@ -160,10 +163,10 @@ impl ClusterAuthority {
         name: &str,
         usages: Vec<ExtendedKeyUsagePurpose>,
         key: &KeyPair,
-        now: SystemTime,
+        (valid, now): (Duration, SystemTime),
     ) -> Result<Certificate, IssueError> {
         let mut params = CertificateParams::new(vec![name.to_owned()])?;
-        validity(&mut params, now, CERTIFICATE_VALID)?;
+        validity(&mut params, now, valid)?;
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -178,16 +181,7 @@ impl ClusterAuthority {
     fn check(&self, issued: &CertificateDer<'_>, now: SystemTime) -> Result<(), IssueError> {
         let anchor =
             anchor_from_trusted_cert(&self.certificate).map_err(|_| IssueError::Certificate)?;
-        let time = UnixTime::since_unix_epoch(since_1970(now)?);
-        let algorithms = webpki::ALL_VERIFICATION_ALGS;
-        let usage = KeyUsage::client_auth();
-        EndEntityCert::try_from(issued)
-            .and_then(|issued| {
-                issued
-                    .verify_for_usage(algorithms, &[anchor], &[], time, usage, None, None)
-                    .map(|_| ())
-            })
-            .map_err(|_| IssueError::Mismatch)
+        verify(issued, &[anchor], now).map_err(|_| IssueError::Mismatch)
     }
 }
 

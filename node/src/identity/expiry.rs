@@ -22,6 +22,37 @@ pub fn expires_at_ms(certificate: &CertificateDer<'_>) -> Option<u64> {
     u64::try_from(seconds.ok()?).ok()?.checked_mul(1_000)
 }
 
+/// How near the end of a certificate's validity is. A later stage is worse.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ExpiryStage {
+    /// More than 30 days, or not known.
+    Far,
+    /// 30 days at most.
+    Month,
+    /// Seven days at most.
+    Week,
+    /// One day at most.
+    Day,
+    /// It is over.
+    Over,
+}
+
+impl ExpiryStage {
+    /// The stage at `now_ms` of a certificate that expires at `expires_at_ms`, both in milliseconds since 1970; 0 is a date
+    /// that is not known.
+    pub fn at(expires_at_ms: u64, now_ms: u64) -> ExpiryStage {
+        const DAY_MS: u64 = 24 * 3_600 * 1_000;
+        match expires_at_ms.checked_sub(now_ms) {
+            _ if expires_at_ms == 0 => ExpiryStage::Far,
+            None | Some(0) => ExpiryStage::Over,
+            Some(left) if left <= DAY_MS => ExpiryStage::Day,
+            Some(left) if left <= 7 * DAY_MS => ExpiryStage::Week,
+            Some(left) if left <= 30 * DAY_MS => ExpiryStage::Month,
+            Some(_) => ExpiryStage::Far,
+        }
+    }
+}
+
 /// Reads `[version], serial number, algorithm, issuer, validity, ...` (RFC 5280, 4.1) and gives the end of the validity.
 fn expires(fields: &mut BERReaderSeq<'_, '_>) -> Result<i64, ASN1Error> {
     fields.read_optional(|reader| match reader.lookahead_tag()? {
@@ -53,8 +84,20 @@ mod tests {
     use kvorum_ring::NodeId;
     use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-    use super::expires_at_ms;
+    use super::{ExpiryStage, expires_at_ms};
     use crate::identity::ClusterAuthority;
+
+    #[test]
+    fn a_certificate_comes_nearer_to_its_end_in_stages() {
+        const DAY_MS: u64 = 24 * 3_600 * 1_000;
+        let at = |left: u64| ExpiryStage::at(1_000 * DAY_MS, 1_000 * DAY_MS - left);
+        assert_eq!(at(30 * DAY_MS + 1), ExpiryStage::Far);
+        assert_eq!([at(30 * DAY_MS), at(7 * DAY_MS + 1)], [ExpiryStage::Month; 2]);
+        assert_eq!([at(7 * DAY_MS), at(DAY_MS + 1)], [ExpiryStage::Week; 2]);
+        assert_eq!([at(DAY_MS), at(1)], [ExpiryStage::Day; 2]);
+        assert_eq!([at(0), ExpiryStage::at(1, 2)], [ExpiryStage::Over; 2]);
+        assert_eq!(ExpiryStage::at(0, 2), ExpiryStage::Far);
+    }
 
     const YEAR_MS: u64 = 365 * 24 * 3_600 * 1_000;
 

@@ -1,7 +1,7 @@
 //! Who may speak: the cluster's own certificate authority, the certificates it issues, and how a connection is bound to
 //! a node.
 //!
-//! A cluster has one authority, made with it and kept apart from all nodes. It issues one certificate for each node,
+//! A cluster has one authority, made with it and kept apart from all nodes (two while one is replaced by another). It issues one certificate for each node,
 //! whose only DNS name is the node's id (`<hex>.node.kvorum.internal`), and certificates for clients, whose only name is
 //! [`CLIENT_NAME`]. Both sides of every TLS connection show theirs and check the other's with rustls's stock WebPKI
 //! verifiers, whose one root is this authority: there is no verifier of our own anywhere. Only on the clients' port may the
@@ -19,12 +19,14 @@ mod credentials;
 mod expiry;
 mod name;
 mod tls;
+mod verify;
 
-pub use authority::{ClusterAuthority, IssueError, Issued};
+pub use authority::{CERTIFICATE_VALID, ClusterAuthority, IssueError, Issued};
 pub use context_keys::{ContextKeysError, parse_context_keys, render_context_keys};
 pub use credentials::{
-    AUTHORITY_FILE, CERTIFICATE_FILE, Credentials, CredentialsError, KEY_FILE, write_private,
+    AUTHORITY_FILE, CERTIFICATE_FILE, CredentialFiles, Credentials, CredentialsError, KEY_FILE,
+    write_private,
 };
-pub use expiry::expires_at_ms;
+pub use expiry::{ExpiryStage, expires_at_ms};
 pub use name::{CLIENT_NAME, NameError, PeerName};
 pub use tls::{ALPN_CLIENT, ALPN_PEER, TlsError, accept_clients, accept_peers, dial};

@@ -19,12 +19,10 @@ use crate::runtime::cluster::Figures;
 use crate::runtime::error::{Listener, RunError};
 use crate::runtime::limits;
 use crate::runtime::metrics::{CONTENT_TYPE, expose};
+use crate::runtime::security::Current;
 
 /// A question for the driver: what it knows now.
 pub(crate) type Question = oneshot::Sender<Figures>;
-
-/// The protocol's name in a TLS handshake.
-const ALPN: &[u8] = b"http/1.1";
 
 /// How connections are secured.
 #[derive(Clone)]
@@ -32,18 +30,16 @@ pub(crate) enum AdminSecurity {
     /// On loopback.
     Plaintext,
     /// Everywhere else.
-    Tls(TlsAcceptor),
+    Tls(Current),
 }
 
 impl AdminSecurity {
-    /// What an address needs. `clients` is what the port for clients uses.
-    pub(crate) fn of(address: SocketAddr, clients: &rustls::ServerConfig) -> AdminSecurity {
+    /// What an address needs.
+    pub(crate) fn of(address: SocketAddr, current: &Current) -> AdminSecurity {
         if address.ip().is_loopback() {
             return AdminSecurity::Plaintext;
         }
-        let mut config = clients.clone();
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        AdminSecurity::Tls(TlsAcceptor::from(Arc::new(config)))
+        AdminSecurity::Tls(current.clone())
     }
 }
 
@@ -91,7 +87,10 @@ async fn serve(
 ) -> std::io::Result<()> {
     match security {
         AdminSecurity::Plaintext => answer(stream, driver).await,
-        AdminSecurity::Tls(acceptor) => answer(acceptor.accept(stream).await?, driver).await,
+        AdminSecurity::Tls(current) => {
+            let acceptor = TlsAcceptor::from(current.borrow().admin.clone());
+            answer(acceptor.accept(stream).await?, driver).await
+        }
     }
 }
 
@@ -145,11 +144,16 @@ async fn respond(
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use kvorum_ring::NodeId;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::mpsc;
 
     use super::{AdminSecurity, Question, answer};
+    use crate::identity::{AUTHORITY_FILE, CERTIFICATE_FILE, ClusterAuthority, KEY_FILE};
     use crate::runtime::cluster::Figures;
+    use crate::runtime::renewal::{Home, Renewal};
 
     /// What comes back for these bytes, from a driver that answers or does not.
     async fn ask(request: &[u8], answers: bool) -> String {
@@ -196,15 +200,19 @@ mod tests {
 
     #[test]
     fn plaintext_is_for_loopback_only() {
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("known versions")
-            .with_no_client_auth()
-            .with_cert_resolver(std::sync::Arc::new(
-                rustls::server::ResolvesServerCertUsingSni::new(),
-            ));
-        let of = |address: &str| AdminSecurity::of(address.parse().expect("an address"), &config);
+        let directory = tempfile::tempdir().expect("a directory");
+        let now = SystemTime::now();
+        let authority = ClusterAuthority::create("test", now).expect("an authority");
+        let issued = authority.issue_node(NodeId(1), now).expect("a certificate");
+        let write = |name, pem: &str| {
+            std::fs::write(directory.path().join(name), pem).expect("written");
+        };
+        write(AUTHORITY_FILE, authority.certificate_pem());
+        write(CERTIFICATE_FILE, &issued.certificate_pem);
+        write(KEY_FILE, &issued.key_pem);
+        let home = Home { node: NodeId(1), directory: directory.path().to_owned() };
+        let (_renewal, current) = Renewal::begin(home, now).expect("credentials");
+        let of = |address: &str| AdminSecurity::of(address.parse().expect("an address"), &current);
         assert!(matches!(of("127.0.0.1:7402"), AdminSecurity::Plaintext));
         assert!(matches!(of("[::1]:7402"), AdminSecurity::Plaintext));
         for address in ["0.0.0.0:7402", "10.0.0.1:7402", "[::]:7402"] {

@@ -138,6 +138,10 @@ pub const ADMIN_QUESTIONS: usize = 8;
 /// How long a connection to the admin port may take, from its handshake to the end of the answer.
 pub const ADMIN_WITHIN: Duration = Duration::from_secs(5);
 
+/// The certificate files are looked at so often: a renewed one is in use within two looks, and a look costs three reads
+/// of small files.
+pub const CREDENTIALS_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+
 /// After a failed accept on the admin port, so that the loop does not spin.
 pub const ADMIN_PAUSE: Duration = Duration::from_millis(100);
 

@@ -6,6 +6,7 @@
 //!
 //! - `driver`: the loop. `peers`: connections to other nodes. `listener`: clients. `workers`: the store's threads.
 //! - `access`: who may do what. `cluster`: members, buckets, layout and access tokens as facts. `directory`: the node's directory and its lock.
+//! - `security`: certificates as the doors use them. `renewal`: takes renewed ones.
 //!
 //! **Not here:** any decision about data. What a request means is the engine's business, what is durable the store's.
 
@@ -27,7 +28,9 @@ mod outgoing;
 mod peers;
 mod quota;
 pub mod recent;
+mod renewal;
 mod saver;
+mod security;
 mod source;
 mod start;
 mod strangers;

@@ -6,14 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kvorum_gossip::{Membership, MembershipOptions, Seed};
 use kvorum_protocol::ContextKeys;
 use kvorum_ring::NodeId;
 use kvorum_store::{DiskFiles, Opened, Shard, ShardOptions, SledOpener};
 use quinn::{Endpoint, VarInt};
-use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local};
@@ -21,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::engine::{Engine, EngineOptions};
-use crate::identity::{self, ALPN_PEER, Credentials, PeerName, parse_context_keys};
+use crate::identity::parse_context_keys;
 use crate::runtime::admin::{AdminSecurity, Question, accept_admin, bind_admin};
 use crate::runtime::clock::Clock;
 use crate::runtime::cluster::Cluster;
@@ -35,7 +34,9 @@ use crate::runtime::open_files::OpenFiles;
 use crate::runtime::peers::{
     Acceptor, CloseCode, Dialler, LinkNumbers, Members, PeerEvent, accept,
 };
+use crate::runtime::renewal::{Endpoints, Home, Renewal};
 use crate::runtime::saver::Saver;
+use crate::runtime::security::Current;
 use crate::runtime::strangers::Strangers;
 use crate::runtime::transport;
 use crate::runtime::workers::{StoreWorkers, Workers};
@@ -55,6 +56,13 @@ struct Ports {
     admin_security: AdminSecurity,
 }
 
+impl Ports {
+    /// What is told of renewed credentials.
+    fn endpoints(&self) -> Endpoints {
+        Endpoints { peers: self.peers.clone(), clients: self.clients_quic.clone() }
+    }
+}
+
 /// Runs a node until `stop` completes or it must end.
 pub(crate) async fn serve(
     root: &Path,
@@ -63,9 +71,9 @@ pub(crate) async fn serve(
 ) -> Result<(), RunError> {
     let clock = Clock::start();
     let mut directory = Directory::open(root)?;
-    let credentials = load_credentials(&directory, &config)?;
+    let (renewal, security) = Renewal::begin(home(&directory, &config), SystemTime::now())?;
     let context_keys = load_context_keys(&directory, &config)?;
-    let ports = open_ports(&config, &credentials).await?;
+    let ports = open_ports(&config, &security).await?;
 
     let syncs = Arc::new(SyncTimes::default());
     let (shard, store_workers) = open_store(&directory, &config, &syncs)?;
@@ -81,16 +89,12 @@ pub(crate) async fn serve(
     let (stop_sender, stop_receiver) = watch::channel(false);
     let (members, known_members) = watch::channel(Members::new());
 
-    let process = Process {
-        number: rand::random(),
-        links: Rc::default(),
-        members: known_members,
-        events: peer_events,
-    };
+    let process = Process::new(known_members, peer_events);
     let (access, known_access) = watch::channel(cluster.access().clone());
-    let dialler = dialler(&config, &credentials, &ports.peers, &process)?;
+    let dialler = dialler(&config, &security, &ports.peers, &process);
     let guard = Guard { access: known_access, clock, events: client_events };
     let doors = doors(&config, process, guard);
+    let meters = Rc::new(Meters::new(syncs));
     let driver = Driver::new(Parts {
         me: config.node.id,
         clock,
@@ -103,8 +107,8 @@ pub(crate) async fn serve(
         dialler,
         members,
         access,
-        certificate_expires_at_ms: credentials.expires_at_ms().unwrap_or(0),
-        meters: Rc::new(Meters::new(syncs)),
+        security,
+        meters: Rc::clone(&meters),
         starts,
         seed: rand::random(),
     });
@@ -115,6 +119,7 @@ pub(crate) async fn serve(
         let _ = stop_sender.send(true);
     });
     let endpoints = [ports.peers.clone(), ports.clients_quic.clone()];
+    let renewing = spawn_local(renewal.keep(clock, ports.endpoints(), meters));
     let accepting = open_doors(ports, doors, driver_questions);
     tracing::info!(
         node = %config.node.id, name = config.node.name, peers = %config.listen.peers, clients = %config.listen.clients,
@@ -122,7 +127,7 @@ pub(crate) async fn serve(
     );
     let ended =
         driver.run(Inbox { peers, clients, workers, questions, saved, stop: stop_receiver }).await;
-    accepting.iter().for_each(JoinHandle::abort);
+    accepting.iter().chain([&renewing]).for_each(JoinHandle::abort);
     say_goodbye(&endpoints).await;
     ended
 }
@@ -132,19 +137,8 @@ fn engine(config: &Config, cluster: &Cluster) -> Engine {
     Engine::new(config.node.id, EngineOptions::default(), rand::random(), view)
 }
 
-fn load_credentials(directory: &Directory, config: &Config) -> Result<Credentials, RunError> {
-    let credentials = Credentials::load(&directory.path(&config.paths.certificates))?;
-    let chain: Vec<CertificateDer<'_>> = credentials.chain();
-    match PeerName::of(&chain)? {
-        PeerName::Node(node) if node == config.node.id => Ok(credentials),
-        PeerName::Node(node) => {
-            Err(RunError::OtherNode { configured: config.node.id, certified: node.to_string() })
-        }
-        PeerName::Client => Err(RunError::OtherNode {
-            configured: config.node.id,
-            certified: identity::CLIENT_NAME.to_owned(),
-        }),
-    }
+fn home(directory: &Directory, config: &Config) -> Home {
+    Home { node: config.node.id, directory: directory.path(&config.paths.certificates) }
 }
 
 fn load_context_keys(directory: &Directory, config: &Config) -> Result<ContextKeys, RunError> {
@@ -153,27 +147,22 @@ fn load_context_keys(directory: &Directory, config: &Config) -> Result<ContextKe
     parse_context_keys(&text).map_err(|error| RunError::ContextKeys { path, error })
 }
 
-async fn open_ports(config: &Config, credentials: &Credentials) -> Result<Ports, RunError> {
+async fn open_ports(config: &Config, current: &Current) -> Result<Ports, RunError> {
     let listen = &config.listen;
-    let mut for_peers =
-        transport::server(identity::accept_peers(credentials)?, transport::peer_transport())?;
-    // A node's address is what the members' list says; connections between nodes do not wander.
-    for_peers.migration(false);
-    let clients_tls = identity::accept_clients(credentials)?;
-    let for_clients = transport::server(clients_tls.clone(), transport::client_transport())?;
+    let security = current.borrow().clone();
     Ok(Ports {
-        peers: transport::endpoint(Listener::Peers, listen.peers, Some(for_peers))?,
+        peers: transport::endpoint(Listener::Peers, listen.peers, Some(security.peers.clone()))?,
         admin: bind_admin(listen.admin).await?,
-        admin_security: AdminSecurity::of(listen.admin, &clients_tls),
+        admin_security: AdminSecurity::of(listen.admin, current),
         clients_tcp: bind_tcp(listen.clients).await?,
         clients_quic: transport::endpoint(
             Listener::ClientsQuic,
             listen.clients,
-            Some(for_clients),
+            Some(security.clients_quic.clone()),
         )?,
         tcp_security: match listen.dev_plaintext {
             true => TcpSecurity::Plaintext,
-            false => TcpSecurity::Tls(Arc::new(clients_tls)),
+            false => TcpSecurity::Tls(current.clone()),
         },
     })
 }
@@ -205,21 +194,19 @@ fn open_store(
 
 fn dialler(
     config: &Config,
-    credentials: &Credentials,
+    security: &Current,
     endpoint: &Endpoint,
     process: &Process,
-) -> Result<Rc<Dialler>, RunError> {
-    let tls =
-        transport::client(identity::dial(credentials, ALPN_PEER)?, transport::peer_transport())?;
-    Ok(Rc::new(Dialler {
+) -> Rc<Dialler> {
+    Rc::new(Dialler {
         endpoint: endpoint.clone(),
-        tls,
+        security: security.clone(),
         cluster: config.cluster.name.clone(),
         process: process.number,
         members: process.members.clone(),
         numbers: process.links.clone(),
         events: process.events.clone(),
-    }))
+    })
 }
 
 async fn membership(config: &Config, starts: u64) -> Membership {
@@ -250,6 +237,12 @@ struct Process {
     links: Rc<LinkNumbers>,
     members: watch::Receiver<Members>,
     events: mpsc::Sender<PeerEvent>,
+}
+
+impl Process {
+    fn new(members: watch::Receiver<Members>, events: mpsc::Sender<PeerEvent>) -> Process {
+        Process { number: rand::random(), links: Rc::default(), members, events }
+    }
 }
 
 /// Who lets nodes in, and who clients.

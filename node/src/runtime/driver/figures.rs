@@ -27,7 +27,7 @@ impl Driver {
             refilling: shard.is_refilling(),
             requests: self.clients.answered(),
             hinted_keys: 0,
-            certificate_expires_at_ms: self.parts.certificate_expires_at_ms,
+            certificate_expires_at_ms: self.parts.security.borrow().expires_at_ms,
         };
         let others = cluster.view().members.iter().map(|member| member.id).filter(|id| id != me);
         Figures {

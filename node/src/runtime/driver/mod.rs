@@ -40,6 +40,7 @@ use crate::runtime::listener::{ClientEvent, ClientNumber};
 use crate::runtime::metrics::Meters;
 use crate::runtime::peers::{Channel, Dialler, LinkId, Members, PeerEvent, Purpose};
 use crate::runtime::saver::Saver;
+use crate::runtime::security::Current;
 use crate::runtime::telemetry;
 use crate::runtime::workers::{WorkerReport, Workers};
 
@@ -58,8 +59,7 @@ pub(crate) struct Parts {
     pub(crate) dialler: Rc<Dialler>,
     pub(crate) members: watch::Sender<Members>,
     pub(crate) access: watch::Sender<Arc<AccessTokens>>,
-    /// When this node's certificate expires, in milliseconds since 1970; 0 when that is not known.
-    pub(crate) certificate_expires_at_ms: u64,
+    pub(crate) security: Current,
     pub(crate) meters: Rc<Meters>,
     /// How often this node has been started.
     pub(crate) starts: u64,

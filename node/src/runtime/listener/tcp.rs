@@ -18,6 +18,7 @@ use crate::runtime::error::{Listener, RunError};
 use crate::runtime::limits;
 use crate::runtime::listener::door::Door;
 use crate::runtime::listener::session;
+use crate::runtime::security::Current;
 use crate::runtime::source::Source;
 use crate::runtime::strangers::Stranger;
 
@@ -28,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(crate) enum TcpSecurity {
     /// TLS, where clients may show a certificate.
-    Tls(Arc<rustls::ServerConfig>),
+    Tls(Current),
     /// Not at all. The settings allow it on 127.0.0.1 only; the accept loop checks the other end as well.
     Plaintext,
 }
@@ -71,7 +72,8 @@ async fn serve(
     }
     let source = Source::of(address.ip());
     let ended = match security {
-        TcpSecurity::Tls(config) => {
+        TcpSecurity::Tls(current) => {
+            let config = current.borrow().clients_tcp.clone();
             let handshake = handshake(stream, address, config, &door);
             let Ok(Some((stream, shown))) = stranger.until(handshake).await else { return };
             let (reader, writer) = tokio::io::split(stream);

@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** counting takes no lock and reads no clock on the way of a request; the store's threads count with atomics.
 
+mod credentials;
 mod exposition;
 mod histogram;
 mod process;
@@ -16,6 +17,7 @@ mod timed_files;
 
 use std::sync::Arc;
 
+pub(crate) use credentials::CredentialCounts;
 pub(crate) use exposition::CONTENT_TYPE;
 pub(crate) use process::ProcessUse;
 pub(crate) use render::expose;
@@ -29,11 +31,13 @@ pub(crate) struct Meters {
     pub(crate) requests: RequestCounts,
     /// Syncs of the store's files, counted by its threads.
     pub(crate) syncs: Arc<SyncTimes>,
+    /// Changed certificate files.
+    pub(crate) credentials: CredentialCounts,
 }
 
 impl Meters {
     /// Nothing counted yet but what `syncs` already holds: the store opens before anything else begins.
     pub(crate) fn new(syncs: Arc<SyncTimes>) -> Meters {
-        Meters { requests: RequestCounts::default(), syncs }
+        Meters { syncs, ..Meters::default() }
     }
 }

@@ -1,6 +1,6 @@
 //! All figures of a node as one text.
 //!
-//! The order is the one of `node/METRICS.md`: process, requests, engine, store, disk, peers.
+//! The order is the one of `node/METRICS.md`: process, certificates, requests, engine, store, disk, peers.
 
 use kvorum_store::ShardStats;
 
@@ -19,6 +19,7 @@ fn number(value: impl TryInto<u64>) -> f64 {
 pub(crate) fn expose(figures: &Figures) -> String {
     let mut out = Exposition::default();
     process(&mut out, figures);
+    figures.meters.credentials.expose(&mut out, figures.node.certificate_expires_at_ms);
     figures.meters.requests.expose(&mut out);
     engine(&mut out, figures);
     store(&mut out, &figures.store);

@@ -17,11 +17,12 @@ use crate::runtime::peers::close::CloseCode;
 use crate::runtime::peers::event::{Members, PeerEvent, Purpose};
 use crate::runtime::peers::greeting::PeerHello;
 use crate::runtime::peers::link::{Duplex, Greeted, LinkNumbers, carry};
+use crate::runtime::security::Current;
 
 /// What all dialling tasks of a node share.
 pub(crate) struct Dialler {
     pub(crate) endpoint: Endpoint,
-    pub(crate) tls: quinn::ClientConfig,
+    pub(crate) security: Current,
     pub(crate) cluster: String,
     pub(crate) process: u64,
     pub(crate) members: watch::Receiver<Members>,
@@ -77,7 +78,8 @@ impl Dialler {
             return Attempt::Failed;
         };
         let name = peer.dns_name();
-        let connecting = match self.endpoint.connect_with(self.tls.clone(), address, &name) {
+        let tls = self.security.borrow().dial.clone();
+        let connecting = match self.endpoint.connect_with(tls, address, &name) {
             Ok(connecting) => connecting,
             Err(error) => {
                 tracing::warn!(%peer, %address, %error, "cannot dial");

@@ -21,6 +21,7 @@ use crate::runtime::peers::accept::{Acceptor, accept};
 use crate::runtime::peers::close::CloseCode;
 use crate::runtime::peers::dial::Dialler;
 use crate::runtime::peers::event::{Channel, Link, Members, PeerEvent, Purpose};
+use crate::runtime::security::Security;
 use crate::runtime::strangers::Strangers;
 use crate::runtime::transport;
 
@@ -70,9 +71,9 @@ struct Peer {
 }
 
 fn peer(me: NodeId, process: u64, credentials: Credentials) -> Peer {
-    let tls = identity::accept_peers(&credentials).unwrap();
-    let config = transport::server(tls, transport::peer_transport()).unwrap();
-    let endpoint = transport::endpoint(Listener::Peers, loopback(), Some(config)).unwrap();
+    let security = Security::of(&credentials).unwrap();
+    let config = Some(security.peers.clone());
+    let endpoint = transport::endpoint(Listener::Peers, loopback(), config).unwrap();
     let (sender, events) = mpsc::channel(64);
     let both = BTreeMap::from([(LOW, String::new()), (HIGH, String::new())]);
     let (members_sender, members) = watch::channel(both);
@@ -89,15 +90,10 @@ fn peer(me: NodeId, process: u64, credentials: Credentials) -> Peer {
         accepted: RefCell::default(),
     };
     spawn_local(accept(endpoint.clone(), Rc::new(acceptor)));
-    let tls = transport::client(
-        identity::dial(&credentials, ALPN_PEER).unwrap(),
-        transport::peer_transport(),
-    )
-    .unwrap();
     let endpoint_of_dialler = endpoint.clone();
     let dialler = Rc::new(Dialler {
         endpoint: endpoint_of_dialler,
-        tls,
+        security: watch::channel(Rc::new(security)).1,
         cluster,
         process,
         members,
