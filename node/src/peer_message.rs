@@ -60,8 +60,8 @@ wire_enum! {
             token: u64,
             /// How often the request has been passed on, this time included.
             hops: u8,
-            /// The request.
-            request: Request,
+            /// The request. Boxed like whatever is rare and large here: every message is moved as if it were the largest.
+            request: Box<Request>,
             /// Milliseconds left.
             deadline_ms: u32,
         },
@@ -70,7 +70,7 @@ wire_enum! {
             /// The asking machine.
             token: u64,
             /// What the client is to be told.
-            response: Response,
+            response: Box<Response>,
         },
         /// Which keys do you hold in these partitions?
         7 = Scan {
@@ -79,7 +79,7 @@ wire_enum! {
             /// Which of the machine's scans this is; it has several under way.
             scan: u32,
             /// Which keys.
-            range: PeerScan,
+            range: Box<PeerScan>,
             /// Milliseconds left.
             deadline_ms: u32,
         },
@@ -274,9 +274,14 @@ mod tests {
             },
             PeerMessage::Fetched { token: 4, outcome: FetchOutcome::Absent, refilling: true },
             PeerMessage::Fetched { token: 4, outcome: FetchOutcome::Damaged, refilling: true },
-            PeerMessage::Forward { token: 5, hops: 1, request: Request::Get(get), deadline_ms: 9 },
-            PeerMessage::Forwarded { token: 6, response },
-            PeerMessage::Scan { token: 7, scan: 3, range, deadline_ms: 9 },
+            PeerMessage::Forward {
+                token: 5,
+                hops: 1,
+                request: Box::new(Request::Get(get)),
+                deadline_ms: 9,
+            },
+            PeerMessage::Forwarded { token: 6, response: Box::new(response) },
+            PeerMessage::Scan { token: 7, scan: 3, range: Box::new(range), deadline_ms: 9 },
             PeerMessage::Scanned {
                 token: 8,
                 scan: 3,
@@ -284,6 +289,14 @@ mod tests {
             },
             PeerMessage::Scanned { token: 8, scan: 3, outcome: ScanOutcome::Damaged },
         ]
+    }
+
+    #[test]
+    fn the_messages_of_every_put_and_get_set_the_size_of_all() {
+        assert!(
+            size_of::<PeerMessage>() <= 112,
+            "a rare large kind makes every move of every message dearer"
+        );
     }
 
     #[test]

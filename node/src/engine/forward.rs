@@ -108,7 +108,7 @@ impl Forward {
 
     fn ask(&mut self, turn: &mut Turn<'_>, node: NodeId) {
         let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
-        let (token, hops, request) = (turn.token.0, self.hops, self.request.clone());
+        let (token, hops, request) = (turn.token.0, self.hops, Box::new(self.request.clone()));
         turn.send(node, PeerMessage::Forward { token, hops, request, deadline_ms });
         turn.stats.forwarded += 1;
         let now_ns = turn.now.mono_ns;
@@ -227,7 +227,7 @@ impl Machine for Forward {
 
     fn on_reply(&mut self, turn: &mut Turn<'_>, from: NodeId, message: PeerMessage) -> Progress {
         match message {
-            PeerMessage::Forwarded { response, .. } => self.hear(turn, from, response),
+            PeerMessage::Forwarded { response, .. } => self.hear(turn, from, *response),
             _ => Progress::Waiting,
         }
     }

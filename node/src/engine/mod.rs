@@ -170,7 +170,7 @@ impl Engine {
         match message {
             PeerMessage::Forward { token, .. } if !self.heard.first_time(from, token) => {}
             PeerMessage::Forward { token, hops, request, deadline_ms } => {
-                let asked = Asked::by_peer(request, hops, now.after_ms(deadline_ms.into()));
+                let asked = Asked::by_peer(*request, hops, now.after_ms(deadline_ms.into()));
                 self.begin(now, Origin::Peer { node: from, token }, asked);
             }
             PeerMessage::Replicate { .. }
@@ -284,7 +284,7 @@ impl Engine {
             Origin::Peer { node, token } => {
                 self.effects.push_back(Effect::Send {
                     to: node,
-                    message: PeerMessage::Forwarded { token, response },
+                    message: PeerMessage::Forwarded { token, response: Box::new(response) },
                 });
             }
             Origin::Batch { parent, index } => {

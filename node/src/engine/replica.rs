@@ -65,7 +65,7 @@ pub(crate) fn task(
             let not_owned = |partition: &PartitionId| !view.owns(me, range.class, *partition);
             let wrong_place =
                 range.partitions.iter().any(not_owned).then_some(ReplicaRefusal::NotAnOwner);
-            let request = StoreRequest::Scan { token: unnamed, range: store_range(range) };
+            let request = StoreRequest::Scan { token: unnamed, range: store_range(*range) };
             (token, Asked::Scan { scan }, deadline_ms, wrong_place, request)
         }
         _ => unreachable!("only requests are replicas' tasks"),

@@ -277,14 +277,14 @@ impl World {
                 PeerMessage::Forward {
                     token: self.dice.next(),
                     hops,
-                    request: self.request(),
+                    request: Box::new(self.request()),
                     deadline_ms,
                 }
             }
             8 => {
                 let error = Response::Error { error: RequestError::Stopping };
                 let response = self.dice.pick(&[Response::Done(Nothing {}), error]);
-                PeerMessage::Forwarded { token, response }
+                PeerMessage::Forwarded { token, response: Box::new(response) }
             }
             9 => {
                 let partitions = vec![self.record().partition];
@@ -297,7 +297,7 @@ impl World {
                     after: None,
                     limit: 9,
                 };
-                PeerMessage::Scan { token, scan: 0, range, deadline_ms }
+                PeerMessage::Scan { token, scan: 0, range: Box::new(range), deadline_ms }
             }
             _ => {
                 let entries = vec![PeerEntry { key: self.key(), siblings: 1, value_bytes: 1 }];

@@ -93,7 +93,7 @@ fn a_request_is_not_passed_on_for_ever() {
     assert_eq!(answer.from, to);
     match answer.message {
         PeerMessage::Forwarded { response, .. } => {
-            assert_eq!(error(response), RequestError::WrongLayout)
+            assert_eq!(error(*response), RequestError::WrongLayout)
         }
         other => panic!("{other:?}"),
     }
@@ -127,7 +127,8 @@ fn a_late_error_of_an_owner_given_up_does_not_end_a_read_that_another_has_in_han
     let PeerMessage::Forward { token, .. } = cluster.in_flight.remove(0).message else { panic!() };
     cluster.cuts.push((stranger, owners[1]));
     cluster.pass_ms(1_000);
-    let late = |error| PeerMessage::Forwarded { token, response: Response::Error { error } };
+    let late =
+        |error| PeerMessage::Forwarded { token, response: Box::new(Response::Error { error }) };
     for error in [RequestError::Damaged, RequestError::Stopping] {
         let message = late(error);
         cluster.in_flight.push(Flight { from: owners[0], to: stranger, message });
@@ -210,7 +211,7 @@ fn an_error_of_one_hedged_owner_is_told_only_when_the_other_fails_too() {
     cluster.cuts.push((stranger, owners[1]));
     cluster.cuts.push((stranger, owners[2]));
     cluster.pass_ms(2);
-    let response = Response::Error { error: RequestError::Damaged };
+    let response = Box::new(Response::Error { error: RequestError::Damaged });
     let message = PeerMessage::Forwarded { token, response };
     cluster.in_flight.push(Flight { from: owners[0], to: stranger, message });
     cluster.settle();

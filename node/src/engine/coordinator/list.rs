@@ -110,7 +110,10 @@ impl List {
         } else {
             let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
             let (token, scan) = (turn.token.0, scan as u32);
-            turn.send(*node, PeerMessage::Scan { token, scan, range, deadline_ms });
+            turn.send(
+                *node,
+                PeerMessage::Scan { token, scan, range: Box::new(range), deadline_ms },
+            );
         }
     }
 
