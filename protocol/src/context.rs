@@ -121,9 +121,14 @@ pub struct ContextKeys {
 impl ContextKeys {
     /// Seals what a read of this key knew.
     pub fn seal(&self, bucket: &BucketName, key: &Key, clock: &Clock) -> Context {
+        self.seal_hashed(KeyHash::of(bucket.as_bytes(), key.as_bytes()), clock)
+    }
+
+    /// As [`ContextKeys::seal`], of a key whose hash is known.
+    pub fn seal_hashed(&self, key: KeyHash, clock: &Clock) -> Context {
         let mut out = Vec::with_capacity(HEAD_BYTES + TAG_BYTES + 5 + 18 * clock.len());
         out.push(VERSION);
-        out.extend_from_slice(&KeyHash::of(bucket.as_bytes(), key.as_bytes()).to_bytes());
+        out.extend_from_slice(&key.to_bytes());
         clock.write(&mut Writer::new(&mut out));
         let tag = tag(&self.current, &out);
         out.extend_from_slice(&tag);
@@ -140,6 +145,14 @@ impl ContextKeys {
         key: &Key,
         context: &[u8],
     ) -> Result<Clock, ContextError> {
+        self.open_hashed(KeyHash::of(bucket.as_bytes(), key.as_bytes()), context)
+    }
+
+    /// As [`ContextKeys::open`], of a key whose hash is known.
+    ///
+    /// # Errors
+    /// As of [`ContextKeys::open`].
+    pub fn open_hashed(&self, key: KeyHash, context: &[u8]) -> Result<Clock, ContextError> {
         if context.len() > limits::CONTEXT_BYTES || context.len() < HEAD_BYTES + TAG_BYTES {
             return Err(ContextError::Malformed);
         }
@@ -152,7 +165,7 @@ impl ContextKeys {
             return Err(ContextError::Tag);
         }
         let (head, clock) = sealed.split_at(HEAD_BYTES);
-        if head[1..] != KeyHash::of(bucket.as_bytes(), key.as_bytes()).to_bytes() {
+        if head[1..] != key.to_bytes() {
             return Err(ContextError::Key);
         }
         codec::decode(Bytes::copy_from_slice(clock)).map_err(|_| ContextError::Malformed)

@@ -16,6 +16,9 @@ use crate::limits;
 #[serde(transparent)]
 pub struct KeyHash(#[serde(with = "crate::sixteen")] pub u128);
 
+/// A bucket name and a key of so many bytes with the length in front are hashed in one piece.
+const GATHERED_BYTES: usize = 192;
+
 impl KeyHash {
     /// Hashes (length of the bucket's name as one byte, bucket, key). The length keeps (`a`, `bc`) and (`ab`, `c`)
     /// apart.
@@ -24,11 +27,19 @@ impl KeyHash {
     /// When the bucket's name is longer than [`limits::MAX_BUCKET_BYTES`], which the name's own type rules out.
     pub fn of(bucket: &[u8], key: &[u8]) -> KeyHash {
         let length = u8::try_from(bucket.len()).expect("a bucket name is at most 255 bytes long");
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&[length]).update(bucket).update(key);
-        let mut first = [0u8; 16];
-        hasher.finalize_xof().fill(&mut first);
-        KeyHash::from_bytes(first)
+        let total = 1 + bucket.len() + key.len();
+        let hash = if total <= GATHERED_BYTES {
+            // Nearly every key. Gathered on the stack they cost a third of what a hasher with its two kilobytes does.
+            let mut gathered = [0u8; GATHERED_BYTES];
+            gathered[0] = length;
+            gathered[1..=bucket.len()].copy_from_slice(bucket);
+            gathered[1 + bucket.len()..total].copy_from_slice(key);
+            blake3::hash(&gathered[..total])
+        } else {
+            blake3::Hasher::new().update(&[length]).update(bucket).update(key).finalize()
+        };
+        let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+        KeyHash::from_bytes(*first)
     }
 
     /// The hash as 16 big-endian bytes: byte order is hash order.

@@ -11,8 +11,8 @@ use kvorum_protocol::message::{
     ArgumentKind, BatchGet, BatchPut, BucketSettings, Delete, Get as GetRequest, LimitKind,
     List as ListRequest, Put as PutRequest, Replacing, Request, RequestError, RequestOptions,
 };
-use kvorum_protocol::{BucketName, Change, Key, Replaces};
-use kvorum_ring::NodeId;
+use kvorum_protocol::{Change, Replaces};
+use kvorum_ring::{KeyHash, NodeId};
 use kvorum_store::Now;
 
 use crate::engine::asked::Asked;
@@ -178,7 +178,7 @@ impl Desk<'_> {
         if options.strict && quorums.w < quorums.bucket_w {
             return Err(invalid(ArgumentKind::StrictWriteQuorum));
         }
-        let replaces = self.replaces(&place.key.bucket, &place.key.key, replaces)?;
+        let replaces = self.replaces(place.hash, replaces)?;
         let (operation, retry) = (options.operation, options.retry);
         Ok(Write { place, replaces, change, operation, w: quorums.w, retry })
     }
@@ -211,17 +211,12 @@ impl Desk<'_> {
         check_batch(batch.keys.len())
     }
 
-    fn replaces(
-        &self,
-        bucket: &BucketName,
-        key: &Key,
-        replaces: &Replacing,
-    ) -> Result<Replaces, RequestError> {
+    fn replaces(&self, key: KeyHash, replaces: &Replacing) -> Result<Replaces, RequestError> {
         Ok(match replaces {
             Replacing::Latest => Replaces::Latest,
             Replacing::Nothing => Replaces::Nothing,
             Replacing::Context { context } => {
-                Replaces::Context(self.view.context_keys.open(bucket, key, context)?)
+                Replaces::Context(self.view.context_keys.open_hashed(key, context)?)
             }
         })
     }

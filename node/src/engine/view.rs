@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kvorum_protocol::message::{BucketSettings, RequestError};
 use kvorum_protocol::{BucketName, ContextKeys, Key, RecordKey};
-use kvorum_ring::{ClassId, Layout, NodeId, PartitionId, Weight, Zone};
+use kvorum_ring::{ClassId, KeyHash, Layout, NodeId, PartitionId, Weight, Zone};
 
 use crate::engine::quorum::Owners;
 
@@ -48,6 +48,8 @@ pub struct ClusterView {
 pub(crate) struct Place {
     /// The key's record.
     pub(crate) key: RecordKey,
+    /// The hash of its bucket and key, made once for a request: contexts carry it, too.
+    pub(crate) hash: KeyHash,
     /// Its owners in preference order; at least one.
     pub(crate) owners: Owners,
 }
@@ -61,9 +63,13 @@ impl ClusterView {
     /// Where a key of an existing bucket lives.
     pub(crate) fn place(&self, bucket: &BucketName, key: &Key) -> Result<Place, RequestError> {
         let class = self.bucket(bucket)?.class;
-        let key = RecordKey::new(class, self.layout.partitions(), bucket.clone(), key.clone());
-        let owners = self.owners(class, key.partition);
-        if owners.is_empty() { Err(RequestError::WrongLayout) } else { Ok(Place { key, owners }) }
+        let hash = KeyHash::of(bucket.as_bytes(), key.as_bytes());
+        let partition = self.layout.partitions().partition_of(hash);
+        let key = RecordKey::hashed(class, partition, bucket.clone(), key.clone());
+        match self.owners(class, partition) {
+            owners if owners.is_empty() => Err(RequestError::WrongLayout),
+            owners => Ok(Place { key, hash, owners }),
+        }
     }
 
     /// The owners of a partition in preference order; none when the class or the partition does not exist.

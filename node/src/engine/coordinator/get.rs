@@ -162,8 +162,8 @@ impl Get {
     }
 
     fn succeed(&mut self, turn: &mut Turn<'_>, merged: Option<&EncodedSet>) {
-        let (key, keys) = (&self.place.key, &turn.view.context_keys);
-        let context = merged.map(|set| keys.seal(&key.bucket, &key.key, set.clock()));
+        let (hash, keys) = (self.place.hash, &turn.view.context_keys);
+        let context = merged.map(|set| keys.seal_hashed(hash, set.clock()));
         let values = merged.map_or_else(Vec::new, |set| unexpired_values(set, turn.now.wall_ms));
         let complete = !values.is_empty() || self.is_complete();
         self.answered = true;

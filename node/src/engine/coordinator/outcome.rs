@@ -2,9 +2,8 @@
 
 use kvorum_protocol::limits as bounds;
 use kvorum_protocol::message::{LimitKind, PutDone, RequestError, Response};
-use kvorum_protocol::{
-    Clock, Dot, EncodedSet, Found, MintRefusal, OperationId, RecordKey, Replaces,
-};
+use kvorum_protocol::{Clock, Dot, EncodedSet, Found, MintRefusal, OperationId, Replaces};
+use kvorum_ring::KeyHash;
 use kvorum_store::{MintedDot, StoreRefusal};
 
 use crate::engine::coordinator::small;
@@ -36,19 +35,19 @@ impl Applied {
         Applied { dot, replaced: Vec::new(), context: None }
     }
 
-    /// The reply of a write that has its quorum.
+    /// The reply of a write that has its quorum, which it gets once.
     pub(super) fn done(
-        &self,
+        &mut self,
         view: &ClusterView,
-        key: &RecordKey,
+        key: KeyHash,
         copies: &Quorum,
         retry_checked: bool,
     ) -> PutDone {
         let context = self.context.as_ref();
         PutDone {
-            context: context.map(|clock| view.context_keys.seal(&key.bucket, &key.key, clock)),
+            context: context.map(|clock| view.context_keys.seal_hashed(key, clock)),
             dot: self.dot,
-            replaced: self.replaced.clone(),
+            replaced: std::mem::take(&mut self.replaced),
             acked_owners: small(copies.counted().len()),
             acked_fallbacks: 0,
             needed: small(copies.needed()),

@@ -24,7 +24,7 @@ mod ending;
 
 use kvorum_protocol::message::{OwnerCause, RequestError, Response};
 use kvorum_protocol::{Change, EncodedSet, Found, OperationId, RecordKey, Replaces};
-use kvorum_ring::NodeId;
+use kvorum_ring::{KeyHash, NodeId};
 use kvorum_store::{Apply, StoreEvent, StoreRequest};
 
 use crate::engine::coordinator::cause_of;
@@ -66,6 +66,8 @@ enum Search {
 #[derive(Clone)]
 pub(crate) struct Put {
     key: RecordKey,
+    /// The hash of bucket and key.
+    hash: KeyHash,
     replaces: Replaces,
     /// Gone once it is handed to the store.
     change: Option<Change>,
@@ -90,6 +92,7 @@ impl Put {
         let recall = write.retry.then(|| Recall::new(&write.place.owners, &reaches));
         Put {
             key: write.place.key,
+            hash: write.place.hash,
             replaces: write.replaces,
             change: Some(write.change),
             operation: write.operation,

@@ -25,8 +25,8 @@ impl Put {
     }
 
     fn succeed(&mut self, turn: &mut Turn<'_>) {
-        let applied = self.applied.as_ref().expect("copies are counted only of what is applied");
-        let done = applied.done(turn.view, &self.key, &self.copies, self.retry_checked);
+        let applied = self.applied.as_mut().expect("copies are counted only of what is applied");
+        let done = applied.done(turn.view, self.hash, &self.copies, self.retry_checked);
         turn.stats.writes_applied += 1;
         self.answer(turn, Response::Put(done));
     }
