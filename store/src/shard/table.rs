@@ -8,6 +8,7 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use kvorum_protocol::{Record, RecordKey};
 
 use crate::limits;
@@ -73,6 +74,8 @@ pub(crate) struct Entry {
     pub(crate) noted: Option<u32>,
     /// The number of the index job that last told the index of it; 0 when it was read through the index.
     pub(crate) fed_by: u64,
+    /// Of the key; set by the table.
+    hash: u64,
     bytes: usize,
     used: bool,
 }
@@ -112,6 +115,7 @@ impl Entry {
             moving: false,
             noted: None,
             fed_by: 0,
+            hash: 0,
             bytes,
             used: true,
         }
@@ -147,7 +151,7 @@ impl Entry {
 }
 
 fn entry_bytes(key: &RecordKey, body: &Body) -> usize {
-    // The slot, the map's copy of the key and the set's decoded form.
+    // The slot, its number in the map and the set's decoded form.
     const FIXED: usize = 400;
     FIXED
         + match body {
@@ -216,7 +220,7 @@ impl Hasher for SeededHasher {
     }
 }
 
-/// A map with a fixed hasher. Hot, and never iterated: its order shows nowhere.
+/// A map of keys with a fixed hasher. Never iterated: its order shows nowhere.
 #[expect(
     clippy::disallowed_types,
     reason = "looked up for every request, never iterated, and its hasher is seeded"
@@ -226,12 +230,14 @@ pub(crate) type KeyMap<V> = std::collections::HashMap<RecordKey, V, Seeded>;
 /// Slots that one call of [`Table::shrink`] looks at, at most: more than a batch brings in, little enough not to be felt.
 const SHRINK_STEPS: usize = 4_096;
 
-/// The table.
+/// The table. Its map holds numbers of slots and nothing else: it stays small, and of the memory that finding a key touches
+/// nearly all is the entry's, which is needed anyway.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     slots: Vec<Option<Entry>>,
     free: Vec<u32>,
-    map: KeyMap<u32>,
+    map: HashTable<u32>,
+    hasher: Seeded,
     hand: usize,
     bytes: usize,
     budget: usize,
@@ -240,13 +246,18 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table that tries to stay below `budget` bytes.
     pub(crate) fn new(budget: usize, hasher: Seeded) -> Table {
-        let map = KeyMap::with_hasher(hasher);
-        Table { slots: Vec::new(), free: Vec::new(), map, hand: 0, bytes: 0, budget }
+        let (slots, free, map) = (Vec::new(), Vec::new(), HashTable::new());
+        Table { slots, free, map, hasher, hand: 0, bytes: 0, budget }
     }
 
     /// The slot of a key.
     pub(crate) fn find(&self, key: &RecordKey) -> Option<Slot> {
-        self.map.get(key).map(|slot| Slot(*slot))
+        let hash = self.hasher.hash_one(key);
+        let is_here = |slot: &u32| {
+            let entry = self.slots[*slot as usize].as_ref();
+            entry.is_some_and(|entry| entry.hash == hash && entry.key == *key)
+        };
+        self.map.find(hash, is_here).map(|slot| Slot(*slot))
     }
 
     /// The entry of a slot.
@@ -266,6 +277,8 @@ impl Table {
 
     /// Puts in the entry of a key that is not in the table.
     pub(crate) fn insert(&mut self, entry: Entry) -> Slot {
+        debug_assert!(self.find(&entry.key).is_none(), "a key has one entry");
+        let hash = self.hasher.hash_one(&entry.key);
         self.bytes += entry.bytes;
         let index = match self.free.pop() {
             Some(index) => index,
@@ -274,9 +287,10 @@ impl Table {
                 (self.slots.len() - 1) as u32
             }
         };
-        let previous = self.map.insert(entry.key.clone(), index);
-        debug_assert!(previous.is_none(), "a key has one entry");
-        self.slots[index as usize] = Some(entry);
+        self.slots[index as usize] = Some(Entry { hash, ..entry });
+        let slots = &self.slots;
+        let hash_of = |slot: &u32| slots[*slot as usize].as_ref().map_or(0, |entry| entry.hash);
+        self.map.insert_unique(hash, index, hash_of);
         Slot(index)
     }
 
@@ -301,7 +315,9 @@ impl Table {
     /// Removes an entry.
     pub(crate) fn remove(&mut self, slot: Slot) {
         if let Some(entry) = self.slots[slot.0 as usize].take() {
-            self.map.remove(&entry.key);
+            if let Ok(found) = self.map.find_entry(entry.hash, |other| *other == slot.0) {
+                found.remove();
+            }
             self.bytes -= entry.bytes;
             self.free.push(slot.0);
         }
