@@ -25,17 +25,19 @@ impl SupersededIds {
 
     /// The first [`limits::SUPERSEDED_IDS`] distinct ids.
     pub fn of(ids: impl IntoIterator<Item = OperationId>) -> SupersededIds {
-        let mut kept = Vec::with_capacity(limits::SUPERSEDED_IDS * WIDTH);
+        let mut kept = [[0; WIDTH]; limits::SUPERSEDED_IDS];
+        let mut count = 0;
         for id in ids {
-            if kept.len() == limits::SUPERSEDED_IDS * WIDTH {
+            if count == kept.len() {
                 break;
             }
             let bytes = id.0.to_be_bytes();
-            if !kept.chunks_exact(WIDTH).any(|other| other == bytes) {
-                kept.extend_from_slice(&bytes);
+            if !kept[..count].contains(&bytes) {
+                kept[count] = bytes;
+                count += 1;
             }
         }
-        SupersededIds(kept.into())
+        SupersededIds(Bytes::copy_from_slice(kept[..count].as_flattened()))
     }
 
     /// The ids in these bytes, or `None` when no list of ids has that length.
