@@ -11,6 +11,11 @@ const PLAIN: &str = "  {msg:<28} {bar:30} {pos:>6}/{len:<6} {elapsed}";
 /// The same with colour.
 const COLOURED: &str = "  {msg:<28} {bar:30.cyan/dim} {pos:>6}/{len:<6} {elapsed:.dim}";
 
+/// The bar's line where somebody says how far it is.
+const PLAIN_SAID: &str = "  {msg:<28} {bar:30} {prefix}";
+/// The same with colour.
+const COLOURED_SAID: &str = "  {msg:<28} {bar:30.cyan/dim} {prefix}";
+
 /// One step with a known number of parts.
 pub(crate) struct Step {
     title: String,
@@ -20,11 +25,20 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// Begins a step of `parts` parts.
+    /// Begins a step of `parts` parts, which the bar counts.
     pub(crate) fn begin(output: Output, title: &str, parts: u64) -> Step {
+        Step::with([PLAIN, COLOURED], output, title, parts)
+    }
+
+    /// Begins a step of `parts` parts; how far it is is told in words.
+    pub(crate) fn measured(output: Output, title: &str, parts: u64) -> Step {
+        Step::with([PLAIN_SAID, COLOURED_SAID], output, title, parts)
+    }
+
+    fn with([plain, coloured]: [&str; 2], output: Output, title: &str, parts: u64) -> Step {
         let bar = output.is_watched().then(|| {
             let bar = ProgressBar::new(parts);
-            let template = if output.remark_style().is_on() { COLOURED } else { PLAIN };
+            let template = if output.remark_style().is_on() { coloured } else { plain };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
             }
@@ -42,10 +56,11 @@ impl Step {
         }
     }
 
-    /// `parts` are done by now, all in all.
-    pub(crate) fn reach(&self, parts: u64) {
+    /// `parts` are done by now, all in all; in words, `said`.
+    pub(crate) fn reach_saying(&self, parts: u64, said: String) {
         if let Some(bar) = &self.bar {
             bar.set_position(parts);
+            bar.set_prefix(said);
         }
     }
 

@@ -66,6 +66,12 @@ fn an_open_loop_begins_as_many_as_are_due() {
     let report: Value = serde_json::from_slice(&run.stdout).expect("one JSON document");
     let workload = &report["workloads"][0];
     assert_eq!(workload["settings"]["rate"], 100);
+    // 150 operations at 100 a second take longer than the first look at the nodes is away.
+    let looks = workload["servers_over_time"].as_array().expect("a list");
+    assert!(
+        looks.first().is_some_and(|look| look["nodes"]["n1"]["index_backlog"].is_u64()),
+        "{workload}"
+    );
     let operations = workload["operations"].as_array().expect("a list");
     let count = |operation: &Value| operation["count"].as_u64().unwrap_or_default();
     let counted: u64 = operations.iter().map(count).sum();

@@ -3,11 +3,13 @@
 //! Plots are SVG that was drawn here ([`crate::bench::plot`]); colours come from the page's style sheet, which follows the
 //! reader's choice of light or dark. What a plot shows stands in a table, too.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::bench::plot::{Plot, Scale, Series};
 use crate::bench::report::{Report, RunReport, SecondReport};
 use crate::bench::servers::Cost;
+use crate::bench::usage::{Look, Use};
 use crate::output::units;
 
 /// Colours: a surface, two inks, lines, and one for each series. Checked against each other for readers who tell few
@@ -165,7 +167,7 @@ fn plots(report: &Report) -> Vec<Plot> {
             .map(|(share, ms)| (1.0 / (1.0 - share), *ms))
             .collect(),
     });
-    vec![
+    let mut plots = vec![
         Plot::new("Operations a second", "seconds", Scale::Linear, Scale::Linear, rates),
         Plot::new(
             "Latency over time, ms",
@@ -181,6 +183,41 @@ fn plots(report: &Report) -> Vec<Plot> {
             Scale::Log,
             spread.collect(),
         ),
+    ];
+    if !report.servers_over_time.is_empty() {
+        plots.extend(usage(report));
+    }
+    plots
+}
+
+/// Lines that can be told apart by their colour.
+const MOST_LINES: usize = 5;
+
+/// What the nodes used over time: a line each, or one for the sum of many.
+fn usage(report: &Report) -> [Plot; 3] {
+    let looks = &report.servers_over_time;
+    let names: BTreeSet<&String> = looks.iter().flat_map(|look| look.nodes.keys()).collect();
+    let plot = |title, value: fn(&Use) -> Option<f64>| {
+        let line = |name: &str, of: &dyn Fn(&Look) -> Option<f64>| Series {
+            name: name.to_owned(),
+            points: looks.iter().filter_map(|look| Some((look.at_seconds, of(look)?))).collect(),
+        };
+        let series = if names.len() > MOST_LINES {
+            // Without one of them the sum would show a dent that was none.
+            let whole = |look: &Look| look.nodes.len() == names.len();
+            let sum = |look: &Look| look.nodes.values().map(value).sum::<Option<f64>>();
+            vec![line("all nodes", &|look| sum(look).filter(|_| whole(look)))]
+        } else {
+            names.iter().map(|name| line(name, &|look| value(look.nodes.get(*name)?))).collect()
+        };
+        Plot::new(title, "seconds", Scale::Linear, Scale::Linear, series)
+    };
+    [
+        plot("Index backlog, records", |used| Some(used.index_backlog as f64)),
+        plot("Memory of the nodes, MiB", |used| {
+            used.resident_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20))
+        }),
+        plot("Processors of the nodes", |used| Some(used.cpu_cores)),
     ]
 }
 
@@ -256,9 +293,15 @@ mod tests {
         for absent in ["http", "src=", "<script", "NaN", "inf ", "test <&>"] {
             assert!(!page.contains(absent), "{absent}: {page}");
         }
-        for present in
-            ["kv bench: get", "test &lt;&amp;&gt;", "3 failed: Overloaded", "<svg", "90 %"]
-        {
+        for present in [
+            "kv bench: get",
+            "test &lt;&amp;&gt;",
+            "3 failed: Overloaded",
+            "<svg",
+            "90 %",
+            "Index backlog",
+            "n3",
+        ] {
             assert!(page.contains(present), "{present}: {page}");
         }
         for tag in ["table", "div", "svg", "main", "p", "h2"] {

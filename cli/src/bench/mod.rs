@@ -21,6 +21,8 @@ pub(crate) mod recorder;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod servers;
+pub(crate) mod usage;
+pub(crate) mod wait;
 pub(crate) mod worker;
 pub(crate) mod workload;
 

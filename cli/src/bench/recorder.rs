@@ -125,6 +125,12 @@ impl Recorder {
         }
     }
 
+    /// How many operations have succeeded in the measured time so far.
+    pub(crate) fn done(&self) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.seconds.iter().map(|second| second.done).sum()
+    }
+
     /// How long was measured, and what came of it.
     pub(crate) fn finish(self) -> (Duration, BTreeMap<Operation, Tally>, Vec<Second>) {
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -174,6 +180,7 @@ mod tests {
         record(at(0), at(10), Ok(()));
         record(at(1), at(20), Err("Overloaded".to_owned()));
         record(at(1_500), at(3_500), Ok(()));
+        assert_eq!(recorder.done(), 1);
         let (measured, tallies, seconds) = recorder.finish();
         assert_eq!(measured, Duration::from_secs(2));
         let tally = &tallies[&Operation::Read];

@@ -10,6 +10,7 @@ use crate::bench::check::Check;
 use crate::bench::distribution::Distribution;
 use crate::bench::recorder::{Second, Tally, histogram, ms};
 use crate::bench::servers::Costs;
+use crate::bench::usage::Look;
 use crate::bench::worker::Work;
 use crate::bench::workload::{Operation, Workload};
 
@@ -117,6 +118,8 @@ pub(crate) struct Report {
     pub(crate) operations: Vec<OperationReport>,
     pub(crate) over_time: Vec<SecondReport>,
     pub(crate) servers: Costs,
+    /// What the nodes used, a look each second.
+    pub(crate) servers_over_time: Vec<Look>,
     /// Processors that the generator kept busy; near 1 it was the bottleneck.
     pub(crate) generator_cores: f64,
     /// Operations of an open loop that were due and never begun.
@@ -156,6 +159,7 @@ impl Report {
             operations: operations.collect(),
             over_time: seconds.into_iter().map(second).collect(),
             servers: Costs::default(),
+            servers_over_time: Vec::new(),
             generator_cores: 0.0,
             unbegun: 0,
             redrawn: 0,
@@ -249,6 +253,7 @@ pub(crate) mod samples {
     use super::{Check, Report, RunReport, Settings};
     use crate::bench::distribution::Distribution;
     use crate::bench::recorder::{Second, Tally};
+    use crate::bench::usage::{Look, Use};
     use crate::bench::workload::{Operation, Workload};
 
     /// Two seconds of 100 reads each.
@@ -272,7 +277,21 @@ pub(crate) mod samples {
         };
         let second = Second { done: 100, failed: 1, p50_ms: 10.0, p99_ms: 19.8, max_ms: 20.0 };
         let tallies = BTreeMap::from([(Operation::Read, tally)]);
-        Report::new(settings, Duration::from_secs(2), tallies, vec![second; 2])
+        let mut report = Report::new(settings, Duration::from_secs(2), tallies, vec![second; 2]);
+        report.servers_over_time = [1.0, 2.0].map(look).to_vec();
+        report
+    }
+
+    fn look(at_seconds: f64) -> Look {
+        let used = Use {
+            index_backlog: 2_000,
+            resident_bytes: Some(64 << 20),
+            cpu_cores: 0.5,
+            syncs_per_second: 100.0,
+            sync_p99_ms: None,
+        };
+        let nodes = ["n1", "n2", "n3"].map(|name| (name.to_owned(), used));
+        Look { at_seconds, nodes: BTreeMap::from(nodes) }
     }
 
     /// A run of that one workload.

@@ -12,12 +12,13 @@ use crate::bench::pace::{Bound, Pace};
 use crate::bench::recorder::Recorder;
 use crate::bench::report::{Report, Settings};
 use crate::bench::servers::Costs;
+use crate::bench::usage::follow;
+use crate::bench::wait::wait;
 use crate::bench::worker::Work;
 use crate::bench::workload::Workload;
 use crate::failure::{Failure, Outcome};
 use crate::metrics::Moment;
 use crate::output::Output;
-use crate::progress::Step;
 
 /// How long operations may take after the measured time is over. Longer than the deadline of any that has begun; an open
 /// loop works off what is due meanwhile.
@@ -25,9 +26,6 @@ const DRAIN: Duration = Duration::from_secs(15);
 
 /// How long a node may take to tell its figures.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often the progress bar moves.
-const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs one workload.
 ///
@@ -66,7 +64,11 @@ pub(crate) async fn run(bench: &Bench, workload: Workload, output: Output) -> Ou
     let client = &bench.clients[0];
     sleep_until(from.into()).await;
     let (before, own) = (Moment::ask(client, None, PATIENCE).await, own_cpu());
-    wait(&mut workers, &work, until, &workload.name(), output).await;
+    let (mut looks, name) = (Vec::new(), workload.name());
+    tokio::select! {
+        () = wait(&mut workers, &work, until, &name, output) => {}
+        () = follow(client, from, &before, &mut looks) => {}
+    }
     let (after, own) = (Moment::ask(client, None, PATIENCE).await, own_cpu() - own);
     let unbegun = drain(&mut workers, &work).await;
 
@@ -81,41 +83,14 @@ pub(crate) async fn run(bench: &Bench, workload: Workload, output: Output) -> Ou
     report.siblings_seen = siblings;
     report.redrawn = bench.keys.redrawn() - redrawn;
     report.generator_cores = own / (after.at - before.at).as_secs_f64();
+    report.servers_over_time = looks;
     report.servers = Costs::between(&before, &after, report.answered_per_second());
     if report.succeeded() == 0 {
         let kinds = report.failures().into_keys().collect::<Vec<_>>().join(", ");
-        let message = format!("{}: nothing succeeded ({kinds})", workload.name());
+        let message = format!("{name}: nothing succeeded ({kinds})");
         return Err(Failure::unavailable(message));
     }
     Ok(report)
-}
-
-/// Waits until the measured time is over or, when operations are counted, until all have ended.
-async fn wait(
-    workers: &mut JoinSet<()>,
-    work: &Work,
-    until: Option<Instant>,
-    name: &str,
-    output: Output,
-) {
-    let begun = Instant::now();
-    let whole = match until {
-        Some(until) => (until - begun.min(until)).as_millis() as u64,
-        None => work.pace.count(),
-    };
-    let step = Step::begin(output, name, whole);
-    loop {
-        let left = until.map_or(INTERVAL, |until| until.saturating_duration_since(Instant::now()));
-        if left.is_zero() {
-            return;
-        }
-        match timeout(left.min(INTERVAL), workers.join_next()).await {
-            Ok(None) => return,
-            Ok(Some(_)) => {}
-            Err(_) if until.is_some() => step.reach(begun.elapsed().as_millis() as u64),
-            Err(_) => step.reach(work.pace.counted()),
-        }
-    }
 }
 
 /// Lets what has begun end. Says how many operations were due and never begun.

@@ -40,7 +40,10 @@ pub(crate) fn duration(time: Duration) -> String {
         s if s < 0.1 => format!("{:.1} ms", s * 1e3),
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
         s if s < 120.0 => format!("{s:.1} s"),
-        s => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
+        s => {
+            let seconds = s.round();
+            format!("{:.0} min {:.0} s", (seconds / 60.0).floor(), seconds % 60.0)
+        }
     }
 }
 
@@ -115,6 +118,7 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(420)), "420 ms");
         assert_eq!(duration(Duration::from_millis(4_200)), "4.2 s");
         assert_eq!(duration(Duration::from_secs(200)), "3 min 20 s");
+        assert_eq!(duration(Duration::from_millis(179_600)), "3 min 0 s");
     }
 
     #[test]
