@@ -4,6 +4,7 @@
 //! `output`; how it went is one `exit_code`. Everything below that is somebody else's crate.
 #![allow(clippy::disallowed_methods)] // The edge of the system: it reads clocks, the environment and the network.
 
+mod allocator;
 mod args;
 mod bench;
 mod cluster;
