@@ -45,6 +45,7 @@ pub(crate) struct Alone {
     node: Node,
     base: u16,
     id: String,
+    home: PathBuf,
     out: PathBuf,
 }
 
@@ -63,13 +64,18 @@ impl Alone {
             config.split_once(&format!("@127.0.0.1:{}", base + 1)).expect("its place");
         let id = before[before.len() - 32..].to_owned();
         let node = start(home, &out.join("n1"));
-        let alone = Alone { node, base, id, out };
+        let alone = Alone { node, base, id, home: home.to_owned(), out };
         until("the node answers", Duration::from_secs(30), || {
-            let mut status = kv::command(home);
-            status.args(["status", "--config"]).arg(alone.out.join("client/config.toml"));
-            (kv::run(status, b"").code == Some(0)).then_some(())
+            (alone.operator(&["status"]).code == Some(0)).then_some(())
         });
         alone
+    }
+
+    /// Runs `kv` with the operator's certificate.
+    pub(crate) fn operator(&self, arguments: &[&str]) -> kv::Run {
+        let mut command = kv::command(&self.home);
+        command.args(arguments).arg("--config").arg(self.out.join("client/config.toml"));
+        kv::run(command, b"")
     }
 
     pub(crate) fn pid(&self) -> u32 {

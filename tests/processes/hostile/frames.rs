@@ -30,16 +30,25 @@ pub(super) fn hello_of_another_version(draws: &mut StdRng) -> Vec<u8> {
     frame(0, &Greeting::Hello(Hello { protocol_min, protocol_max: u16::MAX, ..Hello::current() }))
 }
 
-/// A greeting with a token that nobody was given.
-pub(super) fn hello_with_a_wrong_token(draws: &mut StdRng) -> Vec<u8> {
-    let token = AccessToken::new(TokenId(draws.random()), draws.random());
-    frame(0, &Greeting::Hello(Hello::current().with_token(&token)))
+/// A token that nobody was given.
+pub(super) fn guessed_token(draws: &mut StdRng) -> AccessToken {
+    AccessToken::new(TokenId(draws.random()), draws.random())
+}
+
+/// A greeting with a token.
+pub(super) fn hello_with(token: &AccessToken) -> Vec<u8> {
+    frame(0, &Greeting::Hello(Hello::current().with_token(token)))
 }
 
 /// The beginning of a frame of the greatest length, with a part of it.
 pub(super) fn heavy(draws: &mut StdRng) -> Vec<u8> {
     let part = vec![0xc0; draws.random_range(0..4 << 20)];
     with_length(CLIENT_FRAME_BYTES as u32, &part)
+}
+
+/// A put that is carried out for whoever may put.
+pub(super) fn latest(request_id: u64, bucket: &str, key: &[u8]) -> Vec<u8> {
+    frame(request_id, &Request::Put(put_request(bucket, key, 64, Replacing::Latest)))
 }
 
 /// A put that would be carried out if its context were right.
