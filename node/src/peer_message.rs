@@ -133,7 +133,7 @@ wire_struct! {
     pub struct PeerScan {
         /// The bucket's replication class.
         pub class: ClassId,
-        /// The partitions, ascending.
+        /// The partitions, strictly ascending.
         pub partitions: Vec<PartitionId>,
         /// The bucket.
         pub bucket: BucketName,
@@ -206,6 +206,8 @@ wire_enum! {
         7 = Misplaced,
         /// With what is held here it would be more than one record can be.
         8 = Oversized,
+        /// A scan whose partitions are not strictly ascending: named twice, one would be read twice.
+        9 = Unordered,
     } else {
         /// A reason that a later version added.
         Other

@@ -62,9 +62,7 @@ pub(crate) fn task(
             (token, Asked::Fetch, deadline_ms, wrong_place, request)
         }
         PeerMessage::Scan { token, scan, range, deadline_ms } => {
-            let not_owned = |partition: &PartitionId| !view.owns(me, range.class, *partition);
-            let wrong_place =
-                range.partitions.iter().any(not_owned).then_some(ReplicaRefusal::NotAnOwner);
+            let wrong_place = wrong_range(me, view, &range);
             let request = StoreRequest::Scan { token: unnamed, range: store_range(*range) };
             (token, Asked::Scan { scan }, deadline_ms, wrong_place, request)
         }
@@ -88,6 +86,15 @@ fn wrong_place(me: NodeId, view: &ClusterView, key: &RecordKey) -> Option<Replic
     }
     let is_at_home = view.layout.partitions().partition_of(key.key_hash()) == key.partition;
     (!is_at_home).then_some(ReplicaRefusal::Misplaced)
+}
+
+/// Why a range is not scanned here, if it is not. A list of partitions in order is no longer than there are partitions.
+fn wrong_range(me: NodeId, view: &ClusterView, range: &PeerScan) -> Option<ReplicaRefusal> {
+    if !range.partitions.is_sorted_by(|left, right| left < right) {
+        return Some(ReplicaRefusal::Unordered);
+    }
+    let not_owned = |partition: &PartitionId| !view.owns(me, range.class, *partition);
+    range.partitions.iter().any(not_owned).then_some(ReplicaRefusal::NotAnOwner)
 }
 
 fn refuse(token: u64, asked: Asked, reason: ReplicaRefusal) -> PeerMessage {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use kvorum_node::engine::EngineOptions;
 use kvorum_node::peer_message::{
-    FetchOutcome, PeerEntry, PeerMessage, PeerPage, ReplicaRefusal, ReplicateOutcome, ScanOutcome,
+    FetchOutcome, PeerEntry, PeerMessage, PeerPage, PeerScan, ReplicaRefusal, ReplicateOutcome,
+    ScanOutcome,
 };
 use kvorum_protocol::codec::Surplus;
 use kvorum_protocol::message::{
@@ -11,7 +12,7 @@ use kvorum_protocol::message::{
     RequestError, RequestOptions, Response,
 };
 use kvorum_protocol::{Actor, Clock, Context, ContextError, EncodedSet, VersionSet, limits};
-use kvorum_ring::PartitionId;
+use kvorum_ring::{ClassId, PartitionId};
 
 use crate::cluster::{Cluster, Flight, Settings, bucket, context, error, key, put_done};
 
@@ -183,6 +184,33 @@ fn a_replica_refuses_a_key_under_a_partition_that_is_not_its_own() {
     let reason = ReplicaRefusal::Misplaced;
     let outcome = FetchOutcome::Refused { reason };
     assert_eq!(answer, PeerMessage::Fetched { token: 5, outcome, refilling: false });
+}
+
+#[test]
+fn a_replica_scans_no_partition_twice_for_one_question() {
+    let mut cluster = Cluster::new(3);
+    let mut scan = |partitions: &[u32]| {
+        let range = Box::new(PeerScan {
+            class: ClassId(0),
+            partitions: partitions.iter().map(|number| PartitionId(*number)).collect(),
+            bucket: bucket(),
+            prefix: Bytes::new(),
+            after: None,
+            limit: 8,
+        });
+        let message = PeerMessage::Scan { token: 5, scan: 0, range, deadline_ms: 1_000 };
+        cluster.in_flight.push(Flight { from: 0, to: 1, message });
+        cluster.deliver(0);
+        match cluster.in_flight.pop().expect("an answer").message {
+            PeerMessage::Scanned { outcome, .. } => outcome,
+            other => panic!("{other:?}"),
+        }
+    };
+    let refused = ScanOutcome::Refused { reason: ReplicaRefusal::Unordered };
+    for partitions in [&[1, 1][..], &[2, 1], &[0, 1, 1, 2]] {
+        assert_eq!(scan(partitions), refused, "{partitions:?}");
+    }
+    assert!(matches!(scan(&[0, 1, 2]), ScanOutcome::Page(_)));
 }
 
 /// A set of one owner whose clock has as many entries as bytes may have.

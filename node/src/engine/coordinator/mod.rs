@@ -24,7 +24,9 @@ fn cause_of(refusal: ReplicaRefusal) -> OwnerCause {
     match refusal {
         ReplicaRefusal::Overloaded { .. } => OwnerCause::Overloaded,
         ReplicaRefusal::DiskFull => OwnerCause::DiskFull,
-        ReplicaRefusal::NotAnOwner | ReplicaRefusal::Misplaced => OwnerCause::WrongLayout,
+        ReplicaRefusal::NotAnOwner | ReplicaRefusal::Misplaced | ReplicaRefusal::Unordered => {
+            OwnerCause::WrongLayout
+        }
         ReplicaRefusal::Late => OwnerCause::TimedOut,
         ReplicaRefusal::Stopping => OwnerCause::Stopping,
         ReplicaRefusal::Refilling => OwnerCause::Refilling,
