@@ -114,8 +114,19 @@ pub(crate) fn find(options: &ConnectionArguments, environment: &Environment) -> 
         .and_then(|config| config.cluster.clone())
         .filter(|_| origin != Origin::DevPorts);
     let token = find_token(options, environment, config.as_ref())?;
+    if token.is_some() && origin == Origin::DevPorts {
+        return Err(guessed());
+    }
     let identity = config.and_then(|config| config.identity);
     Ok(Found { endpoints, origin, identity, token, cluster })
+}
+
+/// A token is for a cluster that somebody named: whatever listens on a guessed port would get to see it.
+fn guessed() -> Failure {
+    let failure = Failure::usage("there is an access token, and no endpoint to show it to");
+    failure.advise(
+        "Name a node: --endpoint ID@HOST:PORT, KVORUM_ENDPOINTS, or endpoints in the config file.",
+    )
 }
 
 /// The access token to show: of the option, else of the environment, else of the config file.
@@ -245,6 +256,19 @@ mod tests {
         options.token_file = Some(write("wrong", "secret and not a token"));
         let failure = found(&options, &environment).expect_err("no token");
         assert!(!failure.message().contains("secret and"), "{failure:?}");
+    }
+
+    #[test]
+    fn a_token_is_not_shown_to_ports_that_nobody_named() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let mut environment = environment(home.path(), None);
+        let token = format!("kvorum_{}_{}", "1".repeat(16), "2".repeat(64));
+        environment.token = Some(token.parse());
+        let failure = find(&options(&[]), &environment).expect_err("nobody was named");
+        assert_eq!(failure.code(), ExitCode::Usage);
+        assert!(failure.advice().iter().any(|line| line.contains("--endpoint")), "{failure:?}");
+        let found = find(&options(&["h:1"]), &environment).expect("named");
+        assert!(found.token.is_some());
     }
 
     #[test]
