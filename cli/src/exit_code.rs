@@ -18,7 +18,7 @@ pub(crate) enum ExitCode {
     Unavailable = 3,
     /// Siblings where one value was asked for, or a context that does not fit.
     Conflict = 4,
-    /// The cluster understood and said no. Nothing was applied.
+    /// The cluster understood and said no, or one side does not accept the other's certificate. Nothing was applied.
     Refused = 5,
     /// The outcome is unknown, or the write was applied on fewer nodes than asked. The operation id is printed.
     Unknown = 6,

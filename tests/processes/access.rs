@@ -104,6 +104,32 @@ fn a_renewed_certificate_is_for_the_same_key_and_valid_for_longer() {
 }
 
 #[test]
+fn certificates_of_another_cluster_are_refused_with_a_reason_and_a_remedy() {
+    let cluster = guarded();
+    let other = guarded_directories(cluster.home.path(), "other").join("client");
+    let mixed = cluster.home.path().join("mixed");
+    std::fs::create_dir(&mixed).expect("created");
+    let status = |foreign: &[&str]| {
+        for name in ["config.toml", "authority.pem", "client.pem", "client.key"] {
+            let ours = cluster.out.join("client");
+            let from = if foreign.contains(&name) { &other } else { &ours };
+            std::fs::copy(from.join(name), mixed.join(name)).expect("copied");
+        }
+        let mut command = kv::command(cluster.home.path());
+        command.arg("status").arg("--config").arg(mixed.join("config.toml"));
+        kv::run(command, b"")
+    };
+    status(&[]).expect(0);
+    let refused = status(&["client.pem", "client.key"]).expect(5);
+    let expected = "does not accept our certificate: it is of another authority";
+    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+    let refused = status(&["authority.pem"]).expect(5);
+    let expected = "the node's certificate is of another authority";
+    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+    assert!(refused.stderr.contains("authority.pem of one and the same cluster"));
+}
+
+#[test]
 fn a_token_opens_what_it_was_made_for_until_it_is_revoked() {
     let cluster = guarded();
     let stranger = cluster.stranger();

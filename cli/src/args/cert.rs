@@ -43,6 +43,6 @@ Examples:
   kv cert renew --dir cluster/n1 --ca cluster/authority
   kv cert renew --dir cluster/client --ca cluster/authority --expires 90d
 
-Only the certificate changes. Copy certificates/node.pem to the node's machine: a node that runs takes it within seconds, and
-kv status then shows the new date.
+Only the certificate changes. Copy certificates/node.pem to the node's machine: a node that runs takes it within
+seconds, and its status then tells the new date.
 ";

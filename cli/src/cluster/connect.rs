@@ -40,13 +40,20 @@ pub(crate) async fn connect(options: &ConnectionArguments, output: Output) -> Ou
     Ok(client)
 }
 
-/// A node answered and does not let us in: that is no outage, and waiting does not help.
+/// A node answered and does not let us in, or every one that answered shows a certificate that we do not accept: that is no
+/// outage, and waiting does not help.
 fn not_let_in(causes: &[(Endpoint, ConnectError)]) -> Option<Failure> {
+    let refused = |endpoint: &Endpoint, what: &dyn std::fmt::Display| {
+        Failure::new(ExitCode::Refused, format!("{endpoint}: {what}"))
+    };
+    let is_nodes = |cause: &ConnectError| matches!(cause, ConnectError::NodeCertificate { .. });
+    let all_nodes = causes.iter().all(|(_, cause)| is_nodes(cause));
     causes.iter().find_map(|(endpoint, cause)| match cause {
         ConnectError::Refused(error @ RequestError::Unauthenticated { .. }) => {
-            let failure = Failure::new(ExitCode::Refused, format!("{endpoint}: {error}"));
-            Some(failure.advise(explain::HOW_TO_BE_LET_IN))
+            Some(refused(endpoint, error).advise(explain::HOW_TO_BE_LET_IN))
         }
+        ConnectError::OwnCertificate { .. } => Some(refused(endpoint, cause)),
+        ConnectError::NodeCertificate { .. } if all_nodes => Some(refused(endpoint, cause)),
         _ => None,
     })
 }
@@ -63,4 +70,30 @@ fn config(found: &Found, options: &ConnectionArguments) -> Config {
         config = config.cluster(cluster.as_str());
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use kvorum_client::{ConnectError, Endpoint};
+    use kvorum_protocol::CertificateFault;
+
+    use super::not_let_in;
+    use crate::exit_code::ExitCode;
+
+    #[test]
+    fn a_certificate_that_is_not_accepted_is_no_outage_unless_other_nodes_may_come_back() {
+        let causes = |causes: Vec<ConnectError>| -> Vec<(Endpoint, ConnectError)> {
+            causes.into_iter().map(|cause| (Endpoint::loopback(1), cause)).collect()
+        };
+        let fault = CertificateFault::Expired;
+        let own = ConnectError::OwnCertificate { fault };
+        let nodes = ConnectError::NodeCertificate { fault, detail: "".into() };
+        let down = ConnectError::TimedOut;
+        for refused in [vec![down.clone(), own], vec![nodes.clone(), nodes.clone()]] {
+            let failure = not_let_in(&causes(refused)).expect("refused");
+            assert_eq!(failure.code(), ExitCode::Refused);
+            assert!(failure.message().contains("kv cert renew"), "{failure}");
+        }
+        assert_eq!(not_let_in(&causes(vec![nodes, down])), None);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kvorum_client::{ConnectError, ErrorKind, OperationError};
 use serde_json::{Value, json};
 
 use crate::args::connection::ConnectionArguments;
@@ -147,7 +148,23 @@ fn remarks(node: &NodeHealth, now_ms: u64) -> Vec<String> {
         Err(_) if node.doubted_by.is_empty() => remarks.push("does not answer us".to_owned()),
         Err(_) => remarks.push(format!("seen down by us, {}", node.doubted_by.join(", "))),
     }
+    if let Err(OperationError { kind: ErrorKind::NoNode(causes), .. }) = &node.status {
+        remarks.extend(causes.iter().find_map(|(_, cause)| certificate_fault(cause)));
+    }
     remarks
+}
+
+/// That a node cannot be asked because of a certificate.
+fn certificate_fault(cause: &ConnectError) -> Option<String> {
+    match cause {
+        ConnectError::NodeCertificate { fault, .. } => {
+            Some(format!("its certificate {fault}: {}", fault.remedy()))
+        }
+        ConnectError::OwnCertificate { fault } => {
+            Some(format!("does not accept our certificate: it {fault}: {}", fault.remedy()))
+        }
+        _ => None,
+    }
 }
 
 fn node_json(node: &NodeHealth) -> Value {
@@ -175,9 +192,9 @@ fn node_json(node: &NodeHealth) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use kvorum_client::{ErrorKind, OperationError};
-    use kvorum_protocol::OperationId;
+    use kvorum_client::{ConnectError, Endpoint, ErrorKind, OperationError};
     use kvorum_protocol::message::{NodeStatus, StatusDone};
+    use kvorum_protocol::{CertificateFault, OperationId};
     use kvorum_ring::NodeId;
 
     use super::{summary, table};
@@ -228,6 +245,17 @@ mod tests {
         assert_eq!((remark(30), super::certificate_remark(0, 1)), (None, None));
         assert!(remark(29).is_some_and(|text| text.contains("29 days")));
         assert!(remark(0).is_some_and(|text| text.contains("EXPIRED")));
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_asked_because_of_its_certificate_is_marked() {
+        let mut node = down("n2", 2);
+        let detail = "not after yesterday".into();
+        let cause = ConnectError::NodeCertificate { fault: CertificateFault::Expired, detail };
+        let kind = ErrorKind::NoNode(vec![(Endpoint::loopback(1), cause)]);
+        node.status = node.status.map_err(|error| OperationError { kind, ..error });
+        let remarks = super::remarks(&node, 0).join(", ");
+        assert!(remarks.contains("its certificate has expired: kv cert renew"), "{remarks}");
     }
 
     #[test]

@@ -7,10 +7,10 @@
 use std::io;
 use std::sync::Arc;
 
-use kvorum_protocol::OperationId;
 use kvorum_protocol::codec::{DecodeError, Invalid};
 use kvorum_protocol::frame::FrameError;
 use kvorum_protocol::message::{ErrorClass, RequestError};
+use kvorum_protocol::{CertificateFault, OperationId};
 use kvorum_ring::NodeId;
 
 use crate::endpoint::Endpoint;
@@ -30,10 +30,25 @@ pub enum ConnectError {
     /// No UDP socket could be opened on this machine.
     #[error("no UDP socket: {0}")]
     Udp(io::ErrorKind),
-    /// The TLS handshake failed: the node is not who it should be, or does not accept our certificate.
+    /// We do not accept the node's certificate. Nothing was sent, and trying again does not help before it is renewed or the
+    /// endpoint corrected.
+    #[error("the node's certificate {fault}: {remedy} ({detail})", remedy = fault.remedy())]
+    NodeCertificate {
+        /// What is wrong with it.
+        fault: CertificateFault,
+        /// The same in the words of the TLS library: dates, names.
+        detail: Arc<str>,
+    },
+    /// The node does not accept our certificate. Nothing was sent, and trying again does not help before it is renewed.
+    #[error("the node does not accept our certificate: it {fault}: {remedy}", remedy = fault.remedy())]
+    OwnCertificate {
+        /// What is wrong with it, as far as the node's alert tells.
+        fault: CertificateFault,
+    },
+    /// The TLS handshake failed for another reason than a certificate.
     #[error("TLS: {0}")]
     Tls(Arc<str>),
-    /// The QUIC connection failed; as with TLS, often a matter of certificates.
+    /// The QUIC connection failed for another reason than a certificate.
     #[error("QUIC: {0}")]
     Quic(quinn::ConnectionError),
     /// The identity cannot be used for QUIC, or the address cannot be dialled.

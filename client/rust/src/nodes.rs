@@ -193,8 +193,12 @@ async fn dial(
         };
         match timeout(patience, opening).await {
             Ok(Ok(connection)) => return Ok(connection),
-            // The node has spoken; over another transport it would say the same.
-            Ok(Err(error @ ConnectError::Refused(_))) => return Err(error),
+            // The node has spoken; over another transport it would say the same, and show the same certificate.
+            Ok(Err(
+                error @ (ConnectError::Refused(_)
+                | ConnectError::NodeCertificate { .. }
+                | ConnectError::OwnCertificate { .. }),
+            )) => return Err(error),
             Ok(Err(error)) => last = error,
             Err(_) => last = ConnectError::TimedOut,
         }

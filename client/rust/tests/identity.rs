@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kvorum_client::{ALPN, Client, Config, ConnectError, Endpoint, Identity, OpenError, Transport};
+use kvorum_protocol::CertificateFault;
 use kvorum_ring::NodeId;
 use quinn::crypto::rustls::QuicServerConfig;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -19,6 +20,14 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 const NODE: NodeId = NodeId(7);
+
+/// When a certificate is valid.
+#[derive(Clone, Copy)]
+enum Validity {
+    Now,
+    Past,
+    Future,
+}
 
 /// A certificate authority of a test.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -32,21 +41,30 @@ impl Authority {
     }
 
     /// Certificate and key for one name, PEM.
-    fn issue(&self, name: &str) -> (String, String) {
+    fn issue(&self, name: &str, validity: Validity) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        (params.not_before, params.not_after) = match validity {
+            Validity::Now => (date_time_ymd(2020, 1, 1), date_time_ymd(2120, 1, 1)),
+            Validity::Past => (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1)),
+            Validity::Future => (date_time_ymd(2119, 1, 1), date_time_ymd(2120, 1, 1)),
+        };
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         (certificate.pem(), key.serialize_pem())
     }
 
     fn client(&self) -> Identity {
-        let (certificate, key) = self.issue("client.kvorum.internal");
+        self.client_valid(Validity::Now)
+    }
+
+    fn client_valid(&self, validity: Validity) -> Identity {
+        let (certificate, key) = self.issue("client.kvorum.internal", validity);
         Identity::from_pem(self.0.pem().as_bytes(), certificate.as_bytes(), key.as_bytes())
             .expect("an identity")
     }
 
-    fn server(&self, node: NodeId) -> rustls::ServerConfig {
-        let (certificate, key) = self.issue(&node.dns_name());
+    fn server(&self, node: NodeId, validity: Validity) -> rustls::ServerConfig {
+        let (certificate, key) = self.issue(&node.dns_name(), validity);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = rustls::RootCertStore::empty();
         roots
@@ -73,8 +91,8 @@ fn scripted_node(address: SocketAddr) -> (Arc<Node>, Arc<Shape>) {
     (Arc::new(Node::new(NODE, address)), Arc::new(Shape::new("test", vec![(NODE, address)])))
 }
 
-async fn serve_tls(authority: &Authority) -> SocketAddr {
-    let acceptor = TlsAcceptor::from(Arc::new(authority.server(NODE)));
+async fn serve_tls(authority: &Authority, validity: Validity) -> SocketAddr {
+    let acceptor = TlsAcceptor::from(Arc::new(authority.server(NODE, validity)));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address");
     let (node, shape) = scripted_node(address);
@@ -90,8 +108,9 @@ async fn serve_tls(authority: &Authority) -> SocketAddr {
     address
 }
 
-async fn serve_quic(authority: &Authority) -> SocketAddr {
-    let crypto = QuicServerConfig::try_from(authority.server(NODE)).expect("a QUIC server");
+async fn serve_quic(authority: &Authority, validity: Validity) -> SocketAddr {
+    let crypto =
+        QuicServerConfig::try_from(authority.server(NODE, validity)).expect("a QUIC server");
     let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     let endpoint = quinn::Endpoint::server(config, "127.0.0.1:0".parse().expect("an address"))
         .expect("a socket");
@@ -134,8 +153,8 @@ async fn read_and_write(client: &Client) {
 #[tokio::test]
 async fn requests_travel_over_tls_and_over_quic() {
     let authority = Authority::new();
-    let tls = serve_tls(&authority).await;
-    let quic = serve_quic(&authority).await;
+    let tls = serve_tls(&authority, Validity::Now).await;
+    let quic = serve_quic(&authority, Validity::Now).await;
     for (address, transport) in [(tls, Transport::Tls), (quic, Transport::Quic)] {
         let client = connect(address, NODE, Some(transport), Some(authority.client()))
             .await
@@ -147,33 +166,83 @@ async fn requests_travel_over_tls_and_over_quic() {
 #[tokio::test]
 async fn where_quic_is_not_served_tls_is_used() {
     let authority = Authority::new();
-    let address = serve_tls(&authority).await;
+    let address = serve_tls(&authority, Validity::Now).await;
     let client =
         connect(address, NODE, None, Some(authority.client())).await.expect("connected over TLS");
     read_and_write(&client).await;
 }
 
-#[tokio::test]
-async fn a_node_with_another_id_than_was_named_is_refused() {
-    let authority = Authority::new();
-    let address = serve_tls(&authority).await;
-    let error = connect(address, NodeId(8), Some(Transport::Tls), Some(authority.client())).await;
-    assert!(matches!(error, Err(ConnectError::Tls(_))), "{error:?}");
-    let address = serve_quic(&authority).await;
-    let error = connect(address, NodeId(8), Some(Transport::Quic), Some(authority.client())).await;
-    assert!(matches!(error, Err(ConnectError::Quic(_))), "{error:?}");
+/// How a client with this identity fails at a node that shows a certificate of this authority, over both transports.
+async fn failures(
+    authority: &Authority,
+    validity: Validity,
+    asked_for: NodeId,
+    identity: impl Fn() -> Identity,
+) -> [ConnectError; 2] {
+    let tls = serve_tls(authority, validity).await;
+    let quic = serve_quic(authority, validity).await;
+    let over_tls = connect(tls, asked_for, Some(Transport::Tls), Some(identity())).await;
+    let over_quic = connect(quic, asked_for, Some(Transport::Quic), Some(identity())).await;
+    [over_tls.expect_err("refused over TLS"), over_quic.expect_err("refused over QUIC")]
+}
+
+fn is_nodes(error: &ConnectError, expected: CertificateFault) -> bool {
+    matches!(error, ConnectError::NodeCertificate { fault, .. } if *fault == expected)
+}
+
+fn is_own(error: &ConnectError, expected: CertificateFault) -> bool {
+    matches!(error, ConnectError::OwnCertificate { fault } if *fault == expected)
 }
 
 #[tokio::test]
-async fn a_node_of_another_authority_is_refused() {
-    let address = serve_tls(&Authority::new()).await;
-    let error = connect(address, NODE, Some(Transport::Tls), Some(Authority::new().client())).await;
-    assert!(matches!(error, Err(ConnectError::Tls(_))), "{error:?}");
+async fn what_is_wrong_with_a_nodes_certificate_is_told() {
+    let (ours, foreign) = (Authority::new(), Authority::new());
+    let cases = [
+        (Validity::Past, NODE, &ours, CertificateFault::Expired),
+        (Validity::Future, NODE, &ours, CertificateFault::NotYetValid),
+        (Validity::Now, NODE, &foreign, CertificateFault::ForeignAuthority),
+        (Validity::Now, NodeId(8), &ours, CertificateFault::WrongName),
+    ];
+    for (validity, asked_for, theirs, expected) in cases {
+        for error in failures(theirs, validity, asked_for, || ours.client()).await {
+            assert!(is_nodes(&error, expected), "{expected:?}: {error:?}");
+            assert!(error.to_string().contains(expected.remedy()), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_node_finds_wrong_with_our_certificate_is_told() {
+    let authority = Authority::new();
+    let outdated = |validity| {
+        failures(&authority, Validity::Now, NODE, {
+            let authority = &authority;
+            move || authority.client_valid(validity)
+        })
+    };
+    for error in outdated(Validity::Past).await {
+        assert!(is_own(&error, CertificateFault::Expired), "{error:?}");
+        assert!(error.to_string().contains("kv cert renew"), "{error}");
+    }
+    // One alert stands for both, and its remedy names the clocks.
+    for error in outdated(Validity::Future).await {
+        assert!(is_own(&error, CertificateFault::Expired), "{error:?}");
+        assert!(error.to_string().contains("clock"), "{error}");
+    }
+    // It believes in the node's authority and shows a certificate of another one.
+    let (certificate, key) = Authority::new().issue("client.kvorum.internal", Validity::Now);
+    let ca = authority.0.pem();
+    let identity = || {
+        Identity::from_pem(ca.as_bytes(), certificate.as_bytes(), key.as_bytes()).expect("parts")
+    };
+    for error in failures(&authority, Validity::Now, NODE, identity).await {
+        assert!(is_own(&error, CertificateFault::ForeignAuthority), "{error:?}");
+    }
 }
 
 #[tokio::test]
 async fn without_a_certificate_nothing_is_sent() {
-    let address = serve_tls(&Authority::new()).await;
+    let address = serve_tls(&Authority::new(), Validity::Now).await;
     let error = connect(address, NODE, Some(Transport::Tls), None).await;
     assert!(matches!(error, Err(ConnectError::IdentityNeeded)), "{error:?}");
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Expected;
 use crate::error::ConnectError;
-use crate::transport::Stream;
+use crate::transport::{Stream, certificate};
 
 /// The request id of a greeting.
 const GREETING_ID: u64 = 0;
@@ -23,10 +23,16 @@ pub(super) async fn exchange(
     let mut frame = Vec::new();
     write_message(&mut frame, CLIENT_FRAME_BYTES, GREETING_ID, &Greeting::Hello(hello))
         .map_err(|_| ConnectError::NotFrames)?;
-    let broken = |error: io::Error| ConnectError::Greeting(error.kind());
-    stream.writer.write_all(&frame).await.map_err(broken)?;
-    stream.writer.flush().await.map_err(broken)?;
     let mut decoder = FrameDecoder::new(CLIENT_FRAME_BYTES);
+    let said = match stream.writer.write_all(&frame).await {
+        Ok(()) => stream.writer.flush().await,
+        failed => failed,
+    };
+    if let Err(error) = said {
+        // The node may have said why before it closed.
+        let last = stream.reader.read_buf(decoder.buffer()).await.err();
+        return Err(broken(last.unwrap_or(error)));
+    }
     let body = loop {
         if let Some(body) = decoder.next_frame().map_err(|_| ConnectError::NotFrames)? {
             break body;
@@ -39,6 +45,10 @@ pub(super) async fn exchange(
         read_message(body).map_err(|bad| ConnectError::NotOurProtocol(bad.error))?;
     let welcome = check(greeting, expected)?;
     Ok((welcome, decoder))
+}
+
+fn broken(error: io::Error) -> ConnectError {
+    certificate::in_io(&error).unwrap_or(ConnectError::Greeting(error.kind()))
 }
 
 fn check(greeting: Greeting, expected: &Expected) -> Result<Welcome, ConnectError> {

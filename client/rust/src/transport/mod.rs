@@ -2,6 +2,7 @@
 //!
 //! Above this module nobody knows which of them carries the frames.
 
+pub(crate) mod certificate;
 mod quic;
 mod tcp;
 

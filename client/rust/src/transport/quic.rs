@@ -13,7 +13,7 @@ use std::time::Duration;
 use quinn::crypto::rustls::QuicClientConfig;
 use tokio::io::AsyncWrite;
 
-use super::Stream;
+use super::{Stream, certificate};
 use crate::error::ConnectError;
 use crate::identity::Identity;
 use crate::limits;
@@ -40,8 +40,8 @@ impl QuicSockets {
         config.transport_config(Arc::new(transport_profile()));
         let connecting =
             socket.connect_with(config, address, name).map_err(|_| ConnectError::QuicCrypto)?;
-        let connection = connecting.await.map_err(ConnectError::Quic)?;
-        let (send, receive) = connection.open_bi().await.map_err(ConnectError::Quic)?;
+        let connection = connecting.await.map_err(failed)?;
+        let (send, receive) = connection.open_bi().await.map_err(failed)?;
         Ok(Stream {
             reader: Box::new(receive),
             writer: Box::new(Sending { send, _connection: connection }),
@@ -62,6 +62,10 @@ impl QuicSockets {
         *slot = Some(socket.clone());
         Ok(socket)
     }
+}
+
+fn failed(error: quinn::ConnectionError) -> ConnectError {
+    certificate::in_quic(&error).unwrap_or(ConnectError::Quic(error))
 }
 
 /// Transport settings for machines that stand near each other; the defaults are made for the wide Internet.

@@ -6,7 +6,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::Stream;
+use super::{Stream, certificate};
 use crate::error::ConnectError;
 use crate::identity::Identity;
 
@@ -31,10 +31,11 @@ pub(super) async fn tls(
     identity: &Identity,
 ) -> Result<Stream, ConnectError> {
     let stream = connect(address).await?;
-    let stream = TlsConnector::from(identity.tls())
-        .connect(name, stream)
-        .await
-        .map_err(|error| ConnectError::Tls(error.to_string().into()))?;
+    let stream =
+        TlsConnector::from(identity.tls()).connect(name, stream).await.map_err(|error| {
+            certificate::in_io(&error)
+                .unwrap_or_else(|| ConnectError::Tls(error.to_string().into()))
+        })?;
     let (reader, writer) = tokio::io::split(stream);
     Ok(Stream { reader: Box::new(reader), writer: Box::new(writer) })
 }

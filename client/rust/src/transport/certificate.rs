@@ -1,0 +1,69 @@
+//! Certificates that end a handshake, told apart from everything else that may end one.
+//!
+//! What we find wrong with a node's certificate we know exactly. What a node finds wrong with ours comes back as an alert,
+//! and in TLS 1.3 only after our side of the handshake has ended: over TCP with the first bytes that we read, over QUIC as the
+//! reason of the close. So the greeting asks here, too.
+
+use std::io;
+
+use kvorum_protocol::CertificateFault;
+use quinn::{ConnectionError, ReadError, WriteError};
+use rustls::{AlertDescription, CertificateError};
+
+use crate::error::ConnectError;
+
+/// What an I/O error of a stream says about a certificate, if it does.
+pub(crate) fn in_io(error: &io::Error) -> Option<ConnectError> {
+    let inner = error.get_ref()?;
+    if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+        return in_tls(tls);
+    }
+    let lost = match (inner.downcast_ref::<ReadError>(), inner.downcast_ref::<WriteError>()) {
+        (Some(ReadError::ConnectionLost(lost)), _)
+        | (_, Some(WriteError::ConnectionLost(lost))) => lost,
+        _ => return None,
+    };
+    in_quic(lost)
+}
+
+/// What a TLS error says about a certificate, if it does.
+fn in_tls(error: &rustls::Error) -> Option<ConnectError> {
+    match error {
+        rustls::Error::InvalidCertificate(error) => {
+            let fault = match error {
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    CertificateFault::NotYetValid
+                }
+                error => CertificateFault::of_alert(AlertDescription::from(error.clone()).into())
+                    .unwrap_or(CertificateFault::Unfit),
+            };
+            Some(ConnectError::NodeCertificate { fault, detail: error.to_string().into() })
+        }
+        rustls::Error::AlertReceived(alert) => CertificateFault::of_alert((*alert).into())
+            .map(|fault| ConnectError::OwnCertificate { fault }),
+        _ => None,
+    }
+}
+
+/// What the end of a QUIC connection says about a certificate, if it does.
+pub(crate) fn in_quic(error: &ConnectionError) -> Option<ConnectError> {
+    match error {
+        ConnectionError::TransportError(error) => {
+            let fault = CertificateFault::of_quic_code(error.code.into())?;
+            // QUIC keeps only the number of our own alert, which is the same for both, and the text.
+            let fault = match error.reason.contains(NOT_YET) {
+                true => CertificateFault::NotYetValid,
+                false => fault,
+            };
+            Some(ConnectError::NodeCertificate { fault, detail: error.reason.as_str().into() })
+        }
+        ConnectionError::ConnectionClosed(close) => {
+            CertificateFault::of_quic_code(close.error_code.into())
+                .map(|fault| ConnectError::OwnCertificate { fault })
+        }
+        _ => None,
+    }
+}
+
+/// How rustls writes that a certificate is not valid yet; a test holds it to that.
+const NOT_YET: &str = "not valid yet";
