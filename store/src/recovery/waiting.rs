@@ -28,12 +28,13 @@ pub(super) struct Waiting {
 type Sorted = Vec<(Box<[u8]>, Slot)>;
 
 impl Waiting {
-    /// Nothing yet. A quarter of what may wait for the index is left to what is written next.
+    /// Nothing yet. What waited when the process died fits, with what the index had been told since the checkpoint: while the
+    /// shard runs, an eighth more than the table's budget makes it feed the index, and at twice the budget it refuses.
     pub(super) fn new(options: &ShardOptions, seed: u64) -> Waiting {
         Waiting {
             table: Table::new(options.table_bytes, Seeded::from_seed(seed)),
-            most_keys: options.unindexed_records - options.unindexed_records / 4,
-            most_bytes: options.table_bytes,
+            most_keys: options.unindexed_records - options.unindexed_records / 8,
+            most_bytes: options.table_bytes + options.table_bytes / 2,
         }
     }
 
@@ -78,7 +79,7 @@ impl Waiting {
         self.table.len() > self.most_keys || self.table.bytes() > self.most_bytes
     }
 
-    /// Makes room: lets go of what the index names already, and where that is not half, puts the rest into it.
+    /// Makes room: lets go of what the index names already, and where that is not a quarter, puts the rest into it.
     pub(super) fn relieve<I: Index>(
         &mut self,
         index: &I,
@@ -91,7 +92,8 @@ impl Waiting {
                 self.compare(*slot, &entry, existing);
             }
         }
-        if self.table.len() <= self.most_keys / 2 && self.table.bytes() <= self.most_bytes / 2 {
+        let (most_keys, most_bytes) = (self.most_keys * 3 / 4, self.most_bytes / 4 * 3);
+        if self.table.len() <= most_keys && self.table.bytes() <= most_bytes {
             return Ok(());
         }
         for slot in self.table.occupied().collect::<Vec<Slot>>() {
