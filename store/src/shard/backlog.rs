@@ -76,6 +76,7 @@ impl Backlog {
     pub(crate) fn settle(&mut self, table: &mut Table, slot: Slot) {
         let entry = table.entry_mut(slot);
         let (region, place) = (Region::of(&entry.key), entry.noted.take());
+        let is_unknown = entry.indexed.is_none();
         if let (Some(place), Some(slots)) = (place, self.regions.get_mut(&region)) {
             slots.swap_remove(place as usize);
             if let Some(moved) = slots.get(place as usize) {
@@ -85,12 +86,18 @@ impl Backlog {
                 self.regions.remove(&region);
             }
             self.len -= 1;
+            self.unknown -= usize::from(is_unknown);
         }
     }
 
-    /// The index came to know a key that waits.
-    pub(crate) fn became_known(&mut self) {
-        self.unknown -= 1;
+    /// The index was told of a key that waits: whether it knew it, and whether it knows it now. It may have forgotten a key
+    /// that was written again meanwhile.
+    pub(crate) fn told(&mut self, knew: bool, knows: bool) {
+        match (knew, knows) {
+            (false, true) => self.unknown -= 1,
+            (true, false) => self.unknown += 1,
+            (false, false) | (true, true) => {}
+        }
     }
 
     /// Begins a sweep at the first key.

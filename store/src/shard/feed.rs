@@ -94,16 +94,15 @@ impl Shard {
         self.feed.fed += fed.len() as u64;
         for (slot, sent) in fed.drain(..) {
             let entry = self.table.entry_mut(slot);
-            if entry.indexed.is_none() {
-                self.unindexed.became_known();
-            }
+            self.unindexed.told(entry.indexed.is_some(), sent.is_some());
             entry.indexed = sent;
             entry.fed_by = self.feed.jobs;
-            if matches!(entry.body, Body::Gone) && sent.is_none() {
+            let is_forgotten = matches!(entry.body, Body::Gone) && sent.is_none();
+            if is_forgotten || entry.is_synced() && !entry.feeds_index() {
                 self.unindexed.settle(&mut self.table, slot);
+            }
+            if is_forgotten {
                 self.table.remove(slot);
-            } else if entry.is_synced() && !entry.feeds_index() {
-                self.unindexed.settle(&mut self.table, slot);
             }
         }
         self.feed.in_flight = fed;
@@ -124,4 +123,72 @@ fn change_of(entry: &Entry) -> (IndexChange, Option<Placed>) {
     };
     let sent = placed.filter(|_| !matches!(new, Named::Nothing { .. }));
     (IndexChange { old: entry.indexed.map(|indexed| indexed.sequence), new }, sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use kvorum_protocol::{Change, Key, OperationId, RecordKey, Replaces};
+    use kvorum_ring::{ClassId, PartitionCount};
+
+    use crate::clock::Now;
+    use crate::job::Job;
+    use crate::memory_index::{MemoryDisk, MemoryIndex};
+    use crate::options::ShardOptions;
+    use crate::recovery::{Opened, open};
+    use crate::request::{Apply, StoreRequest, Token};
+    use crate::sim_files::SimFiles;
+
+    fn key() -> RecordKey {
+        let key = Key::new(Bytes::from_static(b"k")).unwrap();
+        RecordKey::new(ClassId(0), PartitionCount::default(), "b".parse().unwrap(), key)
+    }
+
+    fn put(operation: u128) -> StoreRequest {
+        let change = Change::Value { bytes: Bytes::from_static(b"v"), expires_at_ms: None };
+        let (replaces, operation) = (Replaces::Latest, OperationId(operation));
+        let change = Apply::Update { replaces, change, operation };
+        StoreRequest::Apply { token: Token(operation.0 as u64), key: key(), change }
+    }
+
+    fn run(opened: &mut Opened<SimFiles, MemoryIndex>, job: Job) {
+        let done = match job {
+            Job::Commit(job) => opened.committer.run(job),
+            Job::Read(job) => opened.reader.run(job),
+            Job::Index(job) => opened.indexer.run(job),
+            Job::Compact(job) => opened.compactor.run(job),
+        };
+        opened.shard.complete(Now::default(), done);
+    }
+
+    fn settle(opened: &mut Opened<SimFiles, MemoryIndex>) {
+        while let Some(job) = opened.shard.poll_job() {
+            run(opened, job);
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_written_while_the_index_forgets_its_marker_is_counted_once() {
+        // One record may wait, so each is fed at once.
+        let options = ShardOptions { unindexed_records: 2, ..ShardOptions::small() };
+        let mut opened = open(Arc::new(SimFiles::new()), MemoryDisk::new(), options, 1).unwrap();
+        opened.shard.submit(Now::default(), put(1));
+        settle(&mut opened);
+        opened.shard.submit(Now::default(), StoreRequest::Remove { token: Token(2), key: key() });
+        settle(&mut opened);
+        assert_eq!((opened.shard.stats().keys, opened.shard.stats().index_backlog), (1, 0));
+
+        let slot = opened.shard.table.find(&key());
+        let marker = opened.shard.table.entry(slot.unwrap()).sequence;
+        opened.shard.drop_marker(slot, marker);
+        let Some(forgetting) = opened.shard.poll_job() else { panic!("the index is to forget it") };
+        assert!(matches!(forgetting, Job::Index(_)));
+        opened.shard.submit(Now::default(), put(3));
+        run(&mut opened, forgetting);
+        assert_eq!(opened.shard.stats().keys, 1, "it waits, and the index does not know it");
+        settle(&mut opened);
+        assert_eq!((opened.shard.stats().keys, opened.shard.stats().index_backlog), (1, 0));
+    }
 }
