@@ -51,8 +51,18 @@ pub const LOADS_PER_JOB: usize = 64;
 /// Entries of one index job: they are sorted and written together, and the longest that a checkpoint or a close waits.
 pub const INDEX_BATCH: usize = 4_096;
 
+/// The part of that which one index job takes while a checkpoint spreads what it feeds: one in this many.
+pub const PACED_SHARE: usize = 4;
+
 /// Log bytes after which a checkpoint is due: what a crash at the wrong moment has to replay.
 pub const CHECKPOINT_BYTES: u64 = 128 * 1024 * 1024;
+
+/// The part of that over which a checkpoint spreads what it feeds to the index, one in this many: sooner, and the indexer
+/// is in everybody's way at once; later, and keys that are overwritten reach it more often.
+pub const SPREAD_SHARE: u64 = 4;
+
+/// Longest time over which a checkpoint spreads what it feeds to the index, in milliseconds, however little is written.
+pub const SPREAD_MS: u64 = 5_000;
 
 /// Longest time between checkpoints while anything is written, in milliseconds.
 pub const CHECKPOINT_MS: u64 = 30_000;

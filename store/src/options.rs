@@ -34,6 +34,8 @@ pub struct ShardOptions {
     pub checkpoint_bytes: u64,
     /// Longest time between checkpoints while anything is written, in milliseconds.
     pub checkpoint_ms: u64,
+    /// Longest time over which a checkpoint spreads what it feeds to the index, in milliseconds; 0 for all at once.
+    pub spread_ms: u64,
     /// Sealed segments below which compaction leaves the log alone while there is space.
     pub compact_segments: usize,
     /// Bytes of a segment that one compaction step reads.
@@ -59,6 +61,7 @@ impl Default for ShardOptions {
             index_batch: limits::INDEX_BATCH,
             checkpoint_bytes: limits::CHECKPOINT_BYTES,
             checkpoint_ms: limits::CHECKPOINT_MS,
+            spread_ms: limits::SPREAD_MS,
             compact_segments: limits::COMPACT_SEGMENTS,
             compact_step_bytes: limits::COMPACT_STEP_BYTES,
             #[cfg(feature = "planted")]
@@ -101,6 +104,7 @@ impl ShardOptions {
             index_batch: 16,
             checkpoint_bytes: 4 * 1024,
             checkpoint_ms: 500,
+            spread_ms: 20,
             compact_segments: 1,
             compact_step_bytes: 4 * 1024,
             ..ShardOptions::default()

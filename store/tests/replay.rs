@@ -17,6 +17,7 @@ fn patient() -> ShardOptions {
     ShardOptions {
         checkpoint_bytes: 1 << 40,
         checkpoint_ms: 1_000,
+        spread_ms: 0,
         segment_bytes: 64 * 1024,
         table_bytes: 1 << 20,
         unindexed_records: 1 << 10,

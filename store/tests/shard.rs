@@ -239,6 +239,7 @@ fn patient() -> ShardOptions {
     ShardOptions {
         checkpoint_bytes: never,
         checkpoint_ms: 1_000,
+        spread_ms: 0,
         segment_bytes: 1 << 20,
         ..options
     }
@@ -263,6 +264,66 @@ fn a_key_that_is_overwritten_often_reaches_the_index_once() {
     let stats = store.opened.shard.stats();
     assert_eq!((stats.indexed, stats.index_backlog, stats.keys), (20, 0, 20));
     assert_eq!(stats.checkpoint_batch, stats.last_batch);
+}
+
+/// A shard that spreads a checkpoint over a second, with forty keys that wait for it.
+fn spreading(checkpoint_bytes: u64) -> Store {
+    let options = ShardOptions { spread_ms: 1_000, index_batch: 16, checkpoint_bytes, ..patient() };
+    let mut store = Store::open(&SimFiles::new(), &MemoryDisk::new(), options, 1).unwrap();
+    for number in 0..40 {
+        store.put(&format!("k{number}"), "v");
+    }
+    store.settle();
+    store.now.mono_ns = store.opened.shard.next_deadline().expect("a checkpoint comes in time");
+    store.opened.shard.tick(store.now);
+    store
+}
+
+#[test]
+fn a_checkpoint_that_nobody_waits_for_spreads_what_it_feeds() {
+    let mut store = spreading(1 << 40);
+    let began = store.now.mono_ns;
+    let mut fed = Vec::new();
+    while store.opened.shard.stats().checkpoint_batch == 0 {
+        store.settle();
+        fed.push(store.opened.shard.stats().indexed);
+        if let Some(at) = store.opened.shard.next_deadline() {
+            assert!(at > store.now.mono_ns || store.opened.shard.stats().checkpoint_batch > 0);
+            store.now.mono_ns = at;
+            store.opened.shard.tick(store.now);
+        }
+        assert!(fed.len() < 20, "it ends: {fed:?}");
+    }
+    assert_eq!(fed[..10], [4, 8, 12, 16, 20, 24, 28, 32, 36, 40], "a quarter of a batch each");
+    let took_ms = (store.now.mono_ns - began) / 1_000_000;
+    assert!((900..=1_001).contains(&took_ms), "{took_ms} ms");
+}
+
+#[test]
+fn a_checkpoint_spreads_over_what_is_written_when_that_is_sooner() {
+    // A quarter of this is what forty small records take, about.
+    let mut store = spreading(40_000);
+    store.settle();
+    assert_eq!(store.opened.shard.stats().indexed, 4);
+    for _ in 0..60 {
+        store.put("k0", &"v".repeat(100));
+        store.settle();
+    }
+    let stats = store.opened.shard.stats();
+    assert!(stats.checkpoint_batch > 0 && stats.indexed >= 39, "{stats:?}");
+}
+
+#[test]
+fn a_checkpoint_that_somebody_waits_for_feeds_at_once() {
+    let mut store = spreading(1 << 40);
+    store.settle();
+    assert_eq!(store.opened.shard.stats().indexed, 4);
+    store.opened.shard.finish_refilling(store.now);
+    store.settle();
+    assert_eq!(store.opened.shard.stats().indexed, 40);
+    let mut store = spreading(1 << 40);
+    store.close();
+    assert!(store.closed, "and so does a close");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::rebuild::Rebuilding;
 use super::segments::State;
 use super::{Life, Shard};
 use crate::clock::{NS_PER_MS, Now};
@@ -24,6 +25,8 @@ pub(super) enum Phase {
     Sweeping {
         target: Target,
         ended: bool,
+        /// `None` when somebody waits for it.
+        pace: Option<Pace>,
     },
     /// With the indexer.
     Flushing {
@@ -31,6 +34,37 @@ pub(super) enum Phase {
         gone: BTreeSet<SegmentId>,
         clean: bool,
     },
+}
+
+/// How far a sweep may be by now: as far as the time or the log has come, whichever is further.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    began_ns: u64,
+    /// Over what it is spread.
+    spread_ns: u64,
+    spread_bytes: u64,
+    /// Keys that waited when it began, at least one, and how many were looked at since.
+    keys: u64,
+    seen: u64,
+}
+
+impl Pace {
+    /// When the next keys are due if nothing is written until then.
+    fn due_ns(&self) -> u64 {
+        let share = u128::from(self.spread_ns) * self.share() / u128::from(self.keys);
+        self.began_ns.saturating_add(share as u64)
+    }
+
+    /// Whether more keys are due, after so many bytes.
+    fn is_due(&self, now: Now, bytes: u64) -> bool {
+        let written = u128::from(bytes) * u128::from(self.keys);
+        self.due_ns() <= now.mono_ns || written >= u128::from(self.spread_bytes) * self.share()
+    }
+
+    /// Keys looked at. Those that came meanwhile do not make it longer.
+    fn share(&self) -> u128 {
+        u128::from(self.seen.min(self.keys))
+    }
 }
 
 /// What was synced when the sweep began.
@@ -88,6 +122,30 @@ impl Checkpointing {
         self.clean
     }
 
+    /// Whether a sweep has keys to feed now. Of one that nobody waits for not all at once, so that the indexer is never in
+    /// everybody's way.
+    pub(super) fn feeds_now(&self, now: Now) -> bool {
+        match &self.phase {
+            Phase::Sweeping { ended: false, pace: Some(pace), .. } => {
+                self.demanded || pace.is_due(now, self.bytes)
+            }
+            Phase::Sweeping { ended, .. } => !ended,
+            Phase::Idle | Phase::Flushing { .. } => false,
+        }
+    }
+
+    /// The sweep looked at so many keys.
+    pub(super) fn swept(&mut self, keys: u64) {
+        if let Phase::Sweeping { pace: Some(pace), .. } = &mut self.phase {
+            pace.seen += keys;
+        }
+    }
+
+    /// Whether a sweep goes at its own pace, and nobody waits for it.
+    pub(super) fn is_paced(&self) -> bool {
+        !self.demanded && matches!(self.phase, Phase::Sweeping { pace: Some(_), .. })
+    }
+
     /// The feed reached the last key.
     pub(super) fn sweep_ended(&mut self) {
         if let Phase::Sweeping { ended, .. } = &mut self.phase {
@@ -98,8 +156,13 @@ impl Checkpointing {
 
 impl Shard {
     pub(super) fn checkpoint_deadline(&self) -> Option<u64> {
-        if !matches!(self.checkpoint.phase, Phase::Idle) {
-            return None;
+        match &self.checkpoint.phase {
+            Phase::Idle => {}
+            Phase::Sweeping { ended: false, pace: Some(pace), .. } => {
+                let can_feed = !self.feed.busy && self.rebuilding == Rebuilding::No;
+                return can_feed.then(|| pace.due_ns());
+            }
+            Phase::Sweeping { .. } | Phase::Flushing { .. } => return None,
         }
         let regular = self
             .checkpoint
@@ -118,11 +181,23 @@ impl Shard {
         let waits = state.retry_at.is_some_and(|at| at > self.now.mono_ns);
         let timed = self.checkpoint_deadline().is_some_and(|at| at <= self.now.mono_ns);
         let state = &mut self.checkpoint;
-        let due =
-            state.demanded || closing || timed || state.bytes >= self.options.checkpoint_bytes;
-        if waits || !due {
+        let spread_bytes = match self.options.spread_ms {
+            0 => 0,
+            _ => self.options.checkpoint_bytes / limits::SPREAD_SHARE,
+        };
+        let is_urgent = state.demanded || closing;
+        let large = state.bytes >= self.options.checkpoint_bytes - spread_bytes;
+        if waits || !(is_urgent || timed || large) {
             return;
         }
+        let is_spread = !is_urgent && spread_bytes > 0 && !self.unindexed.is_empty();
+        let pace = is_spread.then(|| Pace {
+            began_ns: self.now.mono_ns,
+            spread_ns: self.options.spread_ms * NS_PER_MS,
+            spread_bytes,
+            keys: self.unindexed.len() as u64,
+            seen: 0,
+        });
         *state = Checkpointing {
             phase: Phase::Sweeping {
                 target: Target {
@@ -131,6 +206,7 @@ impl Shard {
                     ends: self.segments.ends(),
                 },
                 ended: false,
+                pace,
             },
             demanded: false,
             bytes: 0,
@@ -143,7 +219,9 @@ impl Shard {
 
     /// The flush, when the sweep has ended and the last of it is in the index.
     pub(super) fn checkpoint_job(&mut self) -> Option<Indexing> {
-        let Phase::Sweeping { target, ended: true } = &self.checkpoint.phase else { return None };
+        let Phase::Sweeping { target, ended: true, .. } = &self.checkpoint.phase else {
+            return None;
+        };
         let target = target.clone();
         let quiet = self.life == Life::Closing && self.is_quiet();
         let clean = quiet && self.unindexed.is_empty() && target.batch == self.commits.last_batch();

@@ -4,15 +4,15 @@
 //! the last checkpoint is short enough to be replayed. Waiting pays twice: a key that is overwritten meanwhile is fed once,
 //! and the more keys are fed together, the nearer they lie to each other in the index and the less each costs. So nothing
 //! is fed until a checkpoint is due, or until the backlog holds half of the records that it may, or more bytes than the table
-//! should; from then on the feed keeps going. At the whole of what it may hold, requests are refused: writers then go at
+//! should. The first is no hurry, and spread; in the others the feed keeps going until there is room. At the whole of what it may hold, requests are refused: writers then go at
 //! the pace of the index, and the backlog stays where it is.
 
 use super::Life;
 use super::Shard;
-use super::checkpoint::Phase;
 use super::rebuild::Rebuilding;
 use super::table::{Body, Entry, Placed, Slot};
 use crate::job::{IndexChange, IndexJob, Indexed, Indexing, Named};
+use crate::limits;
 
 /// What is under way.
 #[derive(Clone, Debug, Default)]
@@ -56,24 +56,31 @@ impl Shard {
     }
 
     fn feed_job(&mut self) -> Option<Indexing> {
-        let sweeping = matches!(self.checkpoint.phase, Phase::Sweeping { ended: false, .. });
+        let sweeping = self.checkpoint.feeds_now(self.now);
         let many = self.unindexed.len() >= self.options.unindexed_records / 2;
         let large = !self.unindexed.is_empty() && self.table.is_pinned_full();
-        if !(sweeping || many || large || self.life == Life::Closing) {
+        let is_urgent = many || large || self.life == Life::Closing;
+        if !(sweeping || is_urgent) {
             return None;
         }
-        let changes = self.gather();
+        // At its own pace a sweep takes small portions: a job is in everybody's way for as long as it takes.
+        let portion = match self.checkpoint.is_paced() && !is_urgent {
+            true => self.options.index_batch.div_ceil(limits::PACED_SHARE),
+            false => self.options.index_batch,
+        };
+        let changes = self.gather(portion);
         (!changes.is_empty()).then_some(Indexing::Apply { changes })
     }
 
     /// The next changes: whole regions in key order, the last one as far as it goes.
-    fn gather(&mut self) -> Vec<IndexChange> {
+    fn gather(&mut self, portion: usize) -> Vec<IndexChange> {
         let mut changes = std::mem::take(&mut self.feed.changes);
-        while changes.len() < self.options.index_batch {
+        while changes.len() < portion {
             let Some(slot) = self.unindexed.next() else {
                 self.checkpoint.sweep_ended();
                 break;
             };
+            self.checkpoint.swept(1);
             let entry = self.table.entry(slot);
             if entry.feeds_index() {
                 let (change, sent) = change_of(entry);
