@@ -60,7 +60,12 @@ impl Axis {
     fn new(scale: Scale, values: impl Iterator<Item = f64> + Clone) -> Axis {
         let most = values.clone().fold(0.0, f64::max);
         match scale {
-            Scale::Linear => Axis { scale, low: 0.0, high: round_up(most) },
+            Scale::Linear => {
+                let step = round_up(most / 5.0);
+                // A point just above a step is drawn on it.
+                let steps = (most / step - 1e-6).ceil().max(1.0);
+                Axis { scale, low: 0.0, high: steps * step }
+            }
             Scale::Log => {
                 let least = values.filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
                 let least = if least.is_finite() { least.max(LEAST) } else { 0.1 };
@@ -246,6 +251,13 @@ mod tests {
     #[test]
     fn axes_end_at_round_numbers_and_hold_every_point() {
         assert_eq!([0.0, 0.3, 7.0, 10.0, 2_001.0].map(round_up), [1.0, 0.5, 10.0, 10.0, 5_000.0]);
+        let linear = |most| Axis::new(Scale::Linear, [0.0, most].into_iter());
+        assert_eq!(
+            [0.0, 30.0, 105.0, 299.5].map(|most| linear(most).high),
+            [1.0, 30.0, 150.0, 300.0]
+        );
+        let texts: Vec<String> = linear(299.5).marks().into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["0", "100", "200", "300"]);
         let axis = Axis::new(Scale::Log, [0.4, 30.0].into_iter());
         assert!((axis.low - 0.1).abs() < 1e-9 && (axis.high - 100.0).abs() < 1e-9, "{axis:?}");
         assert!((axis.place(1.0) - 1.0 / 3.0).abs() < 1e-9);
