@@ -165,6 +165,9 @@ fn a_token_opens_what_it_was_made_for_until_it_is_revoked() {
         let refused = run(Some(&token), arguments).expect(5);
         assert!(refused.stderr.contains("operator"), "{}", refused.stderr);
     }
+    let refused = run(Some(&token), &["stats"]).expect(5);
+    assert!(refused.text().contains("tells nothing: ") && refused.text().contains("operator"));
+    cluster.operator(&["stats"]).expect(0);
     let last = if token.ends_with('0') { "1" } else { "0" };
     let forged = format!("{}{last}", &token[..token.len() - 1]);
     assert!(run(Some(&forged), &["get", "greeting"]).expect(5).stderr.contains("wrong"));

@@ -15,8 +15,8 @@ Examples:
   kv stats --json
 
 Rates and percentiles are over the time between two looks: a second, or what --watch says. Exit 0: every node
-answered, 12: some did not and their rows say why, 3: none did. node/METRICS.md explains the series and the names
-in the JSON.
+answered, 12: some did not and their rows say why, 3: none did, 5: they need the operator's certificate.
+node/METRICS.md explains the series and the names in the JSON.
 ";
 
 /// Arguments of `kv stats`.

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use kvorum_client::{Client, ConnectError, Endpoint, ErrorKind, OperationError};
+use kvorum_protocol::message::ErrorClass;
 use kvorum_ring::NodeId;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -18,20 +19,25 @@ const SECTION: &str = "metrics";
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Silence {
     /// It cannot be reached at this place, for this reason.
-    #[error("{0}: {1}")]
+    #[error("does not answer: {0}: {1}")]
     Unreachable(Endpoint, ConnectError),
     /// It could not be asked, or said no.
-    #[error("{0}")]
+    #[error("tells nothing: {0}")]
     Failed(OperationError),
     /// It did not answer in time.
-    #[error("no answer within {} s", .0.as_secs_f64())]
+    #[error("does not answer within {} s", .0.as_secs_f64())]
     TooLate(Duration),
     /// Its version has no figures.
-    #[error("it has no figures: its version is too old")]
+    #[error("tells nothing: its version has no figures")]
     NoFigures,
 }
 
 impl Silence {
+    /// The node answered that we may not ask this: no outage, and waiting does not help.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Silence::Failed(error) if error.class() == ErrorClass::Refused)
+    }
+
     fn of(error: OperationError) -> Silence {
         match &error.kind {
             ErrorKind::NoNode(causes) => match causes.last() {

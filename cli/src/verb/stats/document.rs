@@ -34,7 +34,7 @@ mod tests {
         assert_eq!(document["nodes"][0]["figures"]["operations"]["put"]["per_second"], 1_001.0);
         assert_eq!(document["nodes"][0]["version"], "0.1.0");
         assert_eq!(document["nodes"][1]["answers"], false);
-        assert_eq!(document["nodes"][1]["error"], "no answer within 1 s");
+        assert_eq!(document["nodes"][1]["error"], "does not answer within 1 s");
         assert!(document["nodes"][1]["figures"].is_null());
         assert_eq!(document["all"]["requests"]["per_second"], 2_002.0);
     }

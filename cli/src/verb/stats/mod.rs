@@ -73,9 +73,11 @@ impl Stats {
         self.rows.iter().filter(|row| row.figures.is_ok()).count()
     }
 
-    /// The exit code: whether all, some or none answered.
+    /// The exit code: whether all, some or none answered, or whether they said no.
     pub(super) fn code(&self) -> ExitCode {
+        let refused = |row: &Row| row.figures.as_ref().is_err_and(Silence::is_refusal);
         match self.answering() {
+            0 if self.rows.iter().any(refused) => ExitCode::Refused,
             0 => ExitCode::Unavailable,
             some if some < self.rows.len() => ExitCode::SomeSilent,
             _ => ExitCode::Success,

@@ -126,7 +126,7 @@ fn by_node(
             }
             Err(silence) => {
                 line.resize(columns.len() - 1, style.dim("-"));
-                style.bad(&format!("does not answer: {silence}"))
+                style.bad(&silence.to_string())
             }
         };
         line.push(remarks);
@@ -289,7 +289,7 @@ mod tests {
         assert!(tables[0][1].ends_with("overloaded 24 (2.0/s)"), "{:?}", tables[0]);
         for table in &tables[2..] {
             assert_eq!(table.len(), 5, "{table:?}");
-            assert!(table[2].ends_with("does not answer: no answer within 1 s"), "{table:?}");
+            assert!(table[2].ends_with("does not answer within 1 s"), "{table:?}");
             assert!(table[4].starts_with("all"), "{table:?}");
         }
         assert!(
