@@ -28,6 +28,10 @@ pub const MAX_LIST_SCANS: usize = 4_096;
 /// bounds it; what is refused as too late here, the next read or the comparison of replicas finds again.
 pub const REPAIR_DEADLINE_MS: u32 = 5_000;
 
+/// How long a read that could answer but for its own record waits for it, before it asks other owners for theirs: longer than
+/// a healthy disk takes, less than a person notices.
+pub const OWN_READ_PATIENCE_MS: u32 = 10;
+
 /// Answers of one peer that its latency remembers before old ones weigh half: some seconds of a busy node.
 pub const LATENCY_MEMORY: u32 = 2_048;
 

@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use kvorum_protocol::message::request::Request;
 use kvorum_protocol::message::response::Response;
-use kvorum_protocol::{BucketName, EncodedSet, Key, RecordKey, wire_enum, wire_struct};
+use kvorum_protocol::{BucketName, EncodedSet, Key, RecordKey, SetDigest, wire_enum, wire_struct};
 use kvorum_ring::{ClassId, PartitionId};
 
 wire_enum! {
@@ -40,7 +40,7 @@ wire_enum! {
             token: u64,
             /// The record.
             key: RecordKey,
-            /// Reserved: answer with a digest in place of the set. Nothing sends true yet, and nothing heeds it.
+            /// A digest does in place of the set. A release that does not know this answers with the set.
             digest_only: bool,
             /// Milliseconds left.
             deadline_ms: u32,
@@ -124,6 +124,11 @@ wire_enum! {
         4 = Refused {
             /// Why.
             reason: ReplicaRefusal,
+        },
+        /// A set with this digest. Only said to who asked for a digest.
+        5 = Digest {
+            /// Of the set's encoding.
+            digest: SetDigest,
         },
     }
 }
@@ -274,6 +279,11 @@ mod tests {
                 outcome: FetchOutcome::Held { set: set() },
                 refilling: false,
             },
+            PeerMessage::Fetched {
+                token: 4,
+                outcome: FetchOutcome::Digest { digest: set().digest() },
+                refilling: false,
+            },
             PeerMessage::Fetched { token: 4, outcome: FetchOutcome::Absent, refilling: true },
             PeerMessage::Fetched { token: 4, outcome: FetchOutcome::Damaged, refilling: true },
             PeerMessage::Forward {
@@ -350,7 +360,7 @@ mod tests {
     #[test]
     fn tags_are_pinned() {
         let tags: Vec<u8> = every_kind().iter().map(|message| encode(message)[1]).collect();
-        assert_eq!(tags, [1, 2, 2, 3, 4, 4, 4, 5, 6, 7, 8, 8]);
+        assert_eq!(tags, [1, 2, 2, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8]);
         let fetch =
             PeerMessage::Fetch { token: 3, key: record_key(), digest_only: false, deadline_ms: 5 };
         assert_eq!(

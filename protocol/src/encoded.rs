@@ -4,7 +4,7 @@
 //! arrived; nobody encodes again.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -25,6 +25,23 @@ struct Whole {
     encoded: Bytes,
     /// The bytes are a part of the frame that they came in.
     is_in_frame: bool,
+    /// Made when it is first asked for.
+    digest: OnceLock<SetDigest>,
+}
+
+/// BLAKE3-128 of a set's encoding, by which two owners find out whether they hold the very same. Sets with equal digests are
+/// equal; equal sets whose bytes differ, which no writer of this version makes, only look different.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SetDigest(pub [u8; 16]);
+
+impl Wire for SetDigest {
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.bytes(&self.0);
+    }
+
+    fn read(reader: &mut Reader) -> Result<SetDigest, DecodeError> {
+        reader.sixteen().map(|number| SetDigest(number.to_be_bytes()))
+    }
 }
 
 impl EncodedSet {
@@ -53,7 +70,11 @@ impl EncodedSet {
     /// What is wrong with the bytes.
     pub fn decode(encoded: Bytes) -> Result<EncodedSet, DecodeError> {
         let set = decode(encoded.clone())?;
-        Ok(EncodedSet(Arc::new(Whole { set, encoded, is_in_frame: false })))
+        Ok(EncodedSet::of(set, encoded, false))
+    }
+
+    fn of(set: VersionSet, encoded: Bytes, is_in_frame: bool) -> EncodedSet {
+        EncodedSet(Arc::new(Whole { set, encoded, is_in_frame, digest: OnceLock::new() }))
     }
 
     /// The same set in memory of its own: for one that outlives the frame it came in.
@@ -68,6 +89,15 @@ impl EncodedSet {
     /// The set.
     pub fn set(&self) -> &VersionSet {
         &self.0.set
+    }
+
+    /// The encoding's digest.
+    pub fn digest(&self) -> SetDigest {
+        *self.0.digest.get_or_init(|| {
+            let hash = blake3::hash(&self.0.encoded);
+            let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+            SetDigest(*first)
+        })
     }
 
     /// The encoding.
@@ -117,6 +147,6 @@ impl Wire for EncodedSet {
             return EncodedSet::decode(Bytes::copy_from_slice(&in_frame));
         }
         let set = decode(in_frame.clone())?;
-        Ok(EncodedSet(Arc::new(Whole { set, encoded: in_frame, is_in_frame: true })))
+        Ok(EncodedSet::of(set, in_frame, true))
     }
 }

@@ -28,7 +28,7 @@ pub mod version;
 pub use access::{AccessToken, Grant, Rights, ShownToken, TokenDigest, TokenId, TokenName};
 pub use certificate::CertificateFault;
 pub use context::{Context, ContextError, ContextKeys};
-pub use encoded::EncodedSet;
+pub use encoded::{EncodedSet, SetDigest};
 pub use key::{BucketName, Key, RecordKey, Space};
 pub use message::bucket::{BucketSettings, MergeRule};
 pub use message::error::{ErrorClass, OwnerCause, OwnerFailure, RequestError};

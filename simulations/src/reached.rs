@@ -59,6 +59,10 @@ pub enum Rare {
     TwinMint,
     /// A retry was answered from the first attempt's version.
     RetryRecognised,
+    /// A read took an owner's digest for its record.
+    DigestAgreed,
+    /// A digest differed, and its owner was asked for the record.
+    DigestDiffered,
     /// Read repair changed a replica.
     ReadRepair,
     /// A message was delivered twice.
@@ -97,7 +101,7 @@ pub enum Rare {
 
 impl Rare {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::CrashBetweenMintAndSync,
         Self::DotOutlivedItsMinter,
         Self::CrashWithinDiskOperation,
@@ -121,6 +125,8 @@ impl Rare {
         Self::DefiniteFailure,
         Self::TwinMint,
         Self::RetryRecognised,
+        Self::DigestAgreed,
+        Self::DigestDiffered,
         Self::ReadRepair,
         Self::DuplicateDelivered,
         Self::Reordered,
@@ -175,6 +181,8 @@ impl Rare {
             | Self::PartlyApplied
             | Self::OutcomeUnknown
             | Self::DefiniteFailure
+            | Self::DigestAgreed
+            | Self::DigestDiffered
             | Self::ReadRepair
             | Self::DuplicateDelivered
             | Self::Overloaded => 5,

@@ -25,7 +25,7 @@ use crate::peer_message::{
 #[derive(Clone, Copy)]
 enum Asked {
     Replicate,
-    Fetch,
+    Fetch { digest_only: bool },
     Scan { scan: u32 },
 }
 
@@ -56,10 +56,10 @@ pub(crate) fn task(
             let request = StoreRequest::Apply { token: unnamed, key, change: Apply::Merge { set } };
             (token, Asked::Replicate, deadline_ms, wrong_place, request)
         }
-        PeerMessage::Fetch { token, key, deadline_ms, .. } => {
+        PeerMessage::Fetch { token, key, digest_only, deadline_ms } => {
             let wrong_place = wrong_place(me, view, &key);
             let request = StoreRequest::Read { token: unnamed, key };
-            (token, Asked::Fetch, deadline_ms, wrong_place, request)
+            (token, Asked::Fetch { digest_only }, deadline_ms, wrong_place, request)
         }
         PeerMessage::Scan { token, scan, range, deadline_ms } => {
             let wrong_place = wrong_range(me, view, &range);
@@ -102,7 +102,7 @@ fn refuse(token: u64, asked: Asked, reason: ReplicaRefusal) -> PeerMessage {
         Asked::Replicate => {
             PeerMessage::Replicated { token, outcome: ReplicateOutcome::Refused { reason } }
         }
-        Asked::Fetch => PeerMessage::Fetched {
+        Asked::Fetch { .. } => PeerMessage::Fetched {
             token,
             outcome: FetchOutcome::Refused { reason },
             refilling: false,
@@ -170,8 +170,14 @@ impl Machine for Replica {
             (Asked::Replicate, StoreEvent::Durable { .. }) => {
                 PeerMessage::Replicated { token, outcome: ReplicateOutcome::Durable }
             }
-            (Asked::Fetch, StoreEvent::Read { result, refilling, .. }) => {
-                PeerMessage::Fetched { token, outcome: fetch_outcome(result), refilling }
+            (Asked::Fetch { digest_only }, StoreEvent::Read { result, refilling, .. }) => {
+                let outcome = match fetch_outcome(result) {
+                    FetchOutcome::Held { set } if digest_only => {
+                        FetchOutcome::Digest { digest: set.digest() }
+                    }
+                    outcome => outcome,
+                };
+                PeerMessage::Fetched { token, outcome, refilling }
             }
             (Asked::Scan { scan }, StoreEvent::Scanned { result, refilling, .. }) => {
                 PeerMessage::Scanned { token, scan, outcome: scan_outcome(result, refilling) }

@@ -17,6 +17,10 @@ pub struct EngineStats {
     pub writes_applied: u64,
     /// Puts and deletes that ended with an owner not known to hold them.
     pub writes_left_behind: u64,
+    /// Digests of other owners' records that a get found equal to its own record's.
+    pub digests_agreed: u64,
+    /// Digests that differed, so that the record itself was asked for.
+    pub digests_differed: u64,
     /// Record copies sent, or merged here, because a get found an owner stale.
     pub repairs: u64,
 }

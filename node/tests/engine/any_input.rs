@@ -264,12 +264,18 @@ impl World {
             0 => PeerMessage::Replicate { token, key: self.record(), set: self.set(), deadline_ms },
             1..=2 => PeerMessage::Replicated { token, outcome: ReplicateOutcome::Durable },
             3 => PeerMessage::Replicated { token, outcome: ReplicateOutcome::Refused { reason } },
-            4 => PeerMessage::Fetch { token, key: self.record(), digest_only: false, deadline_ms },
+            4 => PeerMessage::Fetch {
+                token,
+                key: self.record(),
+                digest_only: self.dice.one_in(2),
+                deadline_ms,
+            },
             5..=6 => {
                 let held = FetchOutcome::Held { set: self.set() };
+                let digest = FetchOutcome::Digest { digest: self.set().digest() };
                 let refused = FetchOutcome::Refused { reason };
-                let outcome =
-                    self.dice.pick(&[held, refused, FetchOutcome::Absent, FetchOutcome::Damaged]);
+                let (absent, damaged) = (FetchOutcome::Absent, FetchOutcome::Damaged);
+                let outcome = self.dice.pick(&[held, digest, refused, absent, damaged]);
                 PeerMessage::Fetched { token, outcome, refilling: self.dice.one_in(3) }
             }
             7 => {

@@ -39,6 +39,9 @@ pub(crate) struct Disk {
     /// Refuses what it is to merge, and mints all the same.
     pub(crate) refuses_merges: Option<StoreRefusal>,
     pub(crate) refuses_scans: bool,
+    /// What is read is not told before this is false again and something else happens.
+    pub(crate) holds_reads: bool,
+    held_reads: VecDeque<StoreEvent>,
 }
 
 impl Disk {
@@ -62,6 +65,8 @@ impl Disk {
             refuses: None,
             refuses_merges: None,
             refuses_scans: false,
+            holds_reads: false,
+            held_reads: VecDeque::new(),
         }
     }
 
@@ -117,7 +122,14 @@ impl Disk {
     }
 
     fn collect(&mut self) {
+        if !self.holds_reads {
+            self.events.append(&mut self.held_reads);
+        }
         while let Some(event) = self.opened.shard.poll_event() {
+            if self.holds_reads && matches!(event, StoreEvent::Read { .. }) {
+                self.held_reads.push_back(event);
+                continue;
+            }
             self.events.push_back(match event {
                 StoreEvent::Read { token, result, refilling } => {
                     StoreEvent::Read { token, result, refilling: refilling || self.refilling }

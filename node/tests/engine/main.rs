@@ -3,6 +3,7 @@
 mod actor_rule;
 mod any_input;
 mod cluster;
+mod digests;
 mod disk;
 mod forwarding;
 mod gets;

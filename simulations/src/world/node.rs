@@ -347,8 +347,14 @@ impl World {
     }
 
     fn mark_work(&mut self, engine: &Engine) {
-        if engine.stats().repairs > 0 {
-            self.reached.mark(Rare::ReadRepair);
+        let stats = engine.stats();
+        let counts = [
+            (stats.repairs, Rare::ReadRepair),
+            (stats.digests_agreed, Rare::DigestAgreed),
+            (stats.digests_differed, Rare::DigestDiffered),
+        ];
+        for (_, state) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            self.reached.mark(state);
         }
     }
 

@@ -1,7 +1,7 @@
 //! One get, from its start to its end.
 //!
 //! ```text
-//!   start: ask every owner that can be reached
+//!   start: read the own record, ask every other owner that can be reached for a digest of its
 //!     │
 //!   R usable answers ── nothing live? wait for the other owners, too
 //!     │
@@ -27,16 +27,20 @@
 //! W owners acknowledged has one of them among its holders. Strict writes cannot ask for fewer; a write that is not strict may,
 //! and gives this up.
 
+mod comparing;
 mod confirming;
+mod digests;
+mod ending;
 
 use kvorum_protocol::EncodedSet;
-use kvorum_protocol::message::{GetDone, OwnerCause, OwnerFailure, RequestError, Response};
+use kvorum_protocol::message::OwnerCause;
 use kvorum_ring::NodeId;
 use kvorum_store::{StoreEvent, StoreRequest};
 
-use crate::engine::coordinator::expiry::{has_unexpired, unexpired_values};
+use crate::engine::coordinator::cause_of;
+use crate::engine::coordinator::expiry::has_unexpired;
+use crate::engine::coordinator::get::digests::{Digests, Own};
 use crate::engine::coordinator::repair::Holdings;
-use crate::engine::coordinator::{cause_of, small};
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::peers::Asking;
 use crate::engine::quorum::Quorum;
@@ -68,6 +72,7 @@ pub(crate) struct Get {
     /// Usable answers.
     heard: Quorum,
     holdings: Holdings,
+    digests: Digests,
     /// Of a strict get: what is being made durable before it is returned, and who has it.
     confirming: Option<(EncodedSet, Quorum)>,
     answered: bool,
@@ -85,13 +90,14 @@ impl Get {
             asked_ns: 0,
             heard,
             holdings: Holdings::default(),
+            digests: Digests::new(),
             confirming: None,
             answered: false,
         }
     }
 
     /// An owner said what it holds.
-    fn hear(&mut self, node: NodeId, outcome: FetchOutcome, refilling: bool) {
+    fn hear(&mut self, turn: &mut Turn<'_>, node: NodeId, outcome: FetchOutcome, refilling: bool) {
         if !self.heard.awaits(node) {
             return;
         }
@@ -102,6 +108,7 @@ impl Get {
                     return self.heard.fail(node, cause);
                 }
             }
+            FetchOutcome::Digest { digest } => return self.compare(turn, node, digest, refilling),
             FetchOutcome::Absent => self.holdings.holds_nothing(node),
             FetchOutcome::Damaged => {
                 self.holdings.is_damaged(node);
@@ -152,51 +159,6 @@ impl Get {
             true => self.heard.got() + self.bucket_w > self.place.owners.len(),
         }
     }
-
-    /// Enough was heard. A strict get first makes it last.
-    fn conclude(&mut self, turn: &mut Turn<'_>) {
-        match self.holdings.merged().cloned() {
-            Some(merged) if self.strict => self.confirm(turn, merged),
-            merged => self.succeed(turn, merged.as_ref()),
-        }
-    }
-
-    fn succeed(&mut self, turn: &mut Turn<'_>, merged: Option<&EncodedSet>) {
-        let (hash, keys) = (self.place.hash, &turn.view.context_keys);
-        let context = merged.map(|set| keys.seal_hashed(hash, set.clock()));
-        let values = merged.map_or_else(Vec::new, |set| unexpired_values(set, turn.now.wall_ms));
-        let complete = !values.is_empty() || self.is_complete();
-        self.answered = true;
-        turn.answer(Response::Get(GetDone {
-            values,
-            context,
-            complete,
-            owners: small(self.heard.counted().len()),
-            fallbacks: 0,
-            needed: small(self.heard.needed()),
-        }));
-    }
-
-    /// Says why there is no answer: damaged when no owner has anything else; else unavailable, also when r asks for more than
-    /// all owners, or when one has a good copy and r asks for more.
-    fn fail(&mut self, turn: &mut Turn<'_>) {
-        let quorum = match &self.confirming {
-            Some((_, copies)) => copies,
-            None => &self.heard,
-        };
-        let causes = quorum.failures();
-        let is_damaged = |failure: &OwnerFailure| failure.cause == OwnerCause::Damaged;
-        let all_damaged = causes.len() == self.place.owners.len() && causes.iter().all(is_damaged);
-        let error = match all_damaged {
-            true => RequestError::Damaged,
-            false => {
-                let (needed, got) = (small(quorum.needed()), small(quorum.got()));
-                RequestError::Unavailable { needed, got, causes }
-            }
-        };
-        self.answered = true;
-        turn.answer(Response::Error { error });
-    }
 }
 
 impl Machine for Get {
@@ -209,19 +171,12 @@ impl Machine for Get {
         self.asked_ns = turn.now.mono_ns;
         let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
         for node in self.heard.awaited() {
-            let key = self.place.key.clone();
+            let (token, key) = (turn.token, self.place.key.clone());
             if node == turn.me {
-                turn.store(StoreRequest::Read { token: turn.token, key });
+                turn.store(StoreRequest::Read { token, key });
             } else {
-                turn.send(
-                    node,
-                    PeerMessage::Fetch {
-                        token: turn.token.0,
-                        key,
-                        digest_only: false,
-                        deadline_ms,
-                    },
-                );
+                let token = token.0;
+                turn.send(node, PeerMessage::Fetch { token, key, digest_only: true, deadline_ms });
             }
         }
         Progress::Waiting
@@ -230,12 +185,19 @@ impl Machine for Get {
     fn on_store(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
         match event {
             StoreEvent::Read { result, refilling, .. } => {
-                self.hear(turn.me, fetch_outcome(result), refilling)
+                let outcome = fetch_outcome(result);
+                let own = match &outcome {
+                    FetchOutcome::Held { set } => Own::Holds(set.clone()),
+                    _ => Own::Nothing,
+                };
+                self.hear(turn, turn.me, outcome, refilling);
+                self.compare_with(turn, own);
             }
             StoreEvent::Durable { .. } => self.confirmed(turn, turn.me),
             StoreEvent::Refused { reason, .. } => {
                 let cause = cause_of(refusal_of(reason));
                 self.heard.fail(turn.me, cause);
+                self.compare_with(turn, Own::Nothing);
                 self.unconfirmed(turn, turn.me, cause);
             }
             StoreEvent::Poisoned { .. } => {
@@ -250,10 +212,10 @@ impl Machine for Get {
     fn on_reply(&mut self, turn: &mut Turn<'_>, from: NodeId, message: PeerMessage) -> Progress {
         match message {
             PeerMessage::Fetched { outcome, refilling, .. } => {
-                if self.heard.awaits(from) {
+                if self.heard.awaits(from) && !self.digests.was_asked_whole(from) {
                     self.note_time(turn, from);
                 }
-                self.hear(from, outcome, refilling);
+                self.hear(turn, from, outcome, refilling);
             }
             PeerMessage::Replicated { outcome: ReplicateOutcome::Durable, .. } => {
                 self.confirmed(turn, from)
@@ -267,12 +229,18 @@ impl Machine for Get {
     }
 
     fn on_peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) -> Progress {
-        self.heard.fail(node, OwnerCause::Unreachable);
+        // A digest that has come is an answer, which only waits to be compared.
+        if !self.digests.has_early(node) {
+            self.heard.fail(node, OwnerCause::Unreachable);
+        }
         self.unconfirmed(turn, node, OwnerCause::Unreachable);
         self.judge(turn)
     }
 
     fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if self.lose_patience(turn) {
+            return self.judge(turn);
+        }
         for node in self.heard.awaited() {
             self.note_time(turn, node);
         }

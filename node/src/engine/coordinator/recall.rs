@@ -109,6 +109,8 @@ impl Recall {
                     false => self.answers.count(node),
                 }
             }
+            // Nobody was asked for one: the record behind it may know the operation.
+            FetchOutcome::Digest { .. } => self.answers.fail(node, OwnerCause::Damaged),
             FetchOutcome::Absent if refilling => self.answers.fail(node, OwnerCause::Refilling),
             FetchOutcome::Absent => self.answers.count(node),
             FetchOutcome::Damaged => self.answers.fail(node, OwnerCause::Damaged),
