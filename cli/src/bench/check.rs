@@ -127,7 +127,7 @@ async fn read(
     for _ in 0..TRIES {
         let names = left.iter().map(|number| Key::new(bench.keys.name(*number).into_bytes()));
         let names = names.collect::<Result<Vec<Key>, _>>().map_err(|error| error.to_string())?;
-        let answer = match bucket.get_batch(names).await {
+        let answer = match bucket.get_batch(names).send().await {
             Ok(answer) => answer,
             Err(error) => {
                 reason = kind(&error);

@@ -147,7 +147,7 @@ impl Work {
         if names.is_empty() {
             return Ok(());
         }
-        let values = bucket.get_batch(names).await.map_err(|error| kind(&error))?;
+        let values = bucket.get_batch(names).send().await.map_err(|error| kind(&error))?;
         let failed = |outcome: &GetOutcome| matches!(outcome, GetOutcome::Failed { .. });
         if values.outcomes.iter().any(failed) { Err("ScanIncomplete".to_owned()) } else { Ok(()) }
     }

@@ -77,44 +77,14 @@ impl Bucket {
 
     /// Stores several values at once; each succeeds or fails by itself, and only what the whole batch failed with is
     /// retried. At most [`BATCH_ITEMS`](kvorum_protocol::limits::BATCH_ITEMS).
-    ///
-    /// # Errors
-    /// [`OperationError`] when the batch as a whole failed; then each put of it may have been applied unless the error
-    /// says that none was.
-    pub async fn put_batch(
-        &self,
-        items: Vec<PutItem>,
-    ) -> Result<Reply<BatchPutDone>, OperationError> {
-        let settings = Settings::new(&self.client);
-        let options = settings.options.clone();
-        let request = Request::BatchPut(BatchPut { bucket: self.name.clone(), items, options });
-        let call = settings.call(request, true);
-        self.client
-            .shared
-            .call(call, |response| match response {
-                Response::BatchPut(done) => Some(done),
-                _ => None,
-            })
-            .await
+    pub fn put_batch(&self, items: Vec<PutItem>) -> BatchPutRequest {
+        BatchPutRequest { bucket: self.clone(), items, settings: Settings::new(&self.client) }
     }
 
     /// Reads several keys at once; each succeeds or fails by itself. At most
     /// [`BATCH_ITEMS`](kvorum_protocol::limits::BATCH_ITEMS).
-    ///
-    /// # Errors
-    /// [`OperationError`] when the batch as a whole failed.
-    pub async fn get_batch(&self, keys: Vec<Key>) -> Result<Reply<BatchGetDone>, OperationError> {
-        let settings = Settings::new(&self.client);
-        let options = settings.options.clone();
-        let request = Request::BatchGet(BatchGet { bucket: self.name.clone(), keys, options });
-        let call = settings.call(request, false);
-        self.client
-            .shared
-            .call(call, |response| match response {
-                Response::BatchGet(done) => Some(done),
-                _ => None,
-            })
-            .await
+    pub fn get_batch(&self, keys: Vec<Key>) -> BatchGetRequest {
+        BatchGetRequest { bucket: self.clone(), keys, settings: Settings::new(&self.client) }
     }
 }
 
@@ -172,7 +142,7 @@ macro_rules! settings {
         }
     )*};
 }
-settings!(PutRequest, GetRequest, DeleteRequest, ListRequest);
+settings!(PutRequest, GetRequest, DeleteRequest, ListRequest, BatchPutRequest, BatchGetRequest);
 
 /// The settings that every write has.
 macro_rules! write_settings {
@@ -219,6 +189,12 @@ pub struct PutRequest {
 }
 
 impl PutRequest {
+    /// From this moment on, in wall-clock milliseconds since 1970, the value reads as deleted.
+    pub fn expires_at_ms(mut self, at_ms: u64) -> PutRequest {
+        self.expires_at_ms = Some(at_ms);
+        self
+    }
+
     /// Replaces nothing: the value becomes a sibling of what is there.
     pub fn sibling(mut self) -> PutRequest {
         self.replaces = Replacing::Nothing;
@@ -311,6 +287,83 @@ fn put_done(response: Response) -> Option<PutDone> {
     match response {
         Response::Put(done) => Some(done),
         _ => None,
+    }
+}
+
+/// Several puts that have not been sent.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent before `send`"]
+pub struct BatchPutRequest {
+    bucket: Bucket,
+    items: Vec<PutItem>,
+    settings: Settings,
+}
+
+impl BatchPutRequest {
+    /// How many nodes must hold each of them durably.
+    pub fn w(mut self, w: u8) -> BatchPutRequest {
+        self.settings.options.w = Some(w);
+        self
+    }
+
+    /// The batch was sent before, perhaps by another process: each operation is looked for first.
+    pub fn retry(mut self) -> BatchPutRequest {
+        self.settings.options.retry = true;
+        self
+    }
+
+    /// Sends them.
+    ///
+    /// # Errors
+    /// [`OperationError`] when the batch as a whole failed; then each put of it may have been applied unless the error
+    /// says that none was.
+    pub async fn send(self) -> Result<Reply<BatchPutDone>, OperationError> {
+        let options = self.settings.options.clone();
+        let batch = BatchPut { bucket: self.bucket.name, items: self.items, options };
+        let call = self.settings.call(Request::BatchPut(batch), true);
+        self.bucket
+            .client
+            .shared
+            .call(call, |response| match response {
+                Response::BatchPut(done) => Some(done),
+                _ => None,
+            })
+            .await
+    }
+}
+
+/// Several gets that have not been sent.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent before `send`"]
+pub struct BatchGetRequest {
+    bucket: Bucket,
+    keys: Vec<Key>,
+    settings: Settings,
+}
+
+impl BatchGetRequest {
+    /// How many nodes must answer for each of them.
+    pub fn r(mut self, r: u8) -> BatchGetRequest {
+        self.settings.options.r = Some(r);
+        self
+    }
+
+    /// Sends them.
+    ///
+    /// # Errors
+    /// [`OperationError`] when the batch as a whole failed.
+    pub async fn send(self) -> Result<Reply<BatchGetDone>, OperationError> {
+        let options = self.settings.options.clone();
+        let batch = BatchGet { bucket: self.bucket.name, keys: self.keys, options };
+        let call = self.settings.call(Request::BatchGet(batch), false);
+        self.bucket
+            .client
+            .shared
+            .call(call, |response| match response {
+                Response::BatchGet(done) => Some(done),
+                _ => None,
+            })
+            .await
     }
 }
 

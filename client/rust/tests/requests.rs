@@ -308,3 +308,23 @@ async fn a_question_about_one_node_is_put_to_it_even_if_it_was_out_of_reach_a_mo
         client.status_of(node.id).await.expect_err("a scripted node answers a put to everything");
     assert!(matches!(error.kind, ErrorKind::UnexpectedAnswer { .. }), "{error:?}");
 }
+
+#[tokio::test]
+async fn what_a_request_is_told_reaches_the_node() {
+    let cluster = Cluster::start(1).await;
+    let client = cluster.client().await;
+    let bucket = client.bucket("default").expect("a name");
+    bucket.put("k", "v").expires_at_ms(4_000_000_000_000).send().await.expect("stored");
+    // The scripted node answers them as puts: what counts is what it was asked.
+    bucket.put_batch(Vec::new()).w(3).strict().retry().send().await.expect_err("a put's answer");
+    bucket.get_batch(Vec::new()).r(1).strict().send().await.expect_err("a put's answer");
+    let asked = cluster.nodes[0].asked();
+    let Request::Put(put) = &asked[0] else { panic!("{asked:?}") };
+    assert_eq!(put.expires_at_ms, Some(4_000_000_000_000));
+    let of = |kind: fn(&Request) -> bool| {
+        let options = options(asked.iter().find(|request| kind(request)).expect("it was asked"));
+        (options.r, options.w, options.strict, options.retry)
+    };
+    assert_eq!(of(|it| matches!(it, Request::BatchPut(_))), (None, Some(3), true, true));
+    assert_eq!(of(|it| matches!(it, Request::BatchGet(_))), (Some(1), None, true, false));
+}

@@ -40,6 +40,11 @@ pub(crate) struct Step {
     pub(crate) operation: Option<String>,
     pub(crate) times: Option<usize>,
     pub(crate) save: Option<String>,
+    /// An access token to show, over a connection of the step's own.
+    pub(crate) token: Option<String>,
+    /// What is expected may take a moment: nodes tell each other of it.
+    #[serde(default)]
+    pub(crate) eventually: bool,
     pub(crate) expect: Option<Expected>,
 }
 

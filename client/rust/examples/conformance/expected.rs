@@ -1,6 +1,6 @@
 //! What came of a step, in terms that all kinds of answers share, and whether it is what was expected.
 
-use kvorum_client::{ErrorKind, OperationError};
+use kvorum_client::{ConnectError, ErrorKind, OpenError, OperationError};
 use kvorum_protocol::codec::Tagged;
 use kvorum_protocol::message::{
     GetDone, GetOutcome, ListItem, PutDone, PutOutcome, RequestError, Response,
@@ -31,6 +31,7 @@ impl From<RequestError> for Outcome {
             RequestError::BadContext { reason } => Some(reason.tag()),
             RequestError::InvalidArgument { argument } => Some(argument.tag()),
             RequestError::TooLarge { what, .. } => Some(what.tag()),
+            RequestError::Unauthenticated { reason } => Some(reason.tag()),
             _ => None,
         };
         Outcome::Failed { code: error.tag(), detail }
@@ -47,6 +48,19 @@ impl From<OperationError> for Outcome {
             ErrorKind::NoNode(_) | ErrorKind::NoAnswer => 1,
         };
         Outcome::Failed { code, detail: None }
+    }
+}
+
+impl From<OpenError> for Outcome {
+    fn from(error: OpenError) -> Outcome {
+        let refusal = match error {
+            OpenError::NoNode(causes) => causes.into_iter().find_map(|(_, cause)| match cause {
+                ConnectError::Refused(error) => Some(error),
+                _ => None,
+            }),
+            OpenError::Topology { .. } => None,
+        };
+        refusal.map_or(Outcome::Failed { code: 1, detail: None }, Outcome::from)
     }
 }
 

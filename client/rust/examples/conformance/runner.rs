@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use kvorum_client::{Bucket, Client, OperationError};
+use kvorum_client::{Bucket, Client, Config, Endpoint, OperationError};
 use kvorum_protocol::message::{PutItem, Replacing};
 use kvorum_protocol::{BucketSettings, Context, Key, OperationId};
 
@@ -38,7 +38,13 @@ impl Runner {
         let times = if step.items.is_some() { 1 } else { step.times.unwrap_or(1) };
         for _ in 0..times {
             let begun = Instant::now();
-            let outcome = self.request(step).await.unwrap_or_else(Outcome::from);
+            let mut outcome = self.outcome(step).await;
+            while step.eventually
+                && begun.elapsed() < PATIENCE
+                && compare(&outcome, expected).is_err()
+            {
+                outcome = self.outcome(step).await;
+            }
             compare(&outcome, expected)?;
             let patience = expected.within_ms.map_or(PATIENCE, Duration::from_millis);
             if begun.elapsed() > patience {
@@ -54,6 +60,25 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    /// What came of a step. With a token it is done over a client that shows it.
+    async fn outcome(&mut self, step: &Step) -> Outcome {
+        let Some(token) = &step.token else {
+            return self.request(step).await.unwrap_or_else(Outcome::from);
+        };
+        let endpoints = self.ready.endpoints.iter();
+        let endpoints = endpoints.map(|text| text.parse::<Endpoint>().expect("an endpoint"));
+        let config = Config::new(endpoints).token(token.parse().expect("a token"));
+        match Client::connect(config).await {
+            Err(error) => error.into(),
+            Ok(bearer) => {
+                let own = std::mem::replace(&mut self.client, bearer);
+                let outcome = self.request(step).await.unwrap_or_else(Outcome::from);
+                self.client = own;
+                outcome
+            }
+        }
     }
 
     async fn request(&mut self, step: &Step) -> Result<Outcome, OperationError> {
@@ -74,13 +99,17 @@ impl Runner {
                 let items = step.items.iter().flatten().map(|item| self.item(item));
                 let items: Vec<PutItem> = items.collect();
                 let items = vec![items; step.times.unwrap_or(1)].concat();
-                let done = bucket.put_batch(items).await?.answer.outcomes;
+                let batch = bucket.put_batch(items);
+                let batch = step.w.into_iter().fold(batch, |batch, w| batch.w(w));
+                let done = batch.send().await?.answer.outcomes;
                 Ok(Outcome::Batch(done.into_iter().map(Outcome::from).collect()))
             }
             "get_batch" => {
                 let keys = step.keys.iter().flatten();
                 let keys = keys.map(|text| Key::new(value_of(text)).expect("a key")).collect();
-                let done = bucket.get_batch(keys).await?.answer.outcomes;
+                let batch = bucket.get_batch(keys);
+                let batch = if step.strict { batch.strict() } else { batch };
+                let done = batch.send().await?.answer.outcomes;
                 Ok(Outcome::Batch(done.into_iter().map(Outcome::from).collect()))
             }
             "create_bucket" => {
