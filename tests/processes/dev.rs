@@ -101,6 +101,13 @@ impl Dev {
         nodes.iter().map(place).collect()
     }
 
+    /// The admin port of each node, in order.
+    pub(crate) fn admin_ports(&self) -> Vec<u16> {
+        let nodes = self.ready["nodes"].as_array().expect("a list of nodes");
+        let port = |node: &Value| node["admin_port"].as_u64().expect("a port");
+        nodes.iter().map(|node| u16::try_from(port(node)).expect("a port")).collect()
+    }
+
     /// Where clients reach its nodes, in order.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         let endpoints = self.ready["endpoints"].as_array().expect("a list of endpoints");

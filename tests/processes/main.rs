@@ -18,6 +18,7 @@ mod failures;
 mod hostile;
 mod kv;
 mod lifecycle;
+mod metrics;
 mod scripts;
 mod siblings;
 mod simulations;

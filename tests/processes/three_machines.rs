@@ -72,7 +72,7 @@ impl Alone {
     }
 
     /// Runs `kv` with the operator's certificate.
-    pub(crate) fn operator(&self, arguments: &[&str]) -> kv::Run {
+    pub(crate) fn operator(&self, arguments: &[&str]) -> Run {
         let mut command = kv::command(&self.home);
         command.args(arguments).arg("--config").arg(self.out.join("client/config.toml"));
         kv::run(command, b"")

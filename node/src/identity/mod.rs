@@ -29,4 +29,6 @@ pub use credentials::{
 };
 pub use expiry::{ExpiryStage, expires_at_ms};
 pub use name::{CLIENT_NAME, NameError, PeerName};
-pub use tls::{ALPN_CLIENT, ALPN_PEER, TlsError, accept_clients, accept_peers, dial};
+pub use tls::{
+    ALPN_CLIENT, ALPN_PEER, TlsError, accept_clients, accept_peers, accept_scrapers, dial,
+};

@@ -49,6 +49,16 @@ pub fn accept_clients(credentials: &Credentials) -> Result<ServerConfig, TlsErro
     accept(credentials, ALPN_CLIENT, verifier)
 }
 
+/// For the admin port beyond loopback, in this protocol: nobody without a certificate gets an answer. There are no tokens.
+///
+/// # Errors
+/// [`TlsError`] when the credentials cannot be used.
+pub fn accept_scrapers(credentials: &Credentials, alpn: &[u8]) -> Result<ServerConfig, TlsError> {
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(credentials.roots(), provider()).build()?;
+    accept(credentials, alpn, verifier)
+}
+
 /// For dialling a node as one of these protocols. The server name to ask for is the node's DNS name, and nothing else is
 /// accepted.
 ///

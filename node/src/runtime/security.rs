@@ -46,8 +46,7 @@ impl Security {
         peers.migration(false);
         let dial = identity::dial(credentials, ALPN_PEER)?;
         let clients = identity::accept_clients(credentials)?;
-        let mut admin = clients.clone();
-        admin.alpn_protocols = vec![ALPN_ADMIN.to_vec()];
+        let admin = identity::accept_scrapers(credentials, ALPN_ADMIN)?;
         Ok(Security {
             peers,
             dial: transport::client(dial, transport::peer_transport())?,
