@@ -12,14 +12,14 @@ const WIDE = { useBigInt64: true }; // dots exceed 2^53: all 64-bit numbers are 
 
 // A connection: requests in any number, answers in any order.
 class Connection {
-  constructor(endpoint) {
+  constructor(endpoint, token) {
     [this.waiting, this.lastId, this.unread] = [new Map(), -1, Buffer.alloc(0)];
     const [host, port] = endpoint.split(":");
     this.socket = connect({ host, port, noDelay: true });
     this.socket.on("data", (bytes) => this.read(bytes));
     this.socket.on("error", () => {}); // "close" follows
     this.socket.on("close", () => this.waiting.forEach(({ fail }) => fail(new Error("connection lost"))));
-    (this.greeting = this.ask([1, 1, 1])).catch(() => {}); // whoever asks finds out
+    (this.greeting = this.ask([1, 1, 1, 0, Buffer.from(token)])).catch(() => {}); // whoever asks finds out
   }
   read(bytes) {
     this.unread = Buffer.concat([this.unread, bytes]);
@@ -44,13 +44,13 @@ class Connection {
 
 // A cluster: one node at a time; when it is lost, the next, and what was in doubt again as a retry.
 class Client {
-  endpoints = [...ready.endpoints];
+  constructor(token) { [this.token, this.endpoints] = [token, [...ready.endpoints]]; }
   async ask(request, retry = false) {
     for (let left = this.endpoints.length * 4; ; left--) {
-      this.connection ??= new Connection(this.endpoints[0]);
+      this.connection ??= new Connection(this.endpoints[0], this.token);
       try {
-        same((await this.connection.greeting)[0], 2, "welcome");
-        return await this.connection.ask(request(retry));
+        const [welcome, error] = await this.connection.greeting;
+        return welcome !== 2 ? [1, error] : await this.connection.ask(request(retry));
       } catch (error) {
         if (error.message !== "connection lost" || left === 0) throw error;
         this.connection = undefined;
@@ -68,7 +68,7 @@ function valueOf(text) {
   return kind === "text" ? rest.join(":") : Buffer.from(rest.join(":"), kind === "hex" ? "hex" : "utf8");
 }
 const hex = (value) => Buffer.from(value).toString("hex");
-const [client, contexts, operations] = [new Client(), new Map(), new Map()];
+const [client, contexts, operations] = [new Client(""), new Map(), new Map()];
 
 function replacing({ replaces = "latest", alter }) {
   if (replaces === "latest" || replaces === "none") return [replaces === "latest" ? 1 : 2];
@@ -76,8 +76,8 @@ function replacing({ replaces = "latest", alter }) {
   if (alter) context[context.length - 1] ^= 1;
   return [3, context];
 }
-const ofText = (value) => (typeof value === "string" ? valueOf(value) : value);
-const native = (value) => (Array.isArray(value) ? value.map(native) : ofText(value));
+const native = (value) =>
+  Array.isArray(value) ? value.map(native) : typeof value === "string" ? valueOf(value) : value;
 async function request(step, after) {
   const bucket = Buffer.from(step.bucket ?? "default");
   const id = (step.operation && operations.get(step.operation)) ?? randomBytes(16);
@@ -96,7 +96,7 @@ async function request(step, after) {
     create_bucket: () => [30, [bucket, [0, [1], null, null, null]]],
     send: () => native(step.frame),
   };
-  const answer = await client.ask(requests[step.op], step.retry ?? false);
+  const answer = await (step.token ? new Client(step.token) : client).ask(requests[step.op], step.retry ?? false);
   if (step.op !== "list" || answer[0] !== 13 || answer[2] === null) return answer;
   const rest = await request(step, answer[2]); // the next page
   return [13, [...answer[1], ...rest[1]], null];

@@ -12,6 +12,7 @@ from scripted import Drop, Node
 
 import kvorum
 from kvorum import aio, errors, messages
+from kvorum.blake3 import derived
 
 PUT = messages.PutDone(b"context", messages.Dot(1, 1), (), 2, 0, 2)
 GET = messages.GetDone((messages.Version(messages.Dot(1, 1), b"v"),), b"context", True, 2, 0, 2)
@@ -146,3 +147,32 @@ def test_what_no_node_would_take_is_refused_here() -> None:
     for text in ("h", "h:0", "h:70000", ":1", "n1@h:1"):
         with pytest.raises(ValueError):
             kvorum.Endpoint.parse(text)
+
+
+def test_of_a_token_only_the_digest_of_its_secret_is_told() -> None:
+    listed = messages.ListedToken(7, "shop", (messages.Grant("carts", kvorum.READ),), 1, None, None)
+
+    async def main() -> tuple[list[Any], str]:
+        async def answer(_request: Any) -> Any:
+            return messages.Tokens((listed,))
+
+        async with Node(answer).running() as node, await aio.connect(node.endpoint) as client:
+            text, made = await client.create_token("shop", listed.grants, expires_at_ms=9)
+            assert made == listed
+            assert await client.list_tokens() == (listed,)
+            assert await client.revoke_token(7) == listed
+            return node.asked, text
+
+    (create, _, revoke), text = asyncio.run(main())
+    prefix, number, secret = text.split("_")
+    assert (prefix, int(number, 16), len(secret)) == ("kvorum", create.id, 64)
+    material = create.id.to_bytes(8, "big") + bytes.fromhex(secret)
+    assert create.terms.digest == derived("kvorum 2026-11 access token", material)
+    assert bytes.fromhex(secret) not in repr(create).encode()
+    assert (create.terms.name, create.terms.grants, create.terms.expires_at_ms) == ("shop", listed.grants, 9)
+    assert revoke.id == 7 and revoke.revoked_at_ms > 0
+
+
+def test_the_key_derivation_is_that_of_the_published_vectors() -> None:
+    context = "BLAKE3 2019-12-27 16:29:52 test vectors context"
+    assert derived(context, b"").hex() == "2cc39783c223154fea8dfb7c1b1660f2ac2dcbd1c1de8277b0b0dd39b7e50d7d"

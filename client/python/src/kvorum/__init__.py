@@ -19,11 +19,16 @@ from kvorum.client import Bucket, Client, connect
 from kvorum.endpoint import Endpoint, Identity
 from kvorum.errors import ConnectError, KvorumError, NoAnswer, ProtocolError, RequestError
 from kvorum.messages import (
+    ADMIN,
+    READ,
+    WRITE,
     BucketDescription,
     BucketSettings,
     Dot,
     GetDone,
+    Grant,
     ListDone,
+    ListedToken,
     ListItem,
     PutDone,
     PutItem,
@@ -32,6 +37,9 @@ from kvorum.messages import (
 from kvorum.routing import Place, Topology
 
 __all__ = [
+    "ADMIN",
+    "READ",
+    "WRITE",
     "Bucket",
     "BucketDescription",
     "BucketSettings",
@@ -40,10 +48,12 @@ __all__ = [
     "Dot",
     "Endpoint",
     "GetDone",
+    "Grant",
     "Identity",
     "KvorumError",
     "ListDone",
     "ListItem",
+    "ListedToken",
     "NoAnswer",
     "Place",
     "ProtocolError",

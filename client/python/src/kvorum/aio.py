@@ -17,10 +17,12 @@ Requests that are awaited together (``asyncio.gather``) share one connection to 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 
 from kvorum import messages
+from kvorum.blake3 import derived
 from kvorum.cluster import Cluster
 from kvorum.endpoint import Endpoint, Identity
 from kvorum.errors import RequestError
@@ -34,6 +36,10 @@ BATCH_ITEMS = 1024
 def draw_operation() -> bytes:
     """A fresh operation id: 16 random bytes."""
     return os.urandom(16)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def check_key(key: bytes) -> bytes:
@@ -166,6 +172,34 @@ class Client:
     async def list_buckets(self) -> tuple[messages.BucketDescription, ...]:
         """All buckets, ascending by name."""
         return (await self._core.call(messages.ListBuckets(), messages.Buckets)).buckets
+
+    async def create_token(
+        self, name: str, grants: Iterable[messages.Grant], *, expires_at_ms: int | None = None
+    ) -> tuple[str, messages.ListedToken]:
+        """Makes an access token: its text, which nobody can ask for again, and how it is listed. The operator's, who shows a
+        client certificate. The cluster is told a digest of the secret only.
+
+        :param name: what people call it; several tokens may have one name.
+        :param grants: rights in one bucket each, or in every one: ``Grant("carts", READ | WRITE)``, ``Grant(None, READ)``.
+        :param expires_at_ms: wall-clock milliseconds since 1970 from which on it is refused.
+        :raises Forbidden: when we have a token ourselves.
+        """
+        number, secret = int.from_bytes(os.urandom(8), "big"), os.urandom(32)
+        digest = derived("kvorum 2026-11 access token", number.to_bytes(8, "big") + secret)
+        terms = messages.TokenTerms(name, digest, tuple(grants), _now_ms(), expires_at_ms)
+        made = await self._core.call(messages.CreateToken(number, terms), messages.Tokens)
+        return f"kvorum_{number:016x}_{secret.hex()}", made.tokens[0]
+
+    async def list_tokens(self) -> tuple[messages.ListedToken, ...]:
+        """All access tokens without their secrets, revoked and expired ones included. The operator's."""
+        return (await self._core.call(messages.ListTokens(), messages.Tokens)).tokens
+
+    async def revoke_token(self, number: int) -> messages.ListedToken:
+        """Ends the access token of this id for good; nodes refuse it as soon as they hear of it. The operator's.
+
+        :raises NoSuchToken: when there is none.
+        """
+        return (await self._core.call(messages.RevokeToken(number, _now_ms()), messages.Tokens)).tokens[0]
 
 
 class Bucket:

@@ -124,6 +124,20 @@ class Client:
         """All buckets, ascending by name."""
         return self._loop.run(self._client.list_buckets())
 
+    def create_token(
+        self, name: str, grants: Iterable[messages.Grant], *, expires_at_ms: int | None = None
+    ) -> tuple[str, messages.ListedToken]:
+        """Makes an access token: its text, which nobody can ask for again, and how it is listed. The operator's."""
+        return self._loop.run(self._client.create_token(name, grants, expires_at_ms=expires_at_ms))
+
+    def list_tokens(self) -> tuple[messages.ListedToken, ...]:
+        """All access tokens without their secrets, revoked and expired ones included. The operator's."""
+        return self._loop.run(self._client.list_tokens())
+
+    def revoke_token(self, number: int) -> messages.ListedToken:
+        """Ends the access token of this id for good. The operator's."""
+        return self._loop.run(self._client.revoke_token(number))
+
 
 class Bucket:
     """A named set of keys. The methods and their arguments are those of :class:`kvorum.aio.Bucket`."""

@@ -16,7 +16,7 @@ from kvorum import messages
 from kvorum.attempts import Again, Attempts, pause_s
 from kvorum.connection import CONNECT_PATIENCE_S, Connection, Lost, NotSent
 from kvorum.endpoint import Endpoint, Identity
-from kvorum.errors import ConnectError, EarlierAttemptUnknown, KvorumError, NoSuchBucket, ProtocolError
+from kvorum.errors import ConnectError, EarlierAttemptUnknown, KvorumError, NoSuchBucket, ProtocolError, RequestError
 from kvorum.routing import Topology
 
 TOPOLOGY_AGE_S = 30.0
@@ -80,11 +80,13 @@ class Cluster:
         :raises ConnectError: says why each endpoint cannot be used.
         """
         failures: list[str] = []
+        refusal: RequestError | None = None
         for seed in self._seeds:
             try:
                 connection = await Connection.open(seed, self._identity, self._token)
             except ConnectError as error:
                 failures.append(str(error))
+                refusal = refusal or error.refusal
                 continue
             if self._cluster is not None and connection.cluster != self._cluster:
                 failures.append(f"{seed}: a node of another cluster answered: {connection.cluster}")
@@ -100,7 +102,8 @@ class Cluster:
                 return await self._learn_from(connection, CONNECT_PATIENCE_S)
             except (KvorumError, NotSent, Lost, TimeoutError) as error:
                 failures.append(f"{seed}: its topology cannot be had: {error or type(error).__name__}")
-        raise ConnectError("no endpoint leads to a usable cluster: " + "; ".join(failures or ["none was given"]))
+        causes = "; ".join(failures or ["none was given"])
+        raise ConnectError(f"no endpoint leads to a usable cluster: {causes}", refusal)
 
     @property
     def topology(self) -> Topology:

@@ -83,7 +83,7 @@ class Connection:
             tag, _, fields = wire.read_head(body)
             answer = messages.GREETING.take_kind(tag, fields)
             if isinstance(answer, messages.Refused):
-                raise ConnectError(f"{endpoint}: refused: {answer.error}") from answer.error
+                raise ConnectError(f"{endpoint}: refused: {answer.error}", answer.error) from answer.error
             if not isinstance(answer, messages.Welcome) or answer.protocol != version:
                 raise DecodeError("not a welcome to this version")
             if endpoint.node is not None and answer.node != endpoint.node:

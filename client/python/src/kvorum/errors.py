@@ -167,6 +167,11 @@ class ProtocolError(KvorumError):
 class ConnectError(KvorumError):
     """No node could be reached, or none let us in. Nothing was sent but a greeting."""
 
+    def __init__(self, text: str, refusal: RequestError | None = None) -> None:
+        super().__init__(text)
+        self.refusal = refusal
+        """What a node that did not let us in said, if one answered: :class:`Unauthenticated`, for instance."""
+
     @property
     def retry(self) -> Retry | None:
         return Retry(refresh=True)

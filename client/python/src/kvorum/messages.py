@@ -220,6 +220,10 @@ class ListBuckets:
     """Asks for all buckets."""
 
 
+READ, WRITE, ADMIN = 1, 2, 4
+"""Rights of a :class:`Grant`, to be added up with ``|``."""
+
+
 @dataclass(frozen=True)
 class Grant:
     """Rights in one bucket, or in every one: 1 read, 2 write, 4 admin, added up."""
