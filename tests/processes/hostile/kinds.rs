@@ -48,9 +48,12 @@ const TCP: &[Port] = &[Port::Plain, Port::Tls];
 /// Where there are handshakes.
 const SECURE: &[Port] = &[Port::Tls, Port::Quic, Port::Peers];
 
+/// How many kinds there are.
+const COUNT: usize = 15;
+
 /// All kinds.
 #[rustfmt::skip]
-pub(super) const KINDS: [Description; 15] = [
+pub(super) const KINDS: [Description; COUNT] = [
     described(Kind::Datagrams, "20 packets that are no QUIC, or look like it", 8, &[Port::Quic, Port::Peers], false),
     described(Kind::RawBytes, "what is neither TLS nor a frame", 8, TCP, false),
     described(Kind::LeftHandshakes, "a handshake, and gone", 8, SECURE, false),
@@ -103,7 +106,7 @@ pub(super) struct Tally {
 
 /// What became of all, by kind.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Tallies([Tally; KINDS.len()]);
+pub(super) struct Tallies([Tally; COUNT]);
 
 impl Tallies {
     /// One attack has ended.
