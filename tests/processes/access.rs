@@ -127,6 +127,17 @@ fn certificates_of_another_cluster_are_refused_with_a_reason_and_a_remedy() {
     let expected = "the node's certificate is of another authority";
     assert!(refused.stderr.contains(expected), "{}", refused.stderr);
     assert!(refused.stderr.contains("authority.pem of one and the same cluster"));
+    // The node has counted both, and its log names them.
+    let diagnosis = cluster.operator(&["diag", "--json"]).expect(0).text();
+    for whose in ["theirs", "ours"] {
+        let labels = [("door", "clients"), ("whose", whose), ("fault", "foreign_authority")];
+        let labels = labels.map(|(name, value)| format!(r#"{name}=\"{value}\""#)).join(",");
+        let series = format!("kvorum_certificates_refused_total{{{labels}}}");
+        assert!(diagnosis.contains(&series), "{series}");
+    }
+    for line in ["is of another authority", "does not accept this node's certificate"] {
+        assert!(diagnosis.contains(line), "{line}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! deadline on each: nobody here can take anything from the clients.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -17,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::runtime::cluster::Figures;
 use crate::runtime::error::{Listener, RunError};
+use crate::runtime::faults::{Faults, Gate, Who};
 use crate::runtime::limits;
 use crate::runtime::metrics::{CONTENT_TYPE, expose};
 use crate::runtime::security::Current;
@@ -57,6 +59,7 @@ pub(crate) async fn accept_admin(
     listener: TcpListener,
     security: AdminSecurity,
     driver: mpsc::Sender<Question>,
+    faults: Rc<Faults>,
 ) {
     let places = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
     loop {
@@ -64,11 +67,16 @@ pub(crate) async fn accept_admin(
         // Who finds no place waits in the listener's own queue.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 let (security, driver) = (security.clone(), driver.clone());
+                let faults = faults.clone();
                 spawn_local(async move {
                     // Too slow or broken off: nobody waits for the answer.
-                    let _ = timeout(limits::ADMIN_WITHIN, serve(stream, security, driver)).await;
+                    let _ = timeout(
+                        limits::ADMIN_WITHIN,
+                        serve(stream, address, security, driver, faults),
+                    )
+                    .await;
                     drop(place);
                 });
             }
@@ -82,14 +90,19 @@ pub(crate) async fn accept_admin(
 
 async fn serve(
     stream: TcpStream,
+    address: SocketAddr,
     security: AdminSecurity,
     driver: mpsc::Sender<Question>,
+    faults: Rc<Faults>,
 ) -> std::io::Result<()> {
     match security {
         AdminSecurity::Plaintext => answer(stream, driver).await,
         AdminSecurity::Tls(current) => {
             let acceptor = TlsAcceptor::from(current.borrow().admin.clone());
-            answer(acceptor.accept(stream).await?, driver).await
+            let stream = acceptor.accept(stream).await.inspect_err(|error| {
+                faults.in_io(Gate::Admin, Who::Somebody(address), error);
+            });
+            answer(stream?, driver).await
         }
     }
 }

@@ -138,6 +138,12 @@ pub const ADMIN_QUESTIONS: usize = 8;
 /// How long a connection to the admin port may take, from its handshake to the end of the answer.
 pub const ADMIN_WITHIN: Duration = Duration::from_secs(5);
 
+/// A fault of one certificate is told in the log so often while it lasts: often enough to be seen, seldom enough to be read.
+pub const FAULT_TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// Faults that are told within that time, so that strangers cannot fill a disk with the log.
+pub const FAULTS_TOLD: usize = 64;
+
 /// The certificate files are looked at so often: a renewed one is in use within two looks, and a look costs three reads
 /// of small files.
 pub const CREDENTIALS_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);

@@ -20,6 +20,7 @@ mod cluster;
 mod directory;
 mod driver;
 mod error;
+mod faults;
 pub mod limits;
 mod listener;
 mod metrics;

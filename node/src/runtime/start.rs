@@ -27,6 +27,7 @@ use crate::runtime::cluster::Cluster;
 use crate::runtime::directory::Directory;
 use crate::runtime::driver::{Driver, Inbox, Parts};
 use crate::runtime::error::{Listener, RunError};
+use crate::runtime::faults::Faults;
 use crate::runtime::limits;
 use crate::runtime::listener::{Door, Guard, TcpSecurity, accept_quic, accept_tcp, bind_tcp};
 use crate::runtime::metrics::{Meters, SyncTimes, TimedFiles};
@@ -89,12 +90,13 @@ pub(crate) async fn serve(
     let (stop_sender, stop_receiver) = watch::channel(false);
     let (members, known_members) = watch::channel(Members::new());
 
-    let process = Process::new(known_members, peer_events);
+    let meters = Rc::new(Meters::new(syncs));
+    let process = Process::new(known_members, peer_events, meters.faults.clone());
     let (access, known_access) = watch::channel(cluster.access().clone());
     let dialler = dialler(&config, &security, &ports.peers, &process);
-    let guard = Guard { access: known_access, clock, events: client_events };
+    let guard =
+        Guard { access: known_access, clock, events: client_events, faults: meters.faults.clone() };
     let doors = doors(&config, process, guard);
-    let meters = Rc::new(Meters::new(syncs));
     let driver = Driver::new(Parts {
         me: config.node.id,
         clock,
@@ -206,6 +208,7 @@ fn dialler(
         members: process.members.clone(),
         numbers: process.links.clone(),
         events: process.events.clone(),
+        faults: process.faults.clone(),
     })
 }
 
@@ -237,11 +240,16 @@ struct Process {
     links: Rc<LinkNumbers>,
     members: watch::Receiver<Members>,
     events: mpsc::Sender<PeerEvent>,
+    faults: Rc<Faults>,
 }
 
 impl Process {
-    fn new(members: watch::Receiver<Members>, events: mpsc::Sender<PeerEvent>) -> Process {
-        Process { number: rand::random(), links: Rc::default(), members, events }
+    fn new(
+        members: watch::Receiver<Members>,
+        events: mpsc::Sender<PeerEvent>,
+        faults: Rc<Faults>,
+    ) -> Process {
+        Process { number: rand::random(), links: Rc::default(), members, events, faults }
     }
 }
 
@@ -256,6 +264,7 @@ fn doors(config: &Config, process: Process, guard: Guard) -> (Acceptor, Door) {
         numbers: process.links,
         events: process.events,
         strangers: Strangers::new(),
+        faults: process.faults,
         accepted: RefCell::default(),
     };
     let places = OpenFiles::raise().places();
@@ -269,12 +278,12 @@ fn open_doors(
     driver: mpsc::Sender<Question>,
 ) -> [JoinHandle<()>; 4] {
     let Ports { peers, clients_tcp, clients_quic, tcp_security, admin, admin_security } = ports;
-    let door = Rc::new(door);
+    let (faults, door) = (door.faults.clone(), Rc::new(door));
     [
         spawn_local(accept(peers, Rc::new(acceptor))),
         spawn_local(accept_quic(clients_quic, door.clone())),
         spawn_local(accept_tcp(clients_tcp, tcp_security, door)),
-        spawn_local(accept_admin(admin, admin_security, driver)),
+        spawn_local(accept_admin(admin, admin_security, driver, faults)),
     ]
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::identity::{NameError, PeerName};
 use crate::runtime::access::{AccessTokens, Caller, Shown};
 use crate::runtime::clock::Clock;
+use crate::runtime::faults::Faults;
 use crate::runtime::limits;
 use crate::runtime::listener::account::Account;
 use crate::runtime::outgoing::Outgoing;
@@ -40,6 +41,8 @@ pub(crate) struct Guard {
     pub(crate) access: watch::Receiver<Arc<AccessTokens>>,
     pub(crate) clock: Clock,
     pub(crate) events: mpsc::Sender<ClientEvent>,
+    /// Certificates that are not accepted.
+    pub(crate) faults: Rc<Faults>,
 }
 
 /// A certificate of our authority that does not let anybody in as a client.
@@ -61,6 +64,7 @@ pub(crate) struct Door {
     access: watch::Receiver<Arc<AccessTokens>>,
     clock: Clock,
     pub(crate) events: mpsc::Sender<ClientEvent>,
+    pub(crate) faults: Rc<Faults>,
     pub(super) strangers: Rc<Strangers>,
     places: Rc<Quota>,
     requests: Rc<Quota>,
@@ -77,7 +81,7 @@ impl Door {
         members: watch::Receiver<Members>,
         guard: Guard,
     ) -> Door {
-        let Guard { access, clock, events } = guard;
+        let Guard { access, clock, events, faults } = guard;
         Door {
             me,
             cluster,
@@ -85,6 +89,7 @@ impl Door {
             access,
             clock,
             events,
+            faults,
             strangers: Strangers::new(),
             places: Quota::new(places),
             requests: Quota::new(limits::REQUEST_BYTES),

@@ -8,6 +8,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::runtime::access::Shown;
+use crate::runtime::faults::{Gate, Who};
 use crate::runtime::limits;
 use crate::runtime::listener::door::Door;
 use crate::runtime::listener::session;
@@ -29,6 +30,9 @@ async fn serve(incoming: Incoming, mut stranger: Stranger, door: Rc<Door>) {
     let address = incoming.remote_address();
     let connection = match stranger.until(async { incoming.await }).await {
         Ok(Ok(connection)) => connection,
+        Ok(Err(error)) if door.faults.in_quic(Gate::Clients, Who::Somebody(address), &error) => {
+            return;
+        }
         Ok(Err(error)) => return tracing::info!(%address, %error, "a client's handshake failed"),
         Err(error) => return tracing::debug!(%address, %error, "a client's handshake"),
     };

@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::runtime::access::Shown;
 use crate::runtime::error::{Listener, RunError};
+use crate::runtime::faults::{Gate, Who};
 use crate::runtime::limits;
 use crate::runtime::listener::door::Door;
 use crate::runtime::listener::session;
@@ -112,7 +113,9 @@ async fn handshake(
     let stream = match TlsAcceptor::from(config).accept(stream).await {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::info!(%address, %error, "a client's handshake failed");
+            if !door.faults.in_io(Gate::Clients, Who::Somebody(address), &error) {
+                tracing::info!(%address, %error, "a client's handshake failed");
+            }
             return None;
         }
     };

@@ -73,7 +73,7 @@ fn client_of(shown: Shown) -> Client {
 
 fn guard(events: mpsc::Sender<ClientEvent>) -> Guard {
     let (_access, access) = watch::channel(Arc::default());
-    Guard { access, clock: Clock::start(), events }
+    Guard { access, clock: Clock::start(), events, faults: Rc::default() }
 }
 
 fn session(

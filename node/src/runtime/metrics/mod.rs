@@ -15,10 +15,13 @@ mod render;
 mod requests;
 mod timed_files;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::runtime::faults::Faults;
+
 pub(crate) use credentials::CredentialCounts;
-pub(crate) use exposition::CONTENT_TYPE;
+pub(crate) use exposition::{CONTENT_TYPE, Exposition, Kind};
 pub(crate) use process::ProcessUse;
 pub(crate) use render::expose;
 pub(crate) use requests::{Operation, RequestCounts};
@@ -33,6 +36,8 @@ pub(crate) struct Meters {
     pub(crate) syncs: Arc<SyncTimes>,
     /// Changed certificate files.
     pub(crate) credentials: CredentialCounts,
+    /// Certificates that ended a handshake, shared with all doors.
+    pub(crate) faults: Rc<Faults>,
 }
 
 impl Meters {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use kvorum_ring::NodeId;
@@ -12,6 +13,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::identity::PeerName;
+use crate::runtime::faults::{Faults, Gate, Who};
 use crate::runtime::limits;
 use crate::runtime::peers::close::CloseCode;
 use crate::runtime::peers::event::{Members, PeerEvent, Purpose};
@@ -29,6 +31,8 @@ pub(crate) struct Acceptor {
     pub(crate) events: mpsc::Sender<PeerEvent>,
     /// Connections that have not been greeted.
     pub(crate) strangers: Rc<Strangers>,
+    /// Certificates that are not accepted.
+    pub(crate) faults: Rc<Faults>,
     /// Which process each connection belongs to. The connections of one thread's tasks; borrowed for a line at a time.
     pub(crate) accepted: RefCell<BTreeMap<(NodeId, Purpose), (u64, Connection)>>,
 }
@@ -44,7 +48,10 @@ async fn serve(acceptor: Rc<Acceptor>, incoming: Incoming, mut stranger: Strange
     let address = incoming.remote_address();
     let connection = match stranger.until(async { incoming.await }).await {
         Ok(Ok(connection)) => connection,
-        // TLS refused it, or it never finished: a scanner, an outdated certificate, another cluster.
+        Ok(Err(error)) if acceptor.faults.in_quic(Gate::Peers, acceptor.who(address), &error) => {
+            return;
+        }
+        // It never finished, or speaks something else: a scanner, usually.
         Ok(Err(error)) => {
             return tracing::info!(%address, %error, "a connection to the peers' port failed");
         }
@@ -71,6 +78,14 @@ async fn serve(acceptor: Rc<Acceptor>, incoming: Incoming, mut stranger: Strange
 }
 
 impl Acceptor {
+    /// Nodes dial from the port at which they listen.
+    fn who(&self, address: SocketAddr) -> Who {
+        let text = address.to_string();
+        let members = self.members.borrow();
+        let member = members.iter().find(|(_, listens)| **listens == text);
+        member.map_or(Who::Somebody(address), |(node, _)| Who::Node(*node, address))
+    }
+
     async fn greet(&self, connection: &Connection) -> Result<Greeted, CloseCode> {
         let peer = self.authorise(connection)?;
         let (hello, main) = receive_stream(connection).await?;

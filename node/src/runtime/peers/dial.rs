@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::runtime::faults::{Faults, Gate, Who};
 use crate::runtime::limits;
 use crate::runtime::peers::backoff::Backoff;
 use crate::runtime::peers::close::CloseCode;
@@ -23,6 +24,8 @@ use crate::runtime::security::Current;
 pub(crate) struct Dialler {
     pub(crate) endpoint: Endpoint,
     pub(crate) security: Current,
+    /// Certificates that are not accepted.
+    pub(crate) faults: Rc<Faults>,
     pub(crate) cluster: String,
     pub(crate) process: u64,
     pub(crate) members: watch::Receiver<Members>,
@@ -78,6 +81,7 @@ impl Dialler {
             return Attempt::Failed;
         };
         let name = peer.dns_name();
+        let who = Who::Node(peer, address);
         let tls = self.security.borrow().dial.clone();
         let connecting = match self.endpoint.connect_with(tls, address, &name) {
             Ok(connecting) => connecting,
@@ -88,6 +92,9 @@ impl Dialler {
         };
         let connection = match timeout(limits::CONNECT_WITHIN, connecting).await {
             Ok(Ok(connection)) => connection,
+            Ok(Err(error)) if self.faults.in_quic(Gate::Dialled, who, &error) => {
+                return Attempt::Failed;
+            }
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %address, ?purpose, %error, "no connection");
                 return Attempt::Failed;
@@ -98,6 +105,14 @@ impl Dialler {
             Ok(Ok(greeted)) => {
                 carry(greeted, self.events.clone()).await;
                 Attempt::Carried
+            }
+            // Refused after this side of the handshake had ended.
+            Ok(Err(_))
+                if connection
+                    .close_reason()
+                    .is_some_and(|reason| self.faults.in_quic(Gate::Dialled, who, &reason)) =>
+            {
+                Attempt::Failed
             }
             Ok(Err(code)) => refused(peer, purpose, &connection, code),
             Err(_) => refused(peer, purpose, &connection, CloseCode::Protocol),

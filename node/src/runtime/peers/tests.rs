@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use kvorum_protocol::CertificateFault;
 use kvorum_ring::NodeId;
 use quinn::{Connection, ConnectionError, Endpoint};
 use tokio::runtime::{Builder, LocalOptions};
@@ -13,10 +14,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 
 use crate::identity::{
-    self, ALPN_PEER, AUTHORITY_FILE, CERTIFICATE_FILE, ClusterAuthority, Credentials, Issued,
-    KEY_FILE, write_private,
+    self, ALPN_PEER, AUTHORITY_FILE, CERTIFICATE_FILE, CERTIFICATE_VALID, ClusterAuthority,
+    Credentials, Issued, KEY_FILE, write_private,
 };
 use crate::runtime::error::Listener;
+use crate::runtime::faults::{Faults, Gate, Whose};
 use crate::runtime::peers::accept::{Acceptor, accept};
 use crate::runtime::peers::close::CloseCode;
 use crate::runtime::peers::dial::Dialler;
@@ -68,6 +70,7 @@ struct Peer {
     events: mpsc::Receiver<PeerEvent>,
     dialler: Rc<Dialler>,
     members: watch::Sender<Members>,
+    faults: Rc<Faults>,
 }
 
 fn peer(me: NodeId, process: u64, credentials: Credentials) -> Peer {
@@ -78,6 +81,7 @@ fn peer(me: NodeId, process: u64, credentials: Credentials) -> Peer {
     let both = BTreeMap::from([(LOW, String::new()), (HIGH, String::new())]);
     let (members_sender, members) = watch::channel(both);
     let numbers = Rc::default();
+    let faults: Rc<Faults> = Rc::default();
     let cluster = "test".to_owned();
     let acceptor = Acceptor {
         me,
@@ -87,6 +91,7 @@ fn peer(me: NodeId, process: u64, credentials: Credentials) -> Peer {
         numbers: Rc::clone(&numbers),
         events: sender.clone(),
         strangers: Strangers::new(),
+        faults: Rc::clone(&faults),
         accepted: RefCell::default(),
     };
     spawn_local(accept(endpoint.clone(), Rc::new(acceptor)));
@@ -94,13 +99,14 @@ fn peer(me: NodeId, process: u64, credentials: Credentials) -> Peer {
     let dialler = Rc::new(Dialler {
         endpoint: endpoint_of_dialler,
         security: watch::channel(Rc::new(security)).1,
+        faults: Rc::clone(&faults),
         cluster,
         process,
         members,
         numbers,
         events: sender,
     });
-    Peer { endpoint, credentials, events, dialler, members: members_sender }
+    Peer { endpoint, credentials, events, dialler, members: members_sender, faults }
 }
 
 impl Peer {
@@ -353,5 +359,55 @@ fn a_taken_port_is_an_error_that_names_it() {
         let error = transport::endpoint(Listener::Peers, high.address(), None).unwrap_err();
         assert!(error.to_string().contains(&high.address().to_string()), "{error}");
         assert!(matches!(error, crate::runtime::RunError::PortTaken { .. }));
+    });
+}
+
+impl Peer {
+    /// Waits until a fault has been counted.
+    async fn met(&self, gate: Gate, whose: Whose, fault: CertificateFault) {
+        let counted = async {
+            while self.faults.count(gate, whose, fault) == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = Duration::from_secs(30);
+        let waited = tokio::time::timeout(patience, counted).await;
+        assert!(waited.is_ok(), "not met: {gate:?} {whose:?} {fault:?}");
+    }
+}
+
+/// TLS tells the other side by one number that a certificate is out of date, whichever way.
+#[test]
+fn both_sides_know_which_certificate_ended_a_handshake_and_why() {
+    let authority = authority();
+    let day = Duration::from_secs(24 * 3_600);
+    let (past, future) = (SystemTime::now() - CERTIFICATE_VALID - day, SystemTime::now() + 3 * day);
+    let issue = |authority: &ClusterAuthority, node, at| authority.issue_node(node, at).unwrap();
+    let foreign = ClusterAuthority::create("test", SystemTime::now()).unwrap();
+    use CertificateFault::{Expired, ForeignAuthority, NotYetValid, WrongName};
+    let cases = |node| {
+        [
+            (issue(&authority, node, past), Expired, Expired),
+            (issue(&authority, node, future), NotYetValid, Expired),
+            (issue(&foreign, node, SystemTime::now()), ForeignAuthority, ForeignAuthority),
+        ]
+    };
+    run(async {
+        for (issued, known, heard) in cases(LOW) {
+            let low = peer(LOW, 1, credentials(&authority, &issued));
+            let high = peer(HIGH, 2, node(&authority, HIGH));
+            low.dial(HIGH, &high);
+            high.met(Gate::Peers, Whose::Theirs, known).await;
+            low.met(Gate::Dialled, Whose::Ours, heard).await;
+        }
+        let other = issue(&authority, NodeId(3), SystemTime::now());
+        for (issued, known, heard) in cases(HIGH).into_iter().chain([(other, WrongName, WrongName)])
+        {
+            let low = peer(LOW, 1, node(&authority, LOW));
+            let high = peer(HIGH, 2, credentials(&authority, &issued));
+            low.dial(HIGH, &high);
+            low.met(Gate::Dialled, Whose::Theirs, known).await;
+            high.met(Gate::Peers, Whose::Ours, heard).await;
+        }
     });
 }
