@@ -316,3 +316,37 @@ fn a_full_disk_is_not_asked_again_and_again_while_the_compactor_is_at_work() {
     }
     assert!(held > 0, "no step was held while the disk was full");
 }
+
+#[test]
+fn large_values_are_refused_while_compaction_is_slow_and_taken_again_after() {
+    let (files, disk) = (SimFiles::new(), MemoryDisk::new());
+    let options =
+        ShardOptions { segment_bytes: 64 * 1024, table_bytes: 64 * 1024, ..ShardOptions::small() };
+    let mut store = Store::open(&files, &disk, options, 1).unwrap();
+    let text = "v".repeat(4 * 1024);
+    let (mut held, mut refused) = (None, None);
+    for round in 0..400 {
+        let name = if held.is_some() { format!("key {round}") } else { format!("k{}", round % 7) };
+        let put = store.put(&name, &text);
+        while let Some(job) = store.poll_job() {
+            // With spares in stock, and something moved by the step before, it is a step that is slow.
+            let stats = store.opened.shard.stats();
+            match job {
+                Job::Compact(_) if stats.moved > 0 && stats.spares > 2 => held = Some(job),
+                job => store.run(job),
+            }
+        }
+        if store.outcome(put).refused.is_some() {
+            refused = Some(store.opened.shard.stats());
+            break;
+        }
+    }
+    let stats = refused.expect("what compaction keeps in the table is bounded in bytes");
+    assert!((2 * 64 * 1024..3 * 64 * 1024).contains(&stats.table_bytes), "{stats:?}");
+    assert_eq!(stats.index_backlog, 0, "the index keeps nothing there");
+    store.run(held.expect("the step that is slow"));
+    store.settle();
+    let put = store.put("after", &text);
+    store.settle();
+    assert!(store.outcome(put).durable, "compaction has come on");
+}
