@@ -30,6 +30,8 @@ pub(crate) enum ExitCode {
     BelowQuorum = 11,
     /// `kv stats`, `kv top --once`: some node did not answer. What the others said is printed.
     SomeSilent = 12,
+    /// `kv bench overload`: the nodes did not come through it as they should.
+    OverloadFailed = 13,
     /// `kv sim`: the simulated node, or the simulator, panicked.
     SimulationCrash = 20,
     /// `kv sim`: a safety property was violated.
@@ -44,7 +46,7 @@ pub(crate) enum ExitCode {
 
 impl ExitCode {
     /// Every code, in order: help and tests walk over it.
-    pub(crate) const ALL: [ExitCode; 16] = [
+    pub(crate) const ALL: [ExitCode; 17] = [
         ExitCode::Success,
         ExitCode::NotFound,
         ExitCode::Usage,
@@ -56,6 +58,7 @@ impl ExitCode {
         ExitCode::Degraded,
         ExitCode::BelowQuorum,
         ExitCode::SomeSilent,
+        ExitCode::OverloadFailed,
         ExitCode::SimulationCrash,
         ExitCode::SimulationSafety,
         ExitCode::SimulationLiveness,
@@ -82,6 +85,7 @@ impl ExitCode {
             ExitCode::Degraded => "degraded",
             ExitCode::BelowQuorum => "below_quorum",
             ExitCode::SomeSilent => "some_silent",
+            ExitCode::OverloadFailed => "overload_failed",
             ExitCode::SimulationCrash => "simulation_crash",
             ExitCode::SimulationSafety => "simulation_safety",
             ExitCode::SimulationLiveness => "simulation_liveness",
@@ -106,6 +110,7 @@ impl ExitCode {
             ExitCode::Degraded => "status: degraded",
             ExitCode::BelowQuorum => "status: below quorum",
             ExitCode::SomeSilent => "stats, top: some node did not answer",
+            ExitCode::OverloadFailed => "bench overload: a criterion does not hold",
             ExitCode::SimulationCrash => "sim: crash",
             ExitCode::SimulationSafety => "sim: safety violated",
             ExitCode::SimulationLiveness => "sim: liveness violated",
@@ -139,7 +144,7 @@ mod tests {
     #[test]
     fn the_numbers_are_the_ones_that_scripts_were_promised() {
         let numbers: Vec<u8> = ExitCode::ALL.iter().map(|code| code.number()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 20, 21, 22, 23, 24]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 20, 21, 22, 23, 24]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod hostile;
 mod kv;
 mod lifecycle;
 mod metrics;
+mod overload;
 mod scripts;
 mod siblings;
 mod simulations;

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::connection::ConnectionArguments;
 use super::duration;
+use super::overload::{OVERLOAD_EXAMPLES, OverloadArguments};
 use crate::bench::distribution::Distribution;
 use crate::bench::workload::Workload;
 use crate::failure::{Failure, Outcome};
@@ -17,6 +18,9 @@ pub(crate) enum BenchVerb {
     /// Load keys, work on them, say how fast it went and what it cost
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArguments),
+    /// Offer twice what the nodes can do, say whether they come through it well
+    #[command(after_help = OVERLOAD_EXAMPLES)]
+    Overload(OverloadArguments),
 }
 
 const RUN_EXAMPLES: &str = "\

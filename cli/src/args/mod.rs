@@ -12,6 +12,7 @@ pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod duration;
 pub(crate) mod local;
+pub(crate) mod overload;
 pub(crate) mod ring;
 pub(crate) mod sim;
 pub(crate) mod value;

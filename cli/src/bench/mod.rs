@@ -7,6 +7,8 @@
 //!
 //! **Invariant:** a figure of puts never counts a write whose replacing somebody else had to decide ([`keys`]).
 //!
+//! [`overload`] offers more than the nodes can do and judges how they bear it.
+//!
 //! One thread generates all load, which is also how many requests share a packet. When it is the bottleneck the report says
 //! so.
 
@@ -15,12 +17,14 @@ pub(crate) mod distribution;
 pub(crate) mod html;
 pub(crate) mod keys;
 pub(crate) mod load;
+pub(crate) mod overload;
 pub(crate) mod pace;
 pub(crate) mod plot;
 pub(crate) mod recorder;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod servers;
+pub(crate) mod site;
 pub(crate) mod usage;
 pub(crate) mod wait;
 pub(crate) mod worker;
@@ -67,6 +71,18 @@ impl Bench {
             value: value.into(),
             options: options.clone(),
         })
+    }
+
+    /// The same run, the same keys, over other connections.
+    pub(crate) fn over(&self, clients: Vec<Client>) -> Bench {
+        let Bench { bucket, keys, value, options, .. } = self;
+        Bench {
+            clients,
+            bucket: bucket.clone(),
+            keys: Arc::clone(keys),
+            value: value.clone(),
+            options: options.clone(),
+        }
     }
 
     /// The bucket over the connection of this worker.

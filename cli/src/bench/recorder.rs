@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
 use crate::bench::workload::Operation;
 
@@ -17,6 +18,9 @@ const DIGITS: u8 = 3;
 
 /// The longest latency that is told apart from longer ones, in microseconds: more than any deadline.
 const LONGEST_US: u64 = 600_000_000;
+
+/// How an answer that says "overloaded" is called among the kinds of failures.
+pub(crate) const OVERLOADED: &str = "Overloaded";
 
 /// An empty histogram of microseconds.
 pub(crate) fn histogram() -> Histogram<u64> {
@@ -32,27 +36,50 @@ pub(crate) struct Tally {
     pub(crate) in_time: u64,
     /// Failures by kind.
     pub(crate) failures: BTreeMap<String, u64>,
+    /// Latencies of what was answered as overloaded.
+    pub(crate) refusals: Histogram<u64>,
 }
 
 impl Default for Tally {
     fn default() -> Tally {
-        Tally { latencies: histogram(), in_time: 0, failures: BTreeMap::new() }
+        Tally {
+            latencies: histogram(),
+            in_time: 0,
+            failures: BTreeMap::new(),
+            refusals: histogram(),
+        }
     }
 }
 
 /// One second of the measured time.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub(crate) struct Second {
     /// Successes.
     pub(crate) done: u64,
+    /// Successes that took longer than they may.
+    pub(crate) late: u64,
     /// Failures.
     pub(crate) failed: u64,
+    /// Failures that were answered as overloaded.
+    pub(crate) refused: u64,
     /// Half of the latencies were below, in milliseconds.
     pub(crate) p50_ms: f64,
     /// 99 % were below.
     pub(crate) p99_ms: f64,
     /// The longest.
     pub(crate) max_ms: f64,
+}
+
+impl Second {
+    /// Successes in time.
+    pub(crate) fn good(&self) -> u64 {
+        self.done - self.late
+    }
+
+    /// The part that failed or was late, 0 to 1.
+    pub(crate) fn lost(&self) -> f64 {
+        (self.failed + self.late) as f64 / (self.done + self.failed).max(1) as f64
+    }
 }
 
 /// Milliseconds of a latency.
@@ -73,6 +100,8 @@ struct State {
 pub(crate) struct Recorder {
     from: Instant,
     until: Option<Instant>,
+    /// How long a success may take.
+    within_us: u64,
     state: Mutex<State>,
 }
 
@@ -85,7 +114,13 @@ impl Recorder {
             current: histogram(),
             last: None,
         };
-        Recorder { from, until, state: Mutex::new(state) }
+        Recorder { from, until, within_us: LONGEST_US, state: Mutex::new(state) }
+    }
+
+    /// A success that takes longer is late.
+    pub(crate) fn within(mut self, time: Duration) -> Recorder {
+        self.within_us = u64::try_from(time.as_micros()).unwrap_or(LONGEST_US);
+        self
     }
 
     /// One operation has ended.
@@ -108,16 +143,24 @@ impl Recorder {
         let us = u64::try_from((ended - due).as_micros()).unwrap_or(LONGEST_US).max(1);
         let tally = state.tallies.entry(operation).or_default();
         let failed = outcome.is_err();
+        let is_refused = outcome.as_ref().is_err_and(|kind| kind == OVERLOADED);
         match outcome {
             Ok(()) => {
                 tally.latencies.saturating_record(us);
                 tally.in_time += u64::from(in_time);
             }
-            Err(kind) => *tally.failures.entry(kind).or_insert(0) += 1,
+            Err(kind) => {
+                if is_refused {
+                    tally.refusals.saturating_record(us);
+                }
+                *tally.failures.entry(kind).or_insert(0) += 1;
+            }
         }
         if in_time {
             let second = state.seconds.last_mut().expect("the second was reached");
             second.failed += u64::from(failed);
+            second.refused += u64::from(is_refused);
+            second.late += u64::from(!failed && us > self.within_us);
             second.done += u64::from(!failed);
             if !failed {
                 state.current.saturating_record(us);
@@ -186,9 +229,23 @@ mod tests {
         let tally = &tallies[&Operation::Read];
         assert_eq!((tally.in_time, tally.latencies.len()), (1, 2));
         assert!(tally.latencies.max() >= 2_000_000);
-        assert_eq!(tally.failures["Overloaded"], 1);
+        assert_eq!((tally.failures["Overloaded"], tally.refusals.len()), (1, 1));
+        assert_eq!((seconds[0].refused, seconds[0].late), (1, 0));
         assert_eq!((seconds.len(), seconds[0].done, seconds[0].failed), (1, 1, 1));
         assert!((9.9..10.1).contains(&seconds[0].p99_ms), "{seconds:?}");
+    }
+
+    #[test]
+    fn a_success_that_took_longer_than_it_may_is_late_and_a_failure_is_not() {
+        let from = Instant::now();
+        let recorder = Recorder::new(from, None).within(Duration::from_millis(100));
+        for (took, outcome) in [(99, Ok(())), (102, Ok(())), (300, Err("NoNode".to_owned()))] {
+            let ended = from + Duration::from_millis(took);
+            recorder.record(Operation::Update, from, ended, outcome);
+        }
+        let (_, _, seconds) = recorder.finish();
+        let second = seconds[0];
+        assert_eq!((second.done, second.late, second.failed, second.refused), (2, 1, 1, 0));
     }
 
     #[test]

@@ -275,7 +275,14 @@ pub(crate) mod samples {
             warmup_seconds: 1.0,
             seed: 1,
         };
-        let second = Second { done: 100, failed: 1, p50_ms: 10.0, p99_ms: 19.8, max_ms: 20.0 };
+        let second = Second {
+            done: 100,
+            failed: 1,
+            p50_ms: 10.0,
+            p99_ms: 19.8,
+            max_ms: 20.0,
+            ..Second::default()
+        };
         let tallies = BTreeMap::from([(Operation::Read, tally)]);
         let mut report = Report::new(settings, Duration::from_secs(2), tallies, vec![second; 2]);
         report.servers_over_time = [1.0, 2.0].map(look).to_vec();

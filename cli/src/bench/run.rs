@@ -106,7 +106,7 @@ async fn drain(workers: &mut JoinSet<()>, work: &Work) -> u64 {
 }
 
 /// Processor seconds that this process has used.
-fn own_cpu() -> f64 {
+pub(crate) fn own_cpu() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

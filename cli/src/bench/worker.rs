@@ -7,8 +7,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use kvorum_client::OperationError;
 use kvorum_client::bucket::{Bucket, GetRequest, PutRequest};
-use kvorum_protocol::Key;
-use kvorum_protocol::message::GetOutcome;
+use kvorum_protocol::message::{ErrorClass, GetOutcome};
+use kvorum_protocol::{Context, Key};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -111,19 +111,13 @@ impl Work {
     /// Overwrites a key that was taken, and gives it back.
     async fn replace(&self, bucket: &Bucket, key: u64, known: Result<Known, String>) -> Done {
         let put = self.put_request(bucket, key);
-        let sent: Result<Known, String> = match known {
-            Err(failure) => Err(failure),
-            Ok(Known::Nothing) => Err("NoContext".to_owned()),
-            Ok(Known::Context(context)) => {
-                let answer = put.context(context).send().await;
-                answer
-                    .map(|done| Known::of(done.context.as_ref()))
-                    .map_err(|error: OperationError| kind(&error))
-            }
-        };
-        let (known, done) = match sent {
-            Ok(known) => (known, Ok(())),
+        let (known, done) = match known {
             Err(failure) => (Known::Nothing, Err(failure)),
+            Ok(Known::Nothing) => (Known::Nothing, Err("NoContext".to_owned())),
+            Ok(Known::Context(context)) => match put.context(context.clone()).send().await {
+                Ok(done) => (Known::of(done.context.as_ref()), Ok(())),
+                Err(error) => (known_after(&error, context), Err(kind(&error))),
+            },
         };
         self.keys.written(key, known);
         done
@@ -150,6 +144,14 @@ impl Work {
         let values = bucket.get_batch(names).send().await.map_err(|error| kind(&error))?;
         let failed = |outcome: &GetOutcome| matches!(outcome, GetOutcome::Failed { .. });
         if values.outcomes.iter().any(failed) { Err("ScanIncomplete".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// What is known of a key after a put that failed: what was known before, if it is certain that the key holds that still.
+fn known_after(error: &OperationError, context: Context) -> Known {
+    match error.class() {
+        ErrorClass::Unavailable => Known::Context(context),
+        _ => Known::Nothing,
     }
 }
 

@@ -16,8 +16,21 @@ use crate::output::Output;
 /// # Errors
 /// Unavailable, with every endpoint's reason and with what to do.
 pub(crate) async fn connect(options: &ConnectionArguments, output: Output) -> Outcome<Client> {
+    connect_with(options, output, |config| config).await
+}
+
+/// The same with another config than the options alone make.
+///
+/// # Errors
+/// As of [`connect`].
+pub(crate) async fn connect_with(
+    options: &ConnectionArguments,
+    output: Output,
+    adjust: impl Fn(Config) -> Config,
+) -> Outcome<Client> {
     let found = find(options, &Environment::read())?;
-    let client = match timeout(options.timeout, Client::connect(config(&found, options))).await {
+    let config = adjust(config(&found, options));
+    let client = match timeout(options.timeout, Client::connect(config)).await {
         Ok(Ok(client)) => client,
         Ok(Err(OpenError::NoNode(causes))) => {
             if let Some(refused) = not_let_in(&causes) {

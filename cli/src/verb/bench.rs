@@ -3,17 +3,16 @@
 use std::fs;
 use std::sync::Arc;
 
-use kvorum_client::{Client, Transport};
+use kvorum_client::Client;
 
-use crate::args::bench::{Carrier, RunArguments};
+use crate::args::bench::RunArguments;
+use crate::args::overload::OverloadArguments;
 use crate::bench::report::{Report, RunReport};
 use crate::bench::servers::Cost;
-use crate::bench::{Bench, check, html, load, run};
-use crate::cluster::connect::connect;
+use crate::bench::site::at_site;
+use crate::bench::{Bench, check, html, load, overload, run};
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Outcome};
-use crate::local::signals::Signals;
-use crate::local::{Access, LocalCluster, Plan, Sizing, ports, ready};
 use crate::output::table::{Align, Table};
 use crate::output::{Output, units};
 
@@ -23,16 +22,11 @@ const FORMAT: u32 = 1;
 /// Runs the workloads.
 pub(super) async fn run(options: &RunArguments, output: Output) -> Outcome<ExitCode> {
     options.check()?;
-    let report = match options.cluster.nodes {
-        Some(nodes) => on_own_cluster(nodes, options, output).await?,
-        None => {
-            let mut clients = Vec::new();
-            for _ in 0..options.load.connections {
-                clients.push(connect(&options.connection, output).await?);
-            }
-            measure(clients, "as configured", options, output).await?
-        }
-    };
+    let report = at_site(options, output, async |site| {
+        let clients = site.connect(|config| config).await?;
+        measure(clients, site.transport(), options, output).await
+    });
+    let report = report.await?;
     if let Some(path) = &options.html {
         fs::write(path, html::page(&report))
             .map_err(|error| Failure::file("write", path, &error))?;
@@ -42,53 +36,15 @@ pub(super) async fn run(options: &RunArguments, output: Output) -> Outcome<ExitC
     report.check.judge().map(|()| ExitCode::Success)
 }
 
-/// Starts nodes for the run, and stops them whatever comes of it.
-async fn on_own_cluster(nodes: u16, options: &RunArguments, output: Output) -> Outcome<RunReport> {
-    let plan = Plan {
-        nodes: Some(nodes),
-        directory: options.cluster.dir.clone(),
-        port_base: Some(options.cluster.port_base),
-        log_level: "warn".to_owned(),
-        access: match options.cluster.transport {
-            Carrier::Plain => Access::Plaintext,
-            Carrier::Quic | Carrier::Tls => Access::Certificates,
-        },
-        sizing: Sizing::own_machines(),
-    };
-    let mut signals = Signals::watch()?;
-    let mut cluster = LocalCluster::open(&plan)?;
-    let outcome = tokio::select! {
-        () = signals.first() => Err(Failure::unavailable("interrupted")),
-        outcome = start_and_measure(&mut cluster, options, output) => outcome,
-    };
-    let stopped = cluster.stop(signals.first()).await;
-    let report = outcome?;
-    stopped.map(|()| report)
-}
-
-async fn start_and_measure(
-    cluster: &mut LocalCluster,
-    options: &RunArguments,
-    output: Output,
-) -> Outcome<RunReport> {
-    let nodes: Vec<usize> = (0..cluster.nodes().len()).collect();
-    ports::await_free(cluster.nodes().iter()).await?;
-    for node in &nodes {
-        cluster.start(*node)?;
-    }
-    ready::wait(cluster, &nodes).await?;
-    let (transport, name) = match options.cluster.transport {
-        Carrier::Quic => (Some(Transport::Quic), "QUIC with mutual TLS"),
-        Carrier::Tls => (Some(Transport::Tls), "TCP with mutual TLS"),
-        Carrier::Plain => (None, "TCP without TLS"),
-    };
-    let mut clients = Vec::new();
-    for _ in 0..options.load.connections {
-        let config = cluster.client_config(&nodes, transport)?;
-        let client = Client::connect(config.deadline(options.connection.timeout)).await;
-        clients.push(client.map_err(|error| Failure::unavailable(error.to_string()))?);
-    }
-    measure(clients, name, options, output).await
+/// Offers more than the nodes can do.
+pub(super) async fn overload(options: &OverloadArguments, output: Output) -> Outcome<ExitCode> {
+    let arguments = options.run()?;
+    let report = at_site(&arguments, output, async |site| {
+        overload::run(&site, options, &arguments, output).await
+    });
+    let report = report.await?;
+    overload::say(&report, output)?;
+    report.judge().map(|()| ExitCode::Success)
 }
 
 async fn measure(

@@ -87,6 +87,7 @@ fn run(verb: Verb, output: Output) -> Outcome<ExitCode> {
         Verb::Cert(verb) => cert::run(&verb, output),
         Verb::Auth(verb) => wait(auth::run(verb, output)),
         Verb::Bench(BenchVerb::Run(options)) => wait(bench::run(&options, output)),
+        Verb::Bench(BenchVerb::Overload(options)) => wait(bench::overload(&options, output)),
         Verb::Diag(options) => wait(diag::run(&options, output)),
     }
 }

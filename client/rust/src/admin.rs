@@ -166,7 +166,7 @@ impl Client {
 
     /// Asks exactly this node, once.
     async fn ask_node(&self, node: NodeId, request: Request) -> Result<Response, OperationError> {
-        let mut attempts = Attempts::new(false);
+        let mut attempts = Attempts::new(false, 1);
         let Some(known) = self.topology().node(node).cloned() else {
             return Err(failed(attempts, ErrorKind::NoNode(Vec::new())));
         };

@@ -13,7 +13,6 @@ use kvorum_ring::NodeId;
 
 use crate::connection::NoAnswer;
 use crate::error::ErrorKind;
-use crate::limits;
 
 /// What came of one attempt, when it was not a success.
 #[derive(Debug, Clone)]
@@ -47,15 +46,17 @@ pub(crate) enum Next {
 pub(crate) struct Attempts {
     is_write: bool,
     made: u32,
+    /// How many there may be.
+    most: u32,
     /// The coordinator of the first attempt that may have been applied, and what came of it.
     uncertain: Option<(NodeId, ErrorKind)>,
     last: Option<ErrorKind>,
 }
 
 impl Attempts {
-    /// No attempt yet.
-    pub(crate) fn new(is_write: bool) -> Attempts {
-        Attempts { is_write, made: 0, uncertain: None, last: None }
+    /// No attempt yet of at most `most`.
+    pub(crate) fn new(is_write: bool, most: u32) -> Attempts {
+        Attempts { is_write, made: 0, most, uncertain: None, last: None }
     }
 
     /// How many attempts were made.
@@ -82,7 +83,7 @@ impl Attempts {
             self.remember_doubt(node, kind.clone());
         }
         self.last = Some(kind);
-        if self.made >= limits::ATTEMPTS { Next::GiveUp } else { next }
+        if self.made >= self.most { Next::GiveUp } else { next }
     }
 
     /// The first doubt stays, except that "applied at k of w" says more than "nobody knows".
@@ -173,6 +174,7 @@ mod tests {
     use super::{Attempts, Next, Outcome};
     use crate::connection::NoAnswer;
     use crate::error::ErrorKind;
+    use crate::limits::ATTEMPTS;
 
     const A: NodeId = NodeId(1);
     const B: NodeId = NodeId(2);
@@ -182,7 +184,7 @@ mod tests {
     }
 
     fn verdict(is_write: bool, outcomes: Vec<Outcome>) -> ErrorKind {
-        let mut attempts = Attempts::new(is_write);
+        let mut attempts = Attempts::new(is_write, ATTEMPTS);
         for outcome in outcomes {
             attempts.begin();
             attempts.failed(outcome);
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_retry_goes_to_the_first_coordinator_only_when_that_may_have_applied_it() {
-        let mut attempts = Attempts::new(true);
+        let mut attempts = Attempts::new(true, ATTEMPTS);
         attempts.begin();
         attempts.failed(Outcome::Answered(A, unavailable()));
         assert_eq!(attempts.first_coordinator(), None);
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_node_that_refused_a_retry_is_not_the_one_that_may_have_applied_it() {
-        let mut attempts = Attempts::new(true);
+        let mut attempts = Attempts::new(true, ATTEMPTS);
         attempts.begin();
         let refused = unavailable().of_retry(OperationId(1));
         let next = attempts.failed(Outcome::Answered(A, refused));
@@ -253,7 +255,7 @@ mod tests {
 
     #[test]
     fn only_what_the_advice_allows_is_tried_again_and_not_without_end() {
-        let mut attempts = Attempts::new(true);
+        let mut attempts = Attempts::new(true, ATTEMPTS);
         attempts.begin();
         let pause = |ms| Duration::from_millis(ms);
         let overloaded = RequestError::Overloaded { retry_after_ms: 70 };
@@ -262,7 +264,7 @@ mod tests {
         let next = attempts.failed(Outcome::Answered(A, RequestError::WrongLayout));
         assert_eq!(next, Next::Again { at_least: pause(0), refresh: true, elsewhere: false });
         assert_eq!(attempts.failed(Outcome::Answered(A, RequestError::NoSuchBucket)), Next::GiveUp);
-        for _ in 0..crate::limits::ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             attempts.begin();
         }
         assert_eq!(attempts.failed(Outcome::Silent(A, NoAnswer::Lost)), Next::GiveUp);

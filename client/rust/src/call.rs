@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use kvorum_protocol::limits::DEADLINE_MAX_MS;
-use kvorum_protocol::message::{Request, RequestError, RequestOptions, Response};
+use kvorum_protocol::message::{Request, RequestError, Response};
 use kvorum_protocol::{BucketName, OperationId};
 use kvorum_ring::NodeId;
 use tokio::time::{Instant, sleep};
@@ -74,7 +74,7 @@ impl Shared {
     ) -> Result<Reply<T>, OperationError> {
         let longest = Duration::from_millis(u64::from(DEADLINE_MAX_MS));
         let end = Instant::now() + call.deadline.min(longest);
-        let mut attempts = Attempts::new(call.is_write);
+        let mut attempts = Attempts::new(call.is_write, self.attempts);
         let mut unreachable = Vec::new();
         let mut rounds = 0;
         let mut avoided = None;
@@ -119,7 +119,7 @@ impl Shared {
                 }
             };
             let Next::Again { at_least, refresh: wanted, elsewhere } = next else { break };
-            if rounds >= limits::ATTEMPTS {
+            if rounds >= self.attempts {
                 break;
             }
             refresh = wanted;
@@ -191,21 +191,9 @@ async fn ask<T>(
 /// Tells the node how much time it has, and whether the operation may have been applied before.
 fn prepare(call: &mut Call, window: Duration, in_doubt: bool) {
     let retry = call.is_retry || in_doubt;
-    if let Some(options) = options_mut(&mut call.request) {
+    if let Some(options) = call.request.options_mut() {
         options.deadline_ms = u32::try_from(window.as_millis()).unwrap_or(DEADLINE_MAX_MS).max(1);
         options.retry = retry;
-    }
-}
-
-fn options_mut(request: &mut Request) -> Option<&mut RequestOptions> {
-    match request {
-        Request::Put(put) => Some(&mut put.options),
-        Request::Get(get) => Some(&mut get.options),
-        Request::Delete(delete) => Some(&mut delete.options),
-        Request::List(list) => Some(&mut list.options),
-        Request::BatchPut(batch) => Some(&mut batch.options),
-        Request::BatchGet(batch) => Some(&mut batch.options),
-        _ => None,
     }
 }
 

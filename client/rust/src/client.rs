@@ -32,6 +32,7 @@ pub struct Client {
 pub(crate) struct Shared {
     pub(crate) nodes: Nodes,
     pub(crate) deadline: Duration,
+    pub(crate) attempts: u32,
     seeds: Vec<Endpoint>,
     known: Mutex<Known>,
     refreshing: AsyncMutex<()>,
@@ -63,6 +64,7 @@ impl Client {
         let shared = Shared {
             nodes,
             deadline: config.deadline,
+            attempts: config.attempts,
             seeds: config.endpoints,
             known: Mutex::new(known),
             refreshing: AsyncMutex::default(),

@@ -26,6 +26,7 @@ pub struct Config {
     pub(crate) token: Option<AccessToken>,
     pub(crate) cluster: Option<Arc<str>>,
     pub(crate) deadline: Duration,
+    pub(crate) attempts: u32,
 }
 
 impl Config {
@@ -39,6 +40,7 @@ impl Config {
             token: None,
             cluster: None,
             deadline,
+            attempts: crate::limits::ATTEMPTS,
         }
     }
 
@@ -69,6 +71,14 @@ impl Config {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Config {
         self.deadline = deadline;
+        self
+    }
+
+    /// How often a request is sent at most, from once to [`limits::ATTEMPTS`](crate::limits::ATTEMPTS) times, which is also
+    /// what happens when nobody says. With one attempt every refusal and every silence is the caller's to see and to answer.
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32) -> Config {
+        self.attempts = attempts.clamp(1, crate::limits::ATTEMPTS);
         self
     }
 }

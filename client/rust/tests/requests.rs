@@ -225,6 +225,19 @@ async fn an_overloaded_node_is_left_alone_for_as_long_as_it_asked() {
 }
 
 #[tokio::test]
+async fn with_one_attempt_a_refusal_is_the_callers() {
+    let cluster = Cluster::start(1).await;
+    let seed = Endpoint::loopback(cluster.nodes[0].address.port());
+    let client = Client::connect(Config::new([seed]).attempts(1)).await.expect("it answers");
+    let overloaded = RequestError::Overloaded { retry_after_ms: 1 };
+    cluster.nodes[0].script([Reaction::Fail(overloaded.clone())]);
+    let put = client.bucket("default").expect("a name").put("k", "v");
+    let error = put.send().await.expect_err("refused, and not sent again");
+    assert_eq!(error.attempts, 1);
+    assert!(matches!(error.kind, ErrorKind::Answered { error, .. } if error == overloaded));
+}
+
+#[tokio::test]
 async fn a_restarted_node_is_found_again() {
     let cluster = Cluster::start(1).await;
     let client = cluster.client().await;

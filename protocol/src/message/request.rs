@@ -247,6 +247,19 @@ impl Request {
         }
     }
 
+    /// The same, to be changed: a deadline is what is left of it.
+    pub fn options_mut(&mut self) -> Option<&mut RequestOptions> {
+        match self {
+            Request::Put(put) => Some(&mut put.options),
+            Request::Get(get) => Some(&mut get.options),
+            Request::Delete(delete) => Some(&mut delete.options),
+            Request::List(list) => Some(&mut list.options),
+            Request::BatchPut(batch) => Some(&mut batch.options),
+            Request::BatchGet(batch) => Some(&mut batch.options),
+            _ => None,
+        }
+    }
+
     /// The bucket and key of a request for one key: what it is routed by.
     pub fn key(&self) -> Option<(&BucketName, &Key)> {
         match self {

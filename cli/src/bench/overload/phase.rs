@@ -1,0 +1,142 @@
+//! One load for one time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until};
+
+use crate::bench::Bench;
+use crate::bench::pace::{Bound, Pace};
+use crate::bench::recorder::{Recorder, Second, histogram, ms};
+use crate::bench::run::own_cpu;
+use crate::bench::worker::Work;
+use crate::failure::{Failure, Outcome};
+use crate::progress::Step;
+
+/// How often the progress bar moves.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How much is asked for.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Load {
+    /// Operations a second of an open loop; `None`: a closed loop.
+    pub(crate) rate: Option<u64>,
+    /// The most on their way at a time.
+    pub(crate) in_flight: u32,
+    /// Within what an operation is of use, from when it was due.
+    #[serde(skip)]
+    pub(crate) within: Duration,
+}
+
+/// What came of a load.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Phase {
+    pub(crate) load: Load,
+    /// Whole seconds, in order.
+    pub(crate) seconds: Vec<Second>,
+    /// Failures by kind, also of what ended after the time.
+    pub(crate) failures: BTreeMap<String, u64>,
+    /// 99 % of the answers "overloaded" came within so many milliseconds.
+    pub(crate) refused_p99_ms: f64,
+    /// Operations that were due and never sent.
+    pub(crate) unbegun: u64,
+    /// Processors that the generator kept busy.
+    pub(crate) generator_cores: f64,
+}
+
+impl Phase {
+    /// Successes in time, a second.
+    pub(crate) fn good_per_second(&self) -> f64 {
+        self.per_second(Second::good)
+    }
+
+    /// The mean over the seconds of any number.
+    pub(crate) fn per_second(&self, number: impl Fn(&Second) -> u64) -> f64 {
+        let sum: u64 = self.seconds.iter().map(number).sum();
+        sum as f64 / self.seconds.len().max(1) as f64
+    }
+
+    /// The same, if anything succeeded.
+    pub(super) fn with_successes(self, name: &str) -> Outcome<Phase> {
+        if self.seconds.iter().any(|second| second.done > 0) {
+            return Ok(self);
+        }
+        let kinds = self.failures.keys().cloned().collect::<Vec<_>>().join(", ");
+        Err(Failure::unavailable(format!("{name}: nothing succeeded ({kinds})")))
+    }
+}
+
+/// A load under way.
+pub(super) struct Running {
+    load: Load,
+    work: Arc<Work>,
+    workers: JoinSet<()>,
+    begun: Instant,
+    until: Instant,
+    cpu: f64,
+}
+
+impl Running {
+    /// Begins.
+    pub(super) fn begin(bench: &Bench, load: Load, time: Duration) -> Running {
+        let begun = Instant::now();
+        let until = begun + time;
+        let bound = Bound::Until(until);
+        let pace = match load.rate {
+            None => Pace::closed(begun, bound),
+            Some(rate) => Pace::open(begun, bound, rate),
+        };
+        let workload = bench.options.workloads[0];
+        let work = Arc::new(Work {
+            mix: workload.mix(),
+            distribution: bench.options.keys.distribution.unwrap_or(workload.distribution()),
+            keys: Arc::clone(&bench.keys),
+            value: bench.value.clone(),
+            options: bench.options.keys.clone(),
+            pace,
+            recorder: Recorder::new(begun, Some(until)).within(load.within),
+            read_again: AtomicU64::new(0),
+            siblings: AtomicU64::new(0),
+        });
+        let mut workers = JoinSet::new();
+        for worker in 0..load.in_flight {
+            let seed = bench.options.load.seed.wrapping_mul(1_000_003) + u64::from(worker);
+            workers.spawn(Arc::clone(&work).run(bench.bucket(worker as usize), seed));
+        }
+        Running { load, work, workers, begun, until, cpu: own_cpu() }
+    }
+
+    /// Waits until its time is over.
+    pub(super) async fn wait(&self, step: &Step) {
+        while self.until > Instant::now() + INTERVAL {
+            sleep(INTERVAL).await;
+            step.advance(1);
+        }
+        sleep_until(self.until.into()).await;
+    }
+
+    /// Sends nothing more, and waits for what is on its way: its deadline bounds that.
+    pub(super) async fn finish(mut self) -> Phase {
+        let unbegun = self.work.pace.stop();
+        let time = self.until - self.begun;
+        let generator_cores = (own_cpu() - self.cpu) / time.as_secs_f64();
+        while self.workers.join_next().await.is_some() {}
+        let work = Arc::into_inner(self.work).expect("all workers have ended");
+        let (_, tallies, mut seconds) = work.recorder.finish();
+        seconds.resize(time.as_secs() as usize, Second::default());
+        let mut failures = BTreeMap::new();
+        let mut refusals = histogram();
+        for tally in tallies.values() {
+            for (kind, count) in &tally.failures {
+                *failures.entry(kind.clone()).or_insert(0) += count;
+            }
+            refusals.add(&tally.refusals).expect("all histograms have the same bounds");
+        }
+        let refused_p99_ms = ms(refusals.value_at_quantile(0.99));
+        Phase { load: self.load, seconds, failures, refused_p99_ms, unbegun, generator_cores }
+    }
+}
