@@ -17,6 +17,17 @@ pub const PEER_PENDING_BYTES: usize = 32 << 20;
 /// client that does not read its answers stops being served and costs no memory.
 pub const REQUESTS_PER_CLIENT: usize = 1_024;
 
+/// How long a request may take in a node, from its arrival to its answer, while more come than can be served: above it so
+/// many are let in as are answered within it. A few times what two syncs of a slow disk take, a fraction of any deadline.
+pub const ADMITTED_WITHIN: Duration = Duration::from_millis(200);
+
+/// Requests that are let in however long answers take: a cluster that waits for a slow disk or a far peer is not
+/// overloaded for that, and group commit needs company.
+pub const ADMITTED_MIN: usize = 512;
+
+/// Answers from which on is decided whether most of them come in time.
+pub const ADMISSION_SAMPLES: u64 = 16;
+
 /// A request longer than this is counted by its bytes, too. What is shorter is bounded well enough by the number of
 /// requests that a node works on, and counting costs something for each.
 pub const LARGE_REQUEST_BYTES: usize = 16 << 10;

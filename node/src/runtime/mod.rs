@@ -21,6 +21,7 @@ mod directory;
 mod driver;
 mod error;
 mod faults;
+mod gate;
 pub mod limits;
 mod listener;
 mod metrics;

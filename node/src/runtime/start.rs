@@ -91,11 +91,11 @@ pub(crate) async fn serve(
     let (members, known_members) = watch::channel(Members::new());
 
     let meters = Rc::new(Meters::new(syncs));
-    let process = Process::new(known_members, peer_events, meters.faults.clone());
+    let process = Process::new(clock, known_members, peer_events, meters.faults.clone());
     let (access, known_access) = watch::channel(cluster.access().clone());
     let dialler = dialler(&config, &security, &ports.peers, &process);
-    let guard =
-        Guard { access: known_access, clock, events: client_events, faults: meters.faults.clone() };
+    let guard = Guard::new(known_access, clock, client_events, &meters);
+    let gate = guard.gate.clone();
     let doors = doors(&config, process, guard);
     let driver = Driver::new(Parts {
         me: config.node.id,
@@ -111,6 +111,7 @@ pub(crate) async fn serve(
         access,
         security,
         meters: Rc::clone(&meters),
+        gate,
         starts,
         seed: rand::random(),
     });
@@ -205,6 +206,7 @@ fn dialler(
         security: security.clone(),
         cluster: config.cluster.name.clone(),
         process: process.number,
+        clock: process.clock,
         members: process.members.clone(),
         numbers: process.links.clone(),
         events: process.events.clone(),
@@ -237,6 +239,7 @@ async fn seed(node: NodeId, address: &str) -> Seed {
 struct Process {
     /// Drawn anew by each process.
     number: u64,
+    clock: Clock,
     links: Rc<LinkNumbers>,
     members: watch::Receiver<Members>,
     events: mpsc::Sender<PeerEvent>,
@@ -245,11 +248,12 @@ struct Process {
 
 impl Process {
     fn new(
+        clock: Clock,
         members: watch::Receiver<Members>,
         events: mpsc::Sender<PeerEvent>,
         faults: Rc<Faults>,
     ) -> Process {
-        Process { number: rand::random(), links: Rc::default(), members, events, faults }
+        Process { number: rand::random(), clock, links: Rc::default(), members, events, faults }
     }
 }
 
@@ -260,6 +264,7 @@ fn doors(config: &Config, process: Process, guard: Guard) -> (Acceptor, Door) {
         me,
         cluster: cluster.clone(),
         process: process.number,
+        clock: process.clock,
         members: process.members.clone(),
         numbers: process.links,
         events: process.events,

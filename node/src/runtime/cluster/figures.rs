@@ -7,6 +7,7 @@ use kvorum_ring::NodeId;
 use kvorum_store::ShardStats;
 
 use crate::engine::EngineStats;
+use crate::runtime::gate::GateStats;
 use crate::runtime::metrics::{Meters, ProcessUse};
 
 /// What the open connections to a peer have carried.
@@ -49,6 +50,7 @@ pub(crate) struct Figures {
     pub(crate) process: ProcessUse,
     /// What the runtime counts, shared with it.
     pub(crate) meters: Rc<Meters>,
+    pub(crate) gate: GateStats,
     /// Client connections.
     pub(crate) clients: usize,
     /// Times that membership found its own timing broken.
@@ -95,6 +97,7 @@ impl Figures {
             store: ShardStats::default(),
             process: ProcessUse::default(),
             meters: Rc::new(Meters::default()),
+            gate: GateStats::default(),
             clients: 1,
             irregularities: 0,
         }

@@ -9,6 +9,7 @@ use tracing::Span;
 
 use crate::engine::Now;
 use crate::runtime::access::Caller;
+use crate::runtime::gate::Ticket;
 use crate::runtime::listener::{Account, ClientNumber, push_answer};
 use crate::runtime::metrics::{Meters, Operation};
 use crate::runtime::outgoing::Outgoing;
@@ -19,8 +20,22 @@ struct Connected {
     caller: Caller,
     outgoing: Rc<Outgoing>,
     account: Rc<Account>,
-    /// Its requests at work, and when each was taken. As many as a session lets in.
-    at_work: BTreeMap<u64, (Operation, u64)>,
+    /// Its requests at work. As many as a session lets in.
+    at_work: BTreeMap<u64, AtWork>,
+}
+
+/// A request at work.
+struct AtWork {
+    operation: Operation,
+    arrival: Arrival,
+}
+
+/// How a request came in.
+pub(crate) struct Arrival {
+    /// When its bytes had come, in monotonic nanoseconds.
+    pub(crate) at_ns: u64,
+    /// Of a request for data, which was let in.
+    pub(crate) ticket: Option<Ticket>,
 }
 
 /// All clients.
@@ -64,14 +79,15 @@ impl Clients {
     /// Begins a request's time, and its span.
     pub(crate) fn began(
         &mut self,
-        now: Now,
         client: ClientNumber,
         id: u64,
         request: &Request,
+        arrival: Arrival,
         partitions: PartitionCount,
     ) {
         if let Some(connected) = self.connected.get_mut(&client) {
-            connected.at_work.insert(id, (Operation::of(request), now.mono_ns));
+            let operation = Operation::of(request);
+            connected.at_work.insert(id, AtWork { operation, arrival });
         }
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
@@ -94,9 +110,12 @@ impl Clients {
             telemetry::answered(&span, response);
         }
         if let Some(connected) = self.connected.get_mut(&client) {
-            if let Some((operation, began_ns)) = connected.at_work.remove(&request_id) {
-                let took_ns = now.mono_ns.saturating_sub(began_ns);
+            if let Some(AtWork { operation, arrival }) = connected.at_work.remove(&request_id) {
+                let took_ns = now.mono_ns.saturating_sub(arrival.at_ns);
                 self.meters.requests.answered(operation, took_ns, response);
+                if let (Some(ticket), true) = (arrival.ticket, tells_pace(response)) {
+                    ticket.answered(now.mono_ns, took_ns);
+                }
             }
             connected.account.answered(request_id);
             push_answer(&connected.outgoing, &connected.account, request_id, response);
@@ -117,4 +136,10 @@ impl Clients {
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Outgoing>> {
         self.connected.values().map(|connected| &connected.outgoing)
     }
+}
+
+/// Whether an answer's time says how quickly the node works: that of one key's request that succeeded. Listings and batches
+/// take long by their nature, and failures as long as their deadline.
+fn tells_pace(response: &Response) -> bool {
+    matches!(response, Response::Put(_) | Response::Get(_))
 }

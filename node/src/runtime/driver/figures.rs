@@ -37,6 +37,7 @@ impl Driver {
             store,
             process: ProcessUse::now(),
             meters: Rc::clone(&self.parts.meters),
+            gate: self.parts.gate.stats(),
             clients: self.clients.count(),
             irregularities: membership.irregularities(),
         }

@@ -95,7 +95,8 @@ mod tests {
         let mut inbox = Inbox { peers, clients, workers, questions, saved, stop };
         for _ in 0..8 {
             let channel = Channel::Requests;
-            let frame = PeerEvent::Frame { peer: NodeId(1), channel, frame: Default::default() };
+            let (peer, frame) = (NodeId(1), Default::default());
+            let frame = PeerEvent::Frame { peer, channel, frame, arrived_ns: 0 };
             assert!(flood.try_send(frame).is_ok());
         }
         assert!(file.try_send(Ok(())).is_ok() && signal.send(true).is_ok());

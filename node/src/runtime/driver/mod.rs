@@ -11,6 +11,7 @@
 mod clients;
 mod figures;
 mod inbox;
+mod late;
 mod peers;
 mod route;
 mod stop;
@@ -32,10 +33,11 @@ use crate::peer_message::PeerMessage;
 use crate::runtime::access::AccessTokens;
 use crate::runtime::clock::Clock;
 use crate::runtime::cluster::Cluster;
-use crate::runtime::driver::clients::Clients;
+use crate::runtime::driver::clients::{Arrival, Clients};
 use crate::runtime::driver::peers::{Change, Peers};
 use crate::runtime::driver::stop::Stopping;
 use crate::runtime::error::RunError;
+use crate::runtime::gate::Gate;
 use crate::runtime::listener::{ClientEvent, ClientNumber};
 use crate::runtime::metrics::Meters;
 use crate::runtime::peers::{Channel, Dialler, LinkId, Members, PeerEvent, Purpose};
@@ -61,6 +63,7 @@ pub(crate) struct Parts {
     pub(crate) access: watch::Sender<Arc<AccessTokens>>,
     pub(crate) security: Current,
     pub(crate) meters: Rc<Meters>,
+    pub(crate) gate: Rc<Gate>,
     /// How often this node has been started.
     pub(crate) starts: u64,
     /// Begins the jitter of reconnections.
@@ -158,13 +161,21 @@ impl Driver {
                 self.clients.gone(client);
                 self.parts.engine.handle(now, Input::ClientGone { client: ClientId(client.0) });
             }
-            ClientEvent::Request { client, request_id, request } => {
-                self.ask(now, client, request_id, request)
+            ClientEvent::Request { client, request_id, request, arrived_ns, ticket } => {
+                let arrival = Arrival { at_ns: arrived_ns, ticket };
+                self.ask(now, client, request_id, request, arrival)
             }
         }
     }
 
-    fn ask(&mut self, now: Now, client: ClientNumber, request_id: u64, request: Request) {
+    fn ask(
+        &mut self,
+        now: Now,
+        client: ClientNumber,
+        request_id: u64,
+        mut request: Request,
+        arrival: Arrival,
+    ) {
         if self.stopping.is_some() {
             let error = RequestError::Stopping;
             return self.clients.answer(now, client, request_id, &Response::Error { error });
@@ -172,7 +183,13 @@ impl Driver {
         // Nobody waits for the answer to one that is gone.
         let Some(caller) = self.clients.caller(client) else { return };
         let partitions = self.parts.cluster.view().layout.partitions();
-        self.clients.began(now, client, request_id, &request, partitions);
+        let arrived_ns = arrival.at_ns;
+        self.clients.began(client, request_id, &request, arrival, partitions);
+        if !late::age_request(now, arrived_ns, &mut request) {
+            self.parts.gate.expired();
+            let error = late::too_late(&request);
+            return self.clients.answer(now, client, request_id, &Response::Error { error });
+        }
         if let Err(error) = self.parts.cluster.access().check(caller, &request, now.wall_ms) {
             return self.clients.answer(now, client, request_id, &Response::Error { error });
         }
@@ -204,10 +221,10 @@ impl Driver {
                 }
             }
             PeerEvent::Down { peer, purpose, id } => self.lost(now, peer, purpose, id),
-            PeerEvent::Frame { peer, channel: Channel::Requests, frame } => {
-                self.hear(now, peer, frame)
+            PeerEvent::Frame { peer, channel: Channel::Requests, frame, arrived_ns } => {
+                self.hear(now, peer, frame, arrived_ns)
             }
-            PeerEvent::Frame { peer, channel: Channel::Facts, frame } => {
+            PeerEvent::Frame { peer, channel: Channel::Facts, frame, .. } => {
                 match FactsMessage::decode(&frame) {
                     Ok(message) => self.parts.cluster.message(peer, message),
                     Err(error) => tracing::warn!(%peer, %error, "facts that cannot be read"),
@@ -223,9 +240,12 @@ impl Driver {
         }
     }
 
-    fn hear(&mut self, now: Now, peer: NodeId, frame: Bytes) {
+    fn hear(&mut self, now: Now, peer: NodeId, frame: Bytes, arrived_ns: u64) {
         match codec::decode::<PeerMessage>(frame) {
-            Ok(message) => {
+            Ok(mut message) => {
+                if !late::age_message(now, arrived_ns, &mut message) {
+                    self.parts.gate.expired();
+                }
                 let partitions = self.parts.cluster.view().layout.partitions();
                 let _span = telemetry::peer_span(peer, &message, partitions).entered();
                 tracing::trace!("heard");

@@ -14,8 +14,10 @@ use crate::identity::{NameError, PeerName};
 use crate::runtime::access::{AccessTokens, Caller, Shown};
 use crate::runtime::clock::Clock;
 use crate::runtime::faults::Faults;
+use crate::runtime::gate::{Gate, Ticket};
 use crate::runtime::limits;
 use crate::runtime::listener::account::Account;
+use crate::runtime::metrics::Meters;
 use crate::runtime::outgoing::Outgoing;
 use crate::runtime::peers::Members;
 use crate::runtime::quota::{Quota, Taken};
@@ -30,8 +32,15 @@ pub(crate) struct ClientNumber(pub(crate) u64);
 pub(crate) enum ClientEvent {
     /// A client has been greeted. Its answers go here, and what it makes the node hold is counted there.
     Opened { client: ClientNumber, caller: Caller, outgoing: Rc<Outgoing>, account: Rc<Account> },
-    /// It asks.
-    Request { client: ClientNumber, request_id: u64, request: Request },
+    /// It asks. A request for data has been let in, and brings its ticket.
+    Request {
+        client: ClientNumber,
+        request_id: u64,
+        request: Request,
+        /// When its bytes had come, in monotonic nanoseconds.
+        arrived_ns: u64,
+        ticket: Option<Ticket>,
+    },
     /// It is gone.
     Gone { client: ClientNumber },
 }
@@ -43,6 +52,21 @@ pub(crate) struct Guard {
     pub(crate) events: mpsc::Sender<ClientEvent>,
     /// Certificates that are not accepted.
     pub(crate) faults: Rc<Faults>,
+    pub(crate) gate: Rc<Gate>,
+    pub(crate) meters: Rc<Meters>,
+}
+
+impl Guard {
+    /// With a gate through which nobody has come yet.
+    pub(crate) fn new(
+        access: watch::Receiver<Arc<AccessTokens>>,
+        clock: Clock,
+        events: mpsc::Sender<ClientEvent>,
+        meters: &Rc<Meters>,
+    ) -> Guard {
+        let (faults, meters) = (meters.faults.clone(), Rc::clone(meters));
+        Guard { access, clock, events, faults, gate: Gate::new(), meters }
+    }
 }
 
 /// A certificate of our authority that does not let anybody in as a client.
@@ -62,9 +86,11 @@ pub(crate) struct Door {
     pub(crate) cluster: String,
     pub(crate) members: watch::Receiver<Members>,
     access: watch::Receiver<Arc<AccessTokens>>,
-    clock: Clock,
+    pub(super) clock: Clock,
     pub(crate) events: mpsc::Sender<ClientEvent>,
     pub(crate) faults: Rc<Faults>,
+    pub(super) gate: Rc<Gate>,
+    pub(super) meters: Rc<Meters>,
     pub(super) strangers: Rc<Strangers>,
     places: Rc<Quota>,
     requests: Rc<Quota>,
@@ -81,7 +107,7 @@ impl Door {
         members: watch::Receiver<Members>,
         guard: Guard,
     ) -> Door {
-        let Guard { access, clock, events, faults } = guard;
+        let Guard { access, clock, events, faults, gate, meters } = guard;
         Door {
             me,
             cluster,
@@ -90,6 +116,8 @@ impl Door {
             clock,
             events,
             faults,
+            gate,
+            meters,
             strangers: Strangers::new(),
             places: Quota::new(places),
             requests: Quota::new(limits::REQUEST_BYTES),

@@ -8,7 +8,8 @@
 //! Until its greeting a connection is a stranger ([`Strangers`](crate::runtime::strangers::Strangers)): many may begin at
 //! once, each for a few seconds, and none of them takes a client's place.
 //!
-//! Overload goes back to where it comes from: a session takes no more requests than
+//! Overload goes back to where it comes from: requests for data are let in by the [`Gate`](crate::runtime::gate::Gate), or
+//! answered as overloaded at once; a session takes no more requests than
 //! [`limits::REQUESTS_PER_CLIENT`](crate::runtime::limits::REQUESTS_PER_CLIENT) whose answers the client has not been
 //! sent, and the driver's queue is bounded, so a client that asks too fast or reads too slowly waits in its own socket.
 //! What is large is counted by its bytes besides, against bounds of all clients together (`account`); without room the

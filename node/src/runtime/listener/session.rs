@@ -22,6 +22,7 @@ use crate::runtime::limits;
 use crate::runtime::listener::account::Account;
 use crate::runtime::listener::door::{ClientEvent, ClientNumber, Door};
 use crate::runtime::listener::intake::{Arrived, Intake};
+use crate::runtime::metrics::Operation;
 use crate::runtime::outgoing::Outgoing;
 use crate::runtime::quota::Taken;
 use crate::runtime::source::Source;
@@ -208,8 +209,7 @@ impl Session<'_> {
                 if let Some(room) = room {
                     self.account.began(request_id, room).map_err(|_| SessionError::Frame)?;
                 }
-                let asked = ClientEvent::Request { client: self.client, request_id, request };
-                self.door.events.send(asked).await.map_err(|_| SessionError::Stopping)
+                self.ask(request_id, request).await
             }
             Err(BadMessage { request_id: Some(request_id), error }) => {
                 self.refuse(request_id, not_understood(error));
@@ -217,6 +217,36 @@ impl Session<'_> {
             }
             Err(BadMessage { request_id: None, .. }) => Err(SessionError::Frame),
         }
+    }
+
+    /// Hands a request to the driver, if it is let in. Requests about the cluster always are.
+    async fn ask(&self, request_id: u64, request: Request) -> Result<(), SessionError> {
+        let arrived_ns = self.door.clock.now().mono_ns;
+        let ticket = match request.options() {
+            None => None,
+            Some(options) => match self.door.gate.enter(arrived_ns) {
+                Some(ticket) => Some(ticket),
+                None => {
+                    let error = match options.retry {
+                        true => overloaded().of_retry(options.operation),
+                        false => overloaded(),
+                    };
+                    self.turn_away(request_id, &request, error);
+                    return Ok(());
+                }
+            },
+        };
+        let client = self.client;
+        let asked = ClientEvent::Request { client, request_id, request, arrived_ns, ticket };
+        self.door.events.send(asked).await.map_err(|_| SessionError::Stopping)
+    }
+
+    /// Refuses a request that was not let in.
+    fn turn_away(&self, request_id: u64, request: &Request, error: RequestError) {
+        self.account.answered(request_id);
+        let answer = Response::Error { error };
+        self.door.meters.requests.answered(Operation::of(request), 0, &answer);
+        push_answer(self.outgoing, self.account, request_id, &answer);
     }
 
     fn refuse(&self, request_id: u64, error: RequestError) {

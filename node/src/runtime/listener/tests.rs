@@ -22,8 +22,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, interval};
 
+use crate::limits::RETRY_AFTER_MS;
 use crate::runtime::access::Shown;
 use crate::runtime::clock::Clock;
+use crate::runtime::gate::Gate;
 use crate::runtime::limits;
 use crate::runtime::listener::account::Account;
 use crate::runtime::listener::door::{ClientEvent, Door, Guard};
@@ -63,17 +65,22 @@ fn client() -> Client {
 }
 
 fn client_of(shown: Shown) -> Client {
+    client_at(Gate::new(), shown)
+}
+
+fn client_at(gate: Rc<Gate>, shown: Shown) -> Client {
     let (pipe, theirs) = duplex(16 << 10);
     let (sender, events) = mpsc::channel(4_096);
     let (_members, members) = watch::channel(BTreeMap::from([(ME, String::new())]));
-    let door = Rc::new(Door::new(PLACES, ME, "test".to_owned(), members, guard(sender)));
+    let door =
+        Rc::new(Door::new(PLACES, ME, "test".to_owned(), members, Guard { gate, ..guard(sender) }));
     let session = session(door, shown, theirs);
     Client { pipe, decoder: FrameDecoder::new(CLIENT_FRAME_BYTES), events, session }
 }
 
 fn guard(events: mpsc::Sender<ClientEvent>) -> Guard {
     let (_access, access) = watch::channel(Arc::default());
-    Guard { access, clock: Clock::start(), events, faults: Rc::default() }
+    Guard::new(access, Clock::start(), events, &Rc::default())
 }
 
 fn session(
@@ -102,7 +109,11 @@ impl Answers {
 
 impl Client {
     async fn greeted() -> (Client, Answers) {
-        let mut client = client();
+        Client::greeted_at(Gate::new()).await
+    }
+
+    async fn greeted_at(gate: Rc<Gate>) -> (Client, Answers) {
+        let mut client = client_at(gate, Shown::Certificate);
         client.say(0, &Greeting::Hello(Hello::current())).await;
         let (_, answer) = read_message::<Greeting>(client.frame().await).unwrap();
         let Greeting::Welcome(welcome) = answer else { panic!("welcome") };
@@ -130,6 +141,40 @@ impl Client {
             );
         }
     }
+}
+
+#[test]
+fn what_is_too_much_is_refused_at_once_and_questions_about_the_cluster_are_not() {
+    run(async {
+        let (mut client, _answers) = Client::greeted_at(Gate::of(1)).await;
+        let put = |retry| {
+            let options = RequestOptions { retry, ..RequestOptions::new(OperationId(3)) };
+            Request::Put(Put {
+                bucket: "default".parse().unwrap(),
+                key: Key::new(vec![1]).unwrap(),
+                value: Default::default(),
+                replaces: Replacing::Latest,
+                options,
+                expires_at_ms: None,
+            })
+        };
+        client.say(1, &put(false)).await;
+        let Some(ClientEvent::Request { ticket: Some(_inside), .. }) = client.events.recv().await
+        else {
+            panic!("the first one is let in")
+        };
+        let overloaded = RequestError::Overloaded { retry_after_ms: RETRY_AFTER_MS };
+        for (retry, error) in
+            [(false, overloaded.clone()), (true, overloaded.of_retry(OperationId(3)))]
+        {
+            client.say(2, &put(retry)).await;
+            let (_, answer) = read_message::<Response>(client.frame().await).unwrap();
+            assert_eq!(answer, Response::Error { error });
+        }
+        client.say(4, &Request::Status(Nothing {})).await;
+        let asked = client.events.recv().await;
+        assert!(matches!(asked, Some(ClientEvent::Request { request_id: 4, ticket: None, .. })));
+    });
 }
 
 #[test]

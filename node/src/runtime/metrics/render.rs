@@ -54,6 +54,14 @@ fn engine(out: &mut Exposition, figures: &Figures) {
     one("kvorum_requests_at_work", Gauge, help, number(engine.requests));
     let help = "Requests of peers at work.";
     one("kvorum_replica_requests_at_work", Gauge, help, number(engine.replica_tasks));
+    let help = "Client requests for data that may be at work at a time.";
+    one("kvorum_admission_limit", Gauge, help, number(figures.gate.limit));
+    let help = "Client requests for data that were let in and are not answered.";
+    one("kvorum_admission_inside", Gauge, help, number(figures.gate.inside));
+    let help = "Client requests that were not let in and were answered as overloaded.";
+    one("kvorum_admission_refused_total", Counter, help, number(figures.gate.refused));
+    let help = "Requests of clients and peers whose deadline had passed before anybody looked.";
+    one("kvorum_expired_unstarted_total", Counter, help, number(figures.gate.expired));
     let help = "Client requests refused before anything happened.";
     one("kvorum_requests_refused_total", Counter, help, number(engine.refused));
     let help = "Client requests passed on to another node.";

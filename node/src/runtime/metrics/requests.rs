@@ -1,7 +1,7 @@
 //! What became of the clients' requests: counted where they come in and where their answers leave.
 //!
-//! A request's time runs from the turn of the driver that takes it to the turn that answers it, both of which know what time
-//! it is, so counting reads no clock. What a request waited for before the driver took it shows at the client.
+//! A request's time runs from the moment in which its last bytes had been read, which its session notes, to the turn of the
+//! driver that answers it. What it waited for in sockets shows at the client.
 
 use std::cell::Cell;
 

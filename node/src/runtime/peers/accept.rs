@@ -13,6 +13,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::identity::PeerName;
+use crate::runtime::clock::Clock;
 use crate::runtime::faults::{Faults, Gate, Who};
 use crate::runtime::limits;
 use crate::runtime::peers::close::CloseCode;
@@ -26,6 +27,7 @@ pub(crate) struct Acceptor {
     pub(crate) me: NodeId,
     pub(crate) cluster: String,
     pub(crate) process: u64,
+    pub(crate) clock: Clock,
     pub(crate) members: watch::Receiver<Members>,
     pub(crate) numbers: Rc<LinkNumbers>,
     pub(crate) events: mpsc::Sender<PeerEvent>,
@@ -64,7 +66,7 @@ async fn serve(acceptor: Rc<Acceptor>, incoming: Incoming, mut stranger: Strange
         Ok(greeted) => {
             let key = (greeted.peer, greeted.purpose);
             let id = greeted.connection.stable_id();
-            carry(greeted, acceptor.events.clone()).await;
+            carry(greeted, acceptor.clock, acceptor.events.clone()).await;
             let mut accepted = acceptor.accepted.borrow_mut();
             if accepted.get(&key).is_some_and(|(_, current)| current.stable_id() == id) {
                 accepted.remove(&key);

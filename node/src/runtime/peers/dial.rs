@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::runtime::clock::Clock;
 use crate::runtime::faults::{Faults, Gate, Who};
 use crate::runtime::limits;
 use crate::runtime::peers::backoff::Backoff;
@@ -28,6 +29,7 @@ pub(crate) struct Dialler {
     pub(crate) faults: Rc<Faults>,
     pub(crate) cluster: String,
     pub(crate) process: u64,
+    pub(crate) clock: Clock,
     pub(crate) members: watch::Receiver<Members>,
     pub(crate) numbers: Rc<LinkNumbers>,
     pub(crate) events: mpsc::Sender<PeerEvent>,
@@ -103,7 +105,7 @@ impl Dialler {
         };
         match timeout(limits::GREETING_WITHIN, self.greet(peer, &connection, purpose)).await {
             Ok(Ok(greeted)) => {
-                carry(greeted, self.events.clone()).await;
+                carry(greeted, self.clock, self.events.clone()).await;
                 Attempt::Carried
             }
             // Refused after this side of the handshake had ended.

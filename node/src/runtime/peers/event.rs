@@ -59,8 +59,8 @@ pub(crate) enum PeerEvent {
     Up { peer: NodeId, purpose: Purpose, link: Link },
     /// A connection that was up is lost.
     Down { peer: NodeId, purpose: Purpose, id: LinkId },
-    /// A whole frame.
-    Frame { peer: NodeId, channel: Channel, frame: Bytes },
+    /// A whole frame, and when its last bytes had come, in monotonic nanoseconds.
+    Frame { peer: NodeId, channel: Channel, frame: Bytes, arrived_ns: u64 },
     /// A membership datagram.
     Datagram { peer: NodeId, datagram: Bytes },
     /// A peer has said for long that another process has this node's id.

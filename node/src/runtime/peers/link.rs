@@ -10,6 +10,7 @@ use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
+use crate::runtime::clock::Clock;
 use crate::runtime::limits;
 use crate::runtime::outgoing::Outgoing;
 use crate::runtime::peers::close::CloseCode;
@@ -48,12 +49,13 @@ pub(crate) struct Greeted {
 }
 
 /// Carries frames until the connection is lost. Reports it up and then down.
-pub(crate) async fn carry(greeted: Greeted, events: mpsc::Sender<PeerEvent>) {
+pub(crate) async fn carry(greeted: Greeted, clock: Clock, events: mpsc::Sender<PeerEvent>) {
     let Greeted { peer, purpose, id, connection, main, facts } = greeted;
     let stream = |duplex: Duplex, channel| {
         let outgoing = Rc::new(Outgoing::new(limits::PEER_PENDING_BYTES));
         spawn_local(write(duplex.send, outgoing.clone()));
-        spawn_local(read(peer, channel, duplex.receive, connection.clone(), events.clone()));
+        let told = (clock, events.clone());
+        spawn_local(read(peer, channel, duplex.receive, connection.clone(), told));
         outgoing
     };
     let main_channel = match purpose {
@@ -93,7 +95,7 @@ async fn read(
     channel: Channel,
     mut stream: RecvStream,
     connection: Connection,
-    events: mpsc::Sender<PeerEvent>,
+    (clock, events): (Clock, mpsc::Sender<PeerEvent>),
 ) {
     let mut decoder = FrameDecoder::new(PEER_FRAME_BYTES);
     loop {
@@ -108,10 +110,12 @@ async fn read(
             // The long-lived stream ends only with its connection.
             Ok(None) | Err(_) => return CloseCode::Protocol.close(&connection),
         }
+        let arrived_ns = clock.now().mono_ns;
         loop {
             match decoder.next_frame() {
                 Ok(Some(frame)) => {
-                    if events.send(PeerEvent::Frame { peer, channel, frame }).await.is_err() {
+                    let event = PeerEvent::Frame { peer, channel, frame, arrived_ns };
+                    if events.send(event).await.is_err() {
                         return;
                     }
                 }

@@ -17,6 +17,7 @@ use crate::identity::{
     self, ALPN_PEER, AUTHORITY_FILE, CERTIFICATE_FILE, CERTIFICATE_VALID, ClusterAuthority,
     Credentials, Issued, KEY_FILE, write_private,
 };
+use crate::runtime::clock::Clock;
 use crate::runtime::error::Listener;
 use crate::runtime::faults::{Faults, Gate, Whose};
 use crate::runtime::peers::accept::{Acceptor, accept};
@@ -87,6 +88,7 @@ fn peer(me: NodeId, process: u64, credentials: Credentials) -> Peer {
         me,
         cluster: cluster.clone(),
         process,
+        clock: Clock::start(),
         members: members.clone(),
         numbers: Rc::clone(&numbers),
         events: sender.clone(),
@@ -102,6 +104,7 @@ fn peer(me: NodeId, process: u64, credentials: Credentials) -> Peer {
         faults: Rc::clone(&faults),
         cluster,
         process,
+        clock: Clock::start(),
         members,
         numbers,
         events: sender,
@@ -146,7 +149,7 @@ impl Peer {
 
     async fn frame(&mut self) -> (NodeId, Channel, Vec<u8>) {
         loop {
-            if let PeerEvent::Frame { peer, channel, frame } = self.next().await {
+            if let PeerEvent::Frame { peer, channel, frame, .. } = self.next().await {
                 return (peer, channel, frame.to_vec());
             }
         }
