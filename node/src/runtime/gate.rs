@@ -43,6 +43,8 @@ struct Window {
     answered: u64,
     slow: u64,
     refused: bool,
+    /// The most that were inside at a time.
+    most: usize,
 }
 
 /// The bound and what is counted against it. Pure: the time is an argument.
@@ -63,6 +65,7 @@ impl Room {
         let has_room = self.stats.inside < self.stats.limit;
         if has_room {
             self.stats.inside += 1;
+            self.window.most = self.window.most.max(self.stats.inside);
         } else {
             self.stats.refused += 1;
             self.window.refused = true;
@@ -78,22 +81,24 @@ impl Room {
 
     /// Decides about the bound, once a window is over in which enough was answered to tell.
     fn decide(&mut self, now_ns: u64) {
-        let Window { began_ns, answered, slow, refused } = self.window;
+        let Window { began_ns, answered, slow, refused, most } = self.window;
         let lasted_ns = now_ns.saturating_sub(began_ns);
         if lasted_ns < WINDOW_NS || (answered < limits::ADMISSION_SAMPLES && slow == 0) {
             return;
         }
         let limit = self.stats.limit;
+        // A few that are slow are no crowd: the disk or a peer is slow, and letting in fewer would not make it quicker.
+        let is_crowded = most > limits::ADMITTED_MIN;
         let limit = match (slow * 2 > answered, refused) {
-            (true, _) => {
+            (true, _) if is_crowded => {
                 let in_time = u128::from(answered) * u128::from(WINDOW_NS) / u128::from(lasted_ns);
                 limit.min(usize::try_from(in_time).unwrap_or(usize::MAX))
             }
             (false, true) => limit + limit / 8,
-            (false, false) => limit,
+            (true, _) | (false, false) => limit,
         };
         self.stats.limit = limit.clamp(limits::ADMITTED_MIN, MAX_REQUESTS);
-        self.window = Window { began_ns: now_ns, ..Window::default() };
+        self.window = Window { began_ns: now_ns, most: self.stats.inside, ..Window::default() };
     }
 }
 
@@ -205,9 +210,10 @@ mod tests {
     #[test]
     fn a_bound_that_was_lowered_grows_again_when_answers_are_quick() {
         let gate = Gate::new();
-        let slow = gate.enter(0).unwrap();
-        slow.answered(2 * WINDOW_NS, 2 * WINDOW_NS);
+        let mut crowd: Vec<_> = (0..=ADMITTED_MIN).map(|_| gate.enter(0).unwrap()).collect();
+        crowd.pop().unwrap().answered(2 * WINDOW_NS, 2 * WINDOW_NS);
         assert_eq!(gate.stats().limit, ADMITTED_MIN);
+        drop(crowd);
         let mut now_ns = 2 * WINDOW_NS;
         for _ in 0..100 {
             let mut inside = Vec::new();
@@ -216,6 +222,16 @@ mod tests {
             }
             now_ns += WINDOW_NS;
             inside.into_iter().for_each(|ticket| ticket.answered(now_ns, MS));
+        }
+        assert_eq!(gate.stats().limit, MAX_REQUESTS);
+    }
+
+    #[test]
+    fn a_few_slow_answers_lower_nothing() {
+        let gate = Gate::new();
+        for round in 1..10 {
+            let alone = gate.enter(round * 3 * WINDOW_NS).unwrap();
+            alone.answered((round * 3 + 2) * WINDOW_NS, 2 * WINDOW_NS);
         }
         assert_eq!(gate.stats().limit, MAX_REQUESTS);
     }
