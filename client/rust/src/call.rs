@@ -98,7 +98,7 @@ impl Shared {
                     refusal(&unreachable).map_or(AFTER_A_LOOK, |refused| attempts.failed(refused))
                 }
                 Some(connection) => {
-                    let window = if left > WHOLE_BELOW { left / 2 } else { left };
+                    let window = window(left, rounds >= self.attempts);
                     prepare(&mut call, window, attempts.first_coordinator().is_some());
                     attempts.begin();
                     match ask(&connection, &call.request, window, &accept).await {
@@ -163,6 +163,11 @@ impl Shared {
     }
 }
 
+/// How much of the time left an attempt is given. After the last one nobody needs any.
+fn window(left: Duration, is_last: bool) -> Duration {
+    if is_last || left <= WHOLE_BELOW { left } else { left / 2 }
+}
+
 /// Who did not let us in, if somebody could be asked at all: then waiting for the others is in vain.
 fn refusal(unreachable: &[(Endpoint, ConnectError)]) -> Option<Outcome> {
     unreachable.iter().find_map(|(endpoint, error)| match error {
@@ -219,4 +224,19 @@ fn is_known(request: &Request, topology: &Topology) -> bool {
 fn is_behind(outcome: &Outcome, request: &Request, topology: &Topology) -> bool {
     let is_news = |error: &RequestError| *error.of_attempt() == RequestError::NoSuchBucket;
     matches!(outcome, Outcome::Answered(_, error) if is_news(error)) && is_known(request, topology)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::window;
+
+    #[test]
+    fn an_attempt_leaves_half_of_the_time_for_another_one_unless_it_is_the_last() {
+        let [short, long] = [500, 1_000].map(Duration::from_millis);
+        assert_eq!(window(long, false), long / 2);
+        assert_eq!(window(long, true), long, "nobody needs what it leaves");
+        assert_eq!(window(short, false), short, "half of it would be too little for anybody");
+    }
 }
