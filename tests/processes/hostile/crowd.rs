@@ -22,7 +22,7 @@ const SOURCES: usize = 16;
 pub(super) struct Crowd(Vec<TcpStream>);
 
 impl Crowd {
-    /// Opens so many, or as many as the system gives us.
+    /// Opens so many. The first that does not get in is the last one.
     pub(super) async fn gather(doors: &Arc<Doors>, size: usize) -> Crowd {
         let mut crowd = Vec::new();
         for number in 0..size {

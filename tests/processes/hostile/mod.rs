@@ -93,7 +93,15 @@ fn hostile_clients_hurt_nobody_else() {
     let nothing = report.attackers.tallies.shown_nothing();
     assert!(nothing.is_empty(), "seed {seed}: attacks that showed nothing: {nothing:?}");
     let (opened, open) = report.attackers.crowd;
-    assert_eq!(opened, open, "seed {seed}: the crowd does no harm and may stay");
+    assert_eq!(
+        (opened, open),
+        (crowd, crowd),
+        "seed {seed}: all of the crowd gets in and may stay"
+    );
+    if time >= LONG {
+        let counted = report.attackers.counted;
+        assert!(counted >= crowd, "seed {seed}: the nodes counted {counted} clients of {crowd}");
+    }
     if time >= LONG && !cfg!(debug_assertions) {
         assert!(report.is_calm(), "seed {seed}: normal clients were slowed down");
     }
