@@ -158,9 +158,13 @@ fn of_tls(error: &rustls::Error) -> Option<Fault> {
         rustls::Error::InvalidCertificate(
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
         ) => Some((Whose::Theirs, CertificateFault::NotYetValid)),
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => Some((Whose::Theirs, CertificateFault::WrongName)),
         rustls::Error::InvalidCertificate(error) => {
-            let alert = AlertDescription::from(error.clone());
-            let fault = CertificateFault::of_alert(alert.into());
+            // One alert is sent of wrong names, known by now, and of certificates that cannot be read.
+            let fault = CertificateFault::of_alert(AlertDescription::from(error.clone()).into());
+            let fault = fault.filter(|fault| *fault != CertificateFault::WrongName);
             Some((Whose::Theirs, fault.unwrap_or(CertificateFault::Unfit)))
         }
         rustls::Error::AlertReceived(alert) => {
@@ -174,9 +178,16 @@ fn of_quic(error: &ConnectionError) -> Option<Fault> {
     match error {
         ConnectionError::TransportError(error) => {
             let fault = CertificateFault::of_quic_code(error.code.into())?;
-            // QUIC keeps only the number of this side's alert, which is the same for both, and the text.
-            let is_not_yet = error.reason.contains(NOT_YET);
-            let fault = if is_not_yet { CertificateFault::NotYetValid } else { fault };
+            // QUIC keeps only the number of this side's alert, which is the same for several faults, and the text.
+            let fault = match fault {
+                CertificateFault::Expired if error.reason.contains(NOT_YET) => {
+                    CertificateFault::NotYetValid
+                }
+                CertificateFault::WrongName if !error.reason.contains(NAME) => {
+                    CertificateFault::Unfit
+                }
+                fault => fault,
+            };
             Some((Whose::Theirs, fault))
         }
         ConnectionError::ConnectionClosed(close) => {
@@ -190,15 +201,20 @@ fn of_quic(error: &ConnectionError) -> Option<Fault> {
 /// How rustls writes that a certificate is not valid yet; a test of the peers' connections holds it to that.
 const NOT_YET: &str = "not valid yet";
 
+/// How rustls writes that a certificate is for another name; the same test holds it to that.
+const NAME: &str = "not valid for name";
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
 
     use kvorum_protocol::CertificateFault;
     use kvorum_ring::NodeId;
+    use quinn::{ConnectionError, TransportErrorCode};
+    use rustls::{AlertDescription, CertificateError};
     use tokio::time::Instant;
 
-    use super::{Faults, Gate, Who, Whose};
+    use super::{Fault, Faults, Gate, Who, Whose, of_quic, of_tls};
     use crate::runtime::limits;
     use crate::runtime::source::Source;
 
@@ -224,6 +240,27 @@ mod tests {
         assert!(!faults.in_io(Gate::Clients, who, &std::io::Error::other(alert)));
         let count = |whose| faults.count(Gate::Clients, whose, CertificateFault::Expired);
         assert_eq!([count(Whose::Theirs), count(Whose::Ours)], [2, 1]);
+    }
+
+    /// The same error as QUIC keeps it.
+    fn over_quic(error: &rustls::Error) -> Option<Fault> {
+        let code = TransportErrorCode::crypto(AlertDescription::BadCertificate.into());
+        let mut lost = ConnectionError::TransportError(code.into());
+        if let ConnectionError::TransportError(told) = &mut lost {
+            told.reason = error.to_string();
+        }
+        of_quic(&lost)
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_is_not_called_one_of_another_node() {
+        for error in [CertificateError::BadEncoding, CertificateError::UnhandledCriticalExtension] {
+            let error = rustls::Error::InvalidCertificate(error);
+            let unfit = Some((Whose::Theirs, CertificateFault::Unfit));
+            assert_eq!([of_tls(&error), over_quic(&error)], [unfit, unfit], "{error}");
+        }
+        let other = CertificateError::NotValidForName.into();
+        assert_eq!(of_tls(&other), Some((Whose::Theirs, CertificateFault::WrongName)));
     }
 
     #[test]

@@ -34,7 +34,11 @@ fn in_tls(error: &rustls::Error) -> Option<ConnectError> {
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                     CertificateFault::NotYetValid
                 }
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => CertificateFault::WrongName,
+                // One alert is sent of wrong names, known by now, and of certificates that cannot be read.
                 error => CertificateFault::of_alert(AlertDescription::from(error.clone()).into())
+                    .filter(|fault| *fault != CertificateFault::WrongName)
                     .unwrap_or(CertificateFault::Unfit),
             };
             Some(ConnectError::NodeCertificate { fault, detail: error.to_string().into() })
@@ -50,10 +54,15 @@ pub(crate) fn in_quic(error: &ConnectionError) -> Option<ConnectError> {
     match error {
         ConnectionError::TransportError(error) => {
             let fault = CertificateFault::of_quic_code(error.code.into())?;
-            // QUIC keeps only the number of our own alert, which is the same for both, and the text.
-            let fault = match error.reason.contains(NOT_YET) {
-                true => CertificateFault::NotYetValid,
-                false => fault,
+            // QUIC keeps only the number of our own alert, which is the same for several faults, and the text.
+            let fault = match fault {
+                CertificateFault::Expired if error.reason.contains(NOT_YET) => {
+                    CertificateFault::NotYetValid
+                }
+                CertificateFault::WrongName if !error.reason.contains(NAME) => {
+                    CertificateFault::Unfit
+                }
+                fault => fault,
             };
             Some(ConnectError::NodeCertificate { fault, detail: error.reason.as_str().into() })
         }
@@ -67,3 +76,38 @@ pub(crate) fn in_quic(error: &ConnectionError) -> Option<ConnectError> {
 
 /// How rustls writes that a certificate is not valid yet; a test holds it to that.
 const NOT_YET: &str = "not valid yet";
+
+/// How rustls writes that a certificate is for another name; a test holds it to that.
+const NAME: &str = "not valid for name";
+
+#[cfg(test)]
+mod tests {
+    use kvorum_protocol::CertificateFault;
+    use quinn::{ConnectionError, TransportErrorCode};
+    use rustls::{AlertDescription, CertificateError};
+
+    use super::{in_quic, in_tls};
+    use crate::error::ConnectError;
+
+    fn over_quic(error: &rustls::Error) -> Option<ConnectError> {
+        let code = TransportErrorCode::crypto(AlertDescription::BadCertificate.into());
+        let mut lost = ConnectionError::TransportError(code.into());
+        if let ConnectionError::TransportError(told) = &mut lost {
+            told.reason = error.to_string();
+        }
+        in_quic(&lost)
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_is_not_called_one_of_another_node() {
+        for error in [CertificateError::BadEncoding, CertificateError::UnhandledCriticalExtension] {
+            let error = rustls::Error::InvalidCertificate(error);
+            for found in [in_tls(&error), over_quic(&error)] {
+                let Some(ConnectError::NodeCertificate { fault, .. }) = found else {
+                    panic!("the node's: {found:?}")
+                };
+                assert_eq!(fault, CertificateFault::Unfit, "{error}");
+            }
+        }
+    }
+}
