@@ -76,7 +76,7 @@ pub(crate) struct Desk<'a> {
 impl Desk<'_> {
     /// The machine that carries the request through, here or by passing it on.
     pub(crate) fn admit(&self, asked: Asked) -> Result<Box<dyn Machine>, RequestError> {
-        let retried = asked.retried();
+        let retried = asked.request.retried();
         self.machine(asked).map_err(|error| match retried {
             Some(operation) => error.of_retry(operation),
             None => error,

@@ -1,6 +1,5 @@
 //! A request on its way to the desk.
 
-use kvorum_protocol::OperationId;
 use kvorum_protocol::message::Request;
 
 /// A request with what it brings from where it came from.
@@ -26,15 +25,5 @@ impl Asked {
     /// As a batch on this node began it.
     pub(crate) fn as_part(request: Request, deadline_ns: u64) -> Asked {
         Asked { request, hops: 0, deadline_ns: Some(deadline_ns) }
-    }
-
-    /// The operation, if this is a write of which an earlier attempt may have been applied.
-    pub(super) fn retried(&self) -> Option<OperationId> {
-        match &self.request {
-            Request::Put(_) | Request::Delete(_) | Request::BatchPut(_) => {}
-            _ => return None,
-        }
-        let options = self.request.options().filter(|options| options.retry)?;
-        Some(options.operation)
     }
 }

@@ -3,7 +3,7 @@
 use kvorum_protocol::message::{
     AccessRefusal, Needed, Nothing, TokenCreate, TokenRevoke, TokenTerms, Tokens,
 };
-use kvorum_protocol::{AccessToken, Request, RequestError, Response, Rights, TokenId};
+use kvorum_protocol::{AccessToken, OperationId, Request, RequestError, Response, Rights, TokenId};
 
 use crate::client::{Client, values};
 use crate::nodes::{TestNode, eventually, started};
@@ -57,7 +57,11 @@ fn a_token_made_on_one_node_holds_on_all_and_revoked_on_one_it_holds_nowhere_not
         // What it may not do changes nothing.
         let needed = Needed::Rights { bucket: "other".parse().unwrap(), rights: Rights::WRITE };
         let refused = error(client.put("other", "greeting", b"hello", 100 + number));
-        assert_eq!(refused, RequestError::Forbidden { needed });
+        assert_eq!(refused, RequestError::Forbidden { needed: needed.clone() });
+        // Of a retry that says nothing about the attempt before.
+        let refused = error(client.retry_put("other", "greeting", b"hello", 200 + number));
+        let forbidden = RequestError::Forbidden { needed };
+        assert_eq!(refused, forbidden.of_retry(OperationId(200 + number)));
         let refused =
             error(client.ask(&create(&AccessToken::new(TokenId(8), [8; 32]), &["*:read"])));
         assert_eq!(refused, RequestError::Forbidden { needed: Needed::Operator });

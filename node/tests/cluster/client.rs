@@ -100,14 +100,20 @@ impl Client {
         value: &'static [u8],
         operation: u128,
     ) -> io::Result<Response> {
-        self.try_ask(&Request::Put(Put {
-            bucket: bucket.parse().unwrap(),
-            key: key(name),
-            value: Bytes::from_static(value),
-            replaces: Replacing::Latest,
-            options: RequestOptions::new(OperationId(operation)),
-            expires_at_ms: None,
-        }))
+        let options = RequestOptions::new(OperationId(operation));
+        self.try_ask(&put(bucket, name, value, options))
+    }
+
+    /// Says that an earlier attempt may have been applied.
+    pub(crate) fn retry_put(
+        &mut self,
+        bucket: &str,
+        name: &str,
+        value: &'static [u8],
+        operation: u128,
+    ) -> Response {
+        let options = RequestOptions { retry: true, ..RequestOptions::new(OperationId(operation)) };
+        self.ask(&put(bucket, name, value, options))
     }
 
     pub(crate) fn get(&mut self, name: &str) -> GetDone {
@@ -125,6 +131,17 @@ impl Client {
             other => panic!("a status, not {other:?}"),
         }
     }
+}
+
+fn put(bucket: &str, name: &str, value: &'static [u8], options: RequestOptions) -> Request {
+    Request::Put(Put {
+        bucket: bucket.parse().unwrap(),
+        key: key(name),
+        value: Bytes::from_static(value),
+        replaces: Replacing::Latest,
+        options,
+        expires_at_ms: None,
+    })
 }
 
 fn key(name: &str) -> Key {

@@ -7,6 +7,7 @@ use crate::key::{BucketName, Key};
 use crate::limits;
 use crate::message::access::{TokenCreate, TokenRevoke};
 use crate::message::bucket::Bucket;
+use crate::message::error::RequestError;
 use crate::version::OperationId;
 
 crate::wire_struct! {
@@ -260,6 +261,25 @@ impl Request {
         }
     }
 
+    /// The operation, if this is a write of which an earlier attempt may have been applied.
+    pub fn retried(&self) -> Option<OperationId> {
+        match self {
+            Request::Put(_) | Request::Delete(_) | Request::BatchPut(_) => {
+                self.options().filter(|options| options.retry).map(|options| options.operation)
+            }
+            _ => None,
+        }
+    }
+
+    /// What is answered when this is refused before anything is done about it: of a retried write, that nothing was applied
+    /// holds for this attempt only.
+    pub fn refused(&self, error: RequestError) -> RequestError {
+        match self.retried() {
+            Some(operation) => error.of_retry(operation),
+            None => error,
+        }
+    }
+
     /// The bucket and key of a request for one key: what it is routed by.
     pub fn key(&self) -> Option<(&BucketName, &Key)> {
         match self {
@@ -267,6 +287,37 @@ impl Request {
             Request::Get(get) => Some((&get.bucket, &get.key)),
             Request::Delete(delete) => Some((&delete.bucket, &delete.key)),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BatchPut, Delete, Get, Replacing, Request, RequestOptions};
+    use crate::key::{BucketName, Key};
+    use crate::message::error::RequestError;
+    use crate::version::OperationId;
+
+    #[test]
+    fn a_refusal_says_of_a_retried_write_only_what_this_attempt_did() {
+        let operation = OperationId(3);
+        let (bucket, key): (BucketName, _) =
+            ("default".parse().unwrap(), Key::new(vec![1]).unwrap());
+        let options = |retry| RequestOptions { retry, ..RequestOptions::new(operation) };
+        let delete = |retry| {
+            let (bucket, key, options) = (bucket.clone(), key.clone(), options(retry));
+            Request::Delete(Delete { bucket, key, replaces: Replacing::Latest, options })
+        };
+        let batch = BatchPut { bucket: bucket.clone(), items: Vec::new(), options: options(true) };
+        let get = Get { bucket: bucket.clone(), key: key.clone(), options: options(true) };
+        let doubtful = RequestError::Stopping.of_retry(operation);
+        for (request, expected) in [
+            (delete(false), RequestError::Stopping),
+            (delete(true), doubtful.clone()),
+            (Request::BatchPut(batch), doubtful),
+            (Request::Get(get), RequestError::Stopping),
+        ] {
+            assert_eq!(request.refused(RequestError::Stopping), expected, "{request:?}");
         }
     }
 }

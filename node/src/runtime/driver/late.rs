@@ -3,7 +3,7 @@
 //! A deadline travels as what is left of it, so whoever lets a message wait takes the wait off. What has nothing left then is
 //! not begun: a client's request is answered as too late, a peer's as well by the engine, which refuses what has no time.
 
-use kvorum_protocol::{Request, RequestError};
+use kvorum_protocol::Request;
 use kvorum_store::clock::NS_PER_MS;
 
 use crate::engine::Now;
@@ -24,15 +24,6 @@ pub(super) fn age_request(now: Now, arrived_ns: u64, request: &mut Request) -> b
     }
     options.deadline_ms = options.deadline_ms.saturating_sub(waited_ms);
     true
-}
-
-/// What a client is told whose request was not begun for that.
-pub(super) fn too_late(request: &Request) -> RequestError {
-    let error = RequestError::DeadlineExceeded;
-    match request.options() {
-        Some(options) if options.retry => error.of_retry(options.operation),
-        _ => error,
-    }
 }
 
 /// The same of a peer's message. Answers do not age: the machine that waits for them has its own alarm.

@@ -177,8 +177,7 @@ impl Driver {
         arrival: Arrival,
     ) {
         if self.stopping.is_some() {
-            let error = RequestError::Stopping;
-            return self.clients.answer(now, client, request_id, &Response::Error { error });
+            return self.refuse(now, (client, request_id), &request, RequestError::Stopping);
         }
         // Nobody waits for the answer to one that is gone.
         let Some(caller) = self.clients.caller(client) else { return };
@@ -187,11 +186,11 @@ impl Driver {
         self.clients.began(client, request_id, &request, arrival, partitions);
         if !late::age_request(now, arrived_ns, &mut request) {
             self.parts.gate.expired();
-            let error = late::too_late(&request);
-            return self.clients.answer(now, client, request_id, &Response::Error { error });
+            let error = RequestError::DeadlineExceeded;
+            return self.refuse(now, (client, request_id), &request, error);
         }
         if let Err(error) = self.parts.cluster.access().check(caller, &request, now.wall_ms) {
-            return self.clients.answer(now, client, request_id, &Response::Error { error });
+            return self.refuse(now, (client, request_id), &request, error);
         }
         if request.options().is_some() {
             self.parts
@@ -201,6 +200,18 @@ impl Driver {
             let figures = self.figures(now);
             self.parts.cluster.request((client, caller), request_id, request, &figures);
         }
+    }
+
+    /// Answers a request about which nothing was done.
+    fn refuse(
+        &mut self,
+        now: Now,
+        (client, request_id): (ClientNumber, u64),
+        request: &Request,
+        error: RequestError,
+    ) {
+        let error = request.refused(error);
+        self.clients.answer(now, client, request_id, &Response::Error { error });
     }
 
     fn take_peer(&mut self, now: Now, event: PeerEvent) {
