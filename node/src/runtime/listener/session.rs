@@ -222,30 +222,22 @@ impl Session<'_> {
     /// Hands a request to the driver, if it is let in. Requests about the cluster always are.
     async fn ask(&self, request_id: u64, request: Request) -> Result<(), SessionError> {
         let arrived_ns = self.door.clock.now().mono_ns;
-        let ticket = match request.options() {
-            None => None,
-            Some(options) => match self.door.gate.enter(arrived_ns) {
-                Some(ticket) => Some(ticket),
-                None => {
-                    let error = match options.retry {
-                        true => overloaded().of_retry(options.operation),
-                        false => overloaded(),
-                    };
-                    self.turn_away(request_id, &request, error);
-                    return Ok(());
-                }
-            },
-        };
+        let entered = request.options().map(|_| self.door.gate.enter(arrived_ns));
+        if let Some(None) = entered {
+            self.turn_away(request_id, &request);
+            return Ok(());
+        }
+        let ticket = entered.flatten();
         let client = self.client;
         let asked = ClientEvent::Request { client, request_id, request, arrived_ns, ticket };
         self.door.events.send(asked).await.map_err(|_| SessionError::Stopping)
     }
 
     /// Refuses a request that was not let in.
-    fn turn_away(&self, request_id: u64, request: &Request, error: RequestError) {
+    fn turn_away(&self, request_id: u64, request: &Request) {
         self.account.answered(request_id);
-        let answer = Response::Error { error };
-        self.door.meters.requests.answered(Operation::of(request), 0, &answer);
+        let answer = Response::Error { error: request.refused(overloaded()) };
+        self.door.meters.requests.turned_away(Operation::of(request), &answer);
         push_answer(self.outgoing, self.account, request_id, &answer);
     }
 

@@ -30,6 +30,7 @@ use crate::runtime::limits;
 use crate::runtime::listener::account::Account;
 use crate::runtime::listener::door::{ClientEvent, Door, Guard};
 use crate::runtime::listener::session::{SessionError, push_answer, serve};
+use crate::runtime::metrics::{Exposition, Meters};
 use crate::runtime::outgoing::Outgoing;
 use crate::runtime::quota::Quota;
 use crate::runtime::source::Source;
@@ -58,6 +59,7 @@ struct Client {
     decoder: FrameDecoder,
     events: mpsc::Receiver<ClientEvent>,
     session: JoinHandle<Result<(), SessionError>>,
+    meters: Rc<Meters>,
 }
 
 fn client() -> Client {
@@ -74,8 +76,9 @@ fn client_at(gate: Rc<Gate>, shown: Shown) -> Client {
     let (_members, members) = watch::channel(BTreeMap::from([(ME, String::new())]));
     let door =
         Rc::new(Door::new(PLACES, ME, "test".to_owned(), members, Guard { gate, ..guard(sender) }));
+    let meters = door.meters.clone();
     let session = session(door, shown, theirs);
-    Client { pipe, decoder: FrameDecoder::new(CLIENT_FRAME_BYTES), events, session }
+    Client { pipe, decoder: FrameDecoder::new(CLIENT_FRAME_BYTES), events, session, meters }
 }
 
 fn guard(events: mpsc::Sender<ClientEvent>) -> Guard {
@@ -174,6 +177,13 @@ fn what_is_too_much_is_refused_at_once_and_questions_about_the_cluster_are_not()
         client.say(4, &Request::Status(Nothing {})).await;
         let asked = client.events.recv().await;
         assert!(matches!(asked, Some(ClientEvent::Request { request_id: 4, ticket: None, .. })));
+        let mut figures = Exposition::default();
+        client.meters.requests.expose(&mut figures);
+        let figures = figures.finish();
+        assert!(
+            figures.contains("kvorum_requests_total{operation=\"put\",result=\"overloaded\"} 1")
+        );
+        assert!(!figures.contains("kvorum_request_seconds_count"), "{figures}");
     });
 }
 

@@ -102,15 +102,19 @@ const READS: usize = 1;
 impl RequestCounts {
     /// Counts an answer that took `ns` nanoseconds.
     pub(crate) fn answered(&self, operation: Operation, ns: u64, response: &Response) {
-        let row = operation as usize;
-        add(&self.results[row][result_of(response)], 1);
-        self.times[row].record_ns(ns);
+        self.turned_away(operation, response);
+        self.times[operation as usize].record_ns(ns);
         match response {
             Response::Put(done) => self.written(done),
             Response::Get(done) => self.read(done),
             Response::Error { error } => self.failed(operation, error),
             _ => {}
         }
+    }
+
+    /// Counts how a request ended, and no time: all there is to say of one that was not let in, which was refused at once.
+    pub(crate) fn turned_away(&self, operation: Operation, response: &Response) {
+        add(&self.results[operation as usize][result_of(response)], 1);
     }
 
     fn written(&self, done: &PutDone) {
@@ -199,6 +203,8 @@ mod tests {
         counts.answered(Operation::Get, 30_000, &Response::Get(done));
         let error = RequestError::Overloaded { retry_after_ms: 5 };
         counts.answered(Operation::Put, 10, &Response::Error { error });
+        let error = RequestError::Overloaded { retry_after_ms: 5 };
+        counts.turned_away(Operation::Put, &Response::Error { error });
         let error = RequestError::Unavailable { needed: 2, got: 1, causes: Vec::new() };
         counts.answered(Operation::Delete, 10, &Response::Error { error });
         let mut out = Exposition::default();
@@ -206,7 +212,8 @@ mod tests {
         let text = out.finish();
         for line in [
             "kvorum_requests_total{operation=\"get\",result=\"ok\"} 1",
-            "kvorum_requests_total{operation=\"put\",result=\"overloaded\"} 1",
+            "kvorum_requests_total{operation=\"put\",result=\"overloaded\"} 2",
+            "kvorum_request_seconds_count{operation=\"put\"} 1",
             "kvorum_requests_total{operation=\"delete\",result=\"unavailable\"} 1",
             "kvorum_request_seconds_count{operation=\"get\"} 1",
             "kvorum_quorums_total{kind=\"read\",outcome=\"incomplete\"} 1",
