@@ -1,4 +1,7 @@
 //! The clients as the driver knows them: where their answers go, and a span for each request at work.
+//!
+//! A client that goes leaves its requests behind: the engine ends what it has begun. They count at the gate until then, so that
+//! whoever asks, goes and comes again gets no more work done than whoever stays.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -38,9 +41,22 @@ pub(crate) struct Arrival {
     pub(crate) ticket: Option<Ticket>,
 }
 
+impl Arrival {
+    /// It is answered: tells the gate, and how many nanoseconds that took.
+    fn answered(self, now: Now, response: &Response) -> u64 {
+        let took_ns = now.mono_ns.saturating_sub(self.at_ns);
+        if let (Some(ticket), true) = (self.ticket, tells_pace(response)) {
+            ticket.answered(now.mono_ns, took_ns);
+        }
+        took_ns
+    }
+}
+
 /// All clients.
 pub(crate) struct Clients {
     connected: BTreeMap<ClientNumber, Connected>,
+    /// What clients that are gone had asked for data, while the engine works on it. The gate bounds how many there are.
+    left_behind: BTreeMap<(ClientNumber, u64), Arrival>,
     meters: Rc<Meters>,
     /// Only while somebody listens at level `debug`: a span costs more than many a request.
     spans: BTreeMap<(ClientNumber, u64), Span>,
@@ -50,7 +66,13 @@ pub(crate) struct Clients {
 impl Clients {
     /// Nobody yet. Answers are counted in `meters`.
     pub(crate) fn new(meters: Rc<Meters>) -> Clients {
-        Clients { connected: BTreeMap::new(), meters, spans: BTreeMap::new(), answered: 0 }
+        Clients {
+            connected: BTreeMap::new(),
+            left_behind: BTreeMap::new(),
+            meters,
+            spans: BTreeMap::new(),
+            answered: 0,
+        }
     }
 
     /// A client has connected.
@@ -72,7 +94,12 @@ impl Clients {
 
     /// It is gone.
     pub(crate) fn gone(&mut self, client: ClientNumber) {
-        self.connected.remove(&client);
+        let at_work = self.connected.remove(&client).map(|connected| connected.at_work);
+        for (request_id, AtWork { arrival, .. }) in at_work.into_iter().flatten() {
+            if arrival.ticket.is_some() {
+                self.left_behind.insert((client, request_id), arrival);
+            }
+        }
         self.spans.retain(|(of, _), _| *of != client);
     }
 
@@ -111,14 +138,13 @@ impl Clients {
         }
         if let Some(connected) = self.connected.get_mut(&client) {
             if let Some(AtWork { operation, arrival }) = connected.at_work.remove(&request_id) {
-                let took_ns = now.mono_ns.saturating_sub(arrival.at_ns);
+                let took_ns = arrival.answered(now, response);
                 self.meters.requests.answered(operation, took_ns, response);
-                if let (Some(ticket), true) = (arrival.ticket, tells_pace(response)) {
-                    ticket.answered(now.mono_ns, took_ns);
-                }
             }
             connected.account.answered(request_id);
             push_answer(&connected.outgoing, &connected.account, request_id, response);
+        } else if let Some(arrival) = self.left_behind.remove(&(client, request_id)) {
+            arrival.answered(now, response);
         }
     }
 
@@ -142,4 +168,54 @@ impl Clients {
 /// take long by their nature, and failures as long as their deadline.
 fn tells_pace(response: &Response) -> bool {
     matches!(response, Response::Put(_) | Response::Get(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::rc::Rc;
+
+    use kvorum_protocol::message::{Get, Nothing, RequestOptions};
+    use kvorum_protocol::{Key, OperationId, Request, RequestError, Response};
+    use kvorum_ring::PartitionCount;
+
+    use super::{Arrival, Clients};
+    use crate::engine::Now;
+    use crate::runtime::access::Caller;
+    use crate::runtime::gate::Gate;
+    use crate::runtime::listener::{Account, ClientNumber};
+    use crate::runtime::outgoing::Outgoing;
+    use crate::runtime::quota::Quota;
+    use crate::runtime::source::Source;
+
+    const CLIENT: ClientNumber = ClientNumber(1);
+
+    fn get() -> Request {
+        let (bucket, key) = ("default".parse().unwrap(), Key::new(vec![1]).unwrap());
+        Request::Get(Get { bucket, key, options: RequestOptions::new(OperationId(1)) })
+    }
+
+    #[test]
+    fn what_a_client_leaves_behind_counts_at_the_gate_until_it_is_answered() {
+        let (gate, mut clients) = (Gate::of(2), Clients::new(Rc::default()));
+        let partitions = PartitionCount::new(16).unwrap();
+        let source = Source::of(Ipv4Addr::LOCALHOST.into());
+        let account = Rc::new(Account::new(source, Quota::new(1), Quota::new(1)));
+        clients.opened(CLIENT, Caller::Operator, Rc::new(Outgoing::new(1_000)), account);
+        for id in [1, 2] {
+            let arrival = Arrival { at_ns: 0, ticket: gate.enter(0) };
+            clients.began(CLIENT, id, &get(), arrival, partitions);
+        }
+        let arrival = Arrival { at_ns: 0, ticket: None };
+        clients.began(CLIENT, 3, &Request::Status(Nothing {}), arrival, partitions);
+        clients.gone(CLIENT);
+        assert!(gate.enter(0).is_none(), "the engine works on both");
+        let now = Now { mono_ns: 1, wall_ms: 0 };
+        for (id, inside) in [(1, 1), (1, 1), (2, 0)] {
+            let error = RequestError::DeadlineExceeded;
+            clients.answer(now, CLIENT, id, &Response::Error { error });
+            assert_eq!(gate.stats().inside, inside);
+        }
+        assert!(clients.left_behind.is_empty());
+    }
 }

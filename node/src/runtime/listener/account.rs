@@ -28,7 +28,7 @@ pub(crate) struct Account {
 pub(crate) struct IdInUse;
 
 impl Account {
-    pub(super) fn new(source: Source, requests: Rc<Quota>, unread: Rc<Quota>) -> Account {
+    pub(crate) fn new(source: Source, requests: Rc<Quota>, unread: Rc<Quota>) -> Account {
         Account { source, requests, unread, large: RefCell::default(), owed: RefCell::default() }
     }
 
