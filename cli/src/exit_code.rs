@@ -110,7 +110,9 @@ impl ExitCode {
             ExitCode::Degraded => "status: degraded",
             ExitCode::BelowQuorum => "status: below quorum",
             ExitCode::SomeSilent => "stats, top: some node did not answer",
-            ExitCode::OverloadFailed => "bench overload: a criterion does not hold",
+            ExitCode::OverloadFailed => {
+                "bench overload: a criterion does not hold, or the run shows nothing"
+            }
             ExitCode::SimulationCrash => "sim: crash",
             ExitCode::SimulationSafety => "sim: safety violated",
             ExitCode::SimulationLiveness => "sim: liveness violated",

@@ -1,5 +1,7 @@
 //! Where a run takes place: in the cluster that was named, or in one that is started for it and stopped afterwards.
 
+use std::collections::BTreeMap;
+
 use kvorum_client::{Client, Config, Transport};
 
 use crate::args::bench::{Carrier, RunArguments};
@@ -72,6 +74,13 @@ impl Site<'_> {
             (Some(_), Carrier::Tls) => "TCP with mutual TLS",
             (Some(_), Carrier::Plain) => "TCP without TLS",
         }
+    }
+
+    /// The processes of the nodes that were started for the run, by name.
+    pub(crate) fn pids(&self) -> BTreeMap<String, u32> {
+        let Some(own) = self.own else { return BTreeMap::new() };
+        let nodes = own.nodes().iter().enumerate();
+        nodes.filter_map(|(position, node)| Some((node.name.clone(), own.pid(position)?))).collect()
     }
 
     /// As many clients as there are to be connections to each node, made by what the options say and `adjust` changes.

@@ -1,11 +1,11 @@
 //! More than the nodes can do: how well they bear it.
 //!
-//! Four phases on the same keys: the peak in a closed loop; a part of it in an open loop, to know what is usual; a multiple of
-//! it in an open loop that sends whatever is due; the same part again, from the very moment in which the overload ends. What is
-//! concluded from them is the [`verdict`]'s.
+//! Four phases on the same keys: the peak, as the best of several closed loops; a part of it in an open loop, to know what is
+//! usual; a multiple of it in an open loop that sends whatever is due; the same part again, from the very moment in which the
+//! overload ends. The first two are warm before they are measured. What is concluded from all is the [`verdict`]'s.
 //!
-//! **Invariant:** the generator does not throttle itself. It has as many operations on their way as can be due within a
-//! deadline, repeats nothing that was refused, and says so when it fell behind all the same.
+//! **Invariant:** the generator does not throttle itself. It has as many operations on their way as can be due before
+//! one that nobody answers is given up, repeats nothing that was refused, and says so when it fell behind all the same.
 
 mod memory;
 mod phase;
@@ -15,13 +15,14 @@ mod verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kvorum_client::limits::ANSWER_GRACE;
 use tokio::join;
 
 use crate::args::bench::RunArguments;
-use crate::args::overload::OverloadArguments;
+use crate::args::overload::{OverloadArguments, PushArguments};
 use crate::bench::overload::memory::Watch;
 use crate::bench::overload::phase::{Load, Phase, Running};
-use crate::bench::overload::verdict::{Course, judge};
+use crate::bench::overload::verdict::{Course, flaw, judge};
 use crate::bench::site::Site;
 use crate::bench::{Bench, check, load};
 use crate::failure::Outcome;
@@ -54,31 +55,33 @@ pub(crate) async fn run(
     if !options.keys.no_load {
         load::load(&bench, output).await?;
     }
-    let watch = Watch::begin(bench.clients[0].clone());
+    let watch = Watch::begin(bench.clients[0].clone(), site.pids());
 
-    let closed = Load { rate: None, in_flight: push.in_flight, within: push.deadline };
-    let peak = alone("peak", &bench, closed, push.calm, output).await?;
-    let per_second = peak.good_per_second();
+    let peaks = peaks(&bench, push, output).await?;
+    let per_second = peaks.iter().map(Phase::good_per_second).fold(0.0, f64::max);
     let open = |rate: f64| {
-        let due = (rate * push.deadline.as_secs_f64()) as u64 + u64::from(push.in_flight);
+        let lasts = push.deadline + ANSWER_GRACE;
+        let due = (rate * lasts.as_secs_f64()) as u64 + u64::from(push.most_in_flight());
         let in_flight = due.min(MOST_IN_FLIGHT).min(options.keys.keys / 2).max(1) as u32;
         Load { rate: Some((rate as u64).max(1)), in_flight, within: push.deadline }
     };
     let usual = open(per_second * USUAL);
-    let before = alone("usual load", &eager, usual, push.calm, output).await?;
+    let before = alone("usual load", &eager, usual, push.warmup(), push.calm, output).await?;
     let calm_memory = watch.most();
 
     let step = Step::begin(output, "overload", push.time.as_secs());
     let too_much = open(per_second * f64::from(push.factor));
-    let during = Running::begin(&eager, too_much, push.time);
+    let during = Running::begin(&eager, too_much, Duration::ZERO, push.time);
     during.wait(&step).await;
     step.end(&format!("{} due/s", units::count(too_much.rate.unwrap_or(0))));
     // No pause in between: how soon it is over is what is measured.
-    let after = Running::begin(&eager, usual, push.calm.max(verdict::BACK_WITHIN * 2));
-    let step = Step::begin(output, "usual load again", push.calm.as_secs());
+    let again = push.calm.max(verdict::BACK_WITHIN * 2);
+    let after = Running::begin(&eager, usual, Duration::ZERO, again);
+    let overloaded_memory = watch.most();
+    let step = Step::begin(output, "usual load again", again.as_secs());
     let (during, ()) = join!(during.finish(), after.wait(&step));
     step.end("");
-    let memory = watch.end().await.since(&calm_memory);
+    let memory = watch.end().await.since(&calm_memory, &overloaded_memory);
     let after = after.finish().await;
 
     let check = check::check(&bench, output).await?;
@@ -91,11 +94,24 @@ pub(crate) async fn run(
         workload: options.workload,
         factor: push.factor,
         deadline_seconds: push.deadline.as_secs_f64(),
-        peak,
+        peaks,
+        flaw: flaw(&course),
         criteria: judge(&course),
         course,
         check,
     })
+}
+
+/// Closed loops, one for each number in flight: which of them the nodes do best with is not known before.
+async fn peaks(bench: &Arc<Bench>, push: &PushArguments, output: Output) -> Outcome<Vec<Phase>> {
+    let mut peaks = Vec::new();
+    for in_flight in &push.in_flight {
+        let load = Load { rate: None, in_flight: *in_flight, within: push.deadline };
+        let name = format!("peak with {in_flight} in flight");
+        let (warmup, time) = (push.warmup(), push.peak_time());
+        peaks.push(alone(&name, bench, load, warmup, time, output).await?);
+    }
+    Ok(peaks)
 }
 
 /// A phase with nothing before and nothing after it.
@@ -103,11 +119,12 @@ async fn alone(
     name: &str,
     bench: &Arc<Bench>,
     load: Load,
+    warmup: Duration,
     time: Duration,
     output: Output,
 ) -> Outcome<Phase> {
-    let step = Step::begin(output, name, time.as_secs());
-    let running = Running::begin(bench, load, time);
+    let step = Step::begin(output, name, (warmup + time).as_secs());
+    let running = Running::begin(bench, load, warmup, time);
     running.wait(&step).await;
     let phase = running.finish().await;
     step.end(&format!("{}/s", units::count(phase.good_per_second() as u64)));

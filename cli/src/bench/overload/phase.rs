@@ -60,6 +60,11 @@ impl Phase {
         sum as f64 / self.seconds.len().max(1) as f64
     }
 
+    /// How many operations were due in the measured time; 0 for a closed loop, in which none is due.
+    pub(crate) fn offered(&self) -> u64 {
+        self.load.rate.unwrap_or(0) * self.seconds.len() as u64
+    }
+
     /// The same, if anything succeeded.
     pub(super) fn with_successes(self, name: &str) -> Outcome<Phase> {
         if self.seconds.iter().any(|second| second.done > 0) {
@@ -76,15 +81,18 @@ pub(super) struct Running {
     work: Arc<Work>,
     workers: JoinSet<()>,
     begun: Instant,
+    /// From here on it is measured.
+    from: Instant,
     until: Instant,
     cpu: f64,
 }
 
 impl Running {
-    /// Begins.
-    pub(super) fn begin(bench: &Bench, load: Load, time: Duration) -> Running {
+    /// Begins. What is due during `warmup` is not measured; `time` comes after it.
+    pub(super) fn begin(bench: &Bench, load: Load, warmup: Duration, time: Duration) -> Running {
         let begun = Instant::now();
-        let until = begun + time;
+        let from = begun + warmup;
+        let until = from + time;
         let bound = Bound::Until(until);
         let pace = match load.rate {
             None => Pace::closed(begun, bound),
@@ -98,7 +106,7 @@ impl Running {
             value: bench.value.clone(),
             options: bench.options.keys.clone(),
             pace,
-            recorder: Recorder::new(begun, Some(until)).within(load.within),
+            recorder: Recorder::new(from, Some(until)).within(load.within),
             read_again: AtomicU64::new(0),
             siblings: AtomicU64::new(0),
         });
@@ -107,7 +115,7 @@ impl Running {
             let seed = bench.options.load.seed.wrapping_mul(1_000_003) + u64::from(worker);
             workers.spawn(Arc::clone(&work).run(bench.bucket(worker as usize), seed));
         }
-        Running { load, work, workers, begun, until, cpu: own_cpu() }
+        Running { load, work, workers, begun, from, until, cpu: own_cpu() }
     }
 
     /// Waits until its time is over.
@@ -122,12 +130,11 @@ impl Running {
     /// Sends nothing more, and waits for what is on its way: its deadline bounds that.
     pub(super) async fn finish(mut self) -> Phase {
         let unbegun = self.work.pace.stop();
-        let time = self.until - self.begun;
-        let generator_cores = (own_cpu() - self.cpu) / time.as_secs_f64();
+        let generator_cores = (own_cpu() - self.cpu) / (self.until - self.begun).as_secs_f64();
         while self.workers.join_next().await.is_some() {}
         let work = Arc::into_inner(self.work).expect("all workers have ended");
         let (_, tallies, mut seconds) = work.recorder.finish();
-        seconds.resize(time.as_secs() as usize, Second::default());
+        seconds.resize((self.until - self.from).as_secs() as usize, Second::default());
         let mut failures = BTreeMap::new();
         let mut refusals = histogram();
         for tally in tallies.values() {

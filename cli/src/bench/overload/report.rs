@@ -34,8 +34,11 @@ pub(crate) struct OverloadReport {
     pub(crate) factor: u32,
     /// Within what an operation is good.
     pub(crate) deadline_seconds: f64,
-    pub(crate) peak: Phase,
+    /// One for each number in flight; the best one is the course's peak.
+    pub(crate) peaks: Vec<Phase>,
     pub(crate) course: Course,
+    /// Why the run shows nothing, if it does not.
+    pub(crate) flaw: Option<String>,
     pub(crate) criteria: [Criterion; 4],
     /// What reading all keys again found.
     pub(crate) check: Check,
@@ -45,9 +48,12 @@ impl OverloadReport {
     /// What it means for the run.
     ///
     /// # Errors
-    /// When keys are missing or have siblings, and when a criterion does not hold.
+    /// When keys are missing or have siblings, when the run shows nothing, and when a criterion does not hold.
     pub(crate) fn judge(&self) -> Outcome<()> {
         self.check.judge()?;
+        if let Some(flaw) = &self.flaw {
+            return Err(Failure::new(ExitCode::OverloadFailed, flaw.clone()));
+        }
         let broken: Vec<&str> = self
             .criteria
             .iter()
@@ -92,8 +98,12 @@ pub(crate) fn say(report: &OverloadReport, output: Output) -> Outcome<()> {
         let mark = if *holds { style.good("holds") } else { style.bad("BROKEN") };
         output.line(&format!("{} {mark}: {found}", style.bold(name)))?;
     }
-    let passed = report.criteria.iter().all(|criterion| criterion.holds);
-    output.line(&format!("verdict: {}", if passed { "passed" } else { "failed" }))
+    let verdict = match &report.flaw {
+        Some(flaw) => flaw,
+        None if report.criteria.iter().all(|criterion| criterion.holds) => "passed",
+        None => "failed",
+    };
+    output.line(&format!("verdict: {verdict}"))
 }
 
 fn over_time(report: &OverloadReport) -> Table {
@@ -110,7 +120,9 @@ fn over_time(report: &OverloadReport) -> Table {
     ]);
     let course = &report.course;
     let whole = |phase: &Phase| phase.seconds.len().max(1);
-    rows(&mut table, "peak", &report.peak, whole(&report.peak));
+    for peak in &report.peaks {
+        rows(&mut table, &format!("peak of {}", peak.load.in_flight), peak, whole(peak));
+    }
     rows(&mut table, "before", &course.before, whole(&course.before));
     rows(&mut table, "overload", &course.during, whole(&course.during).div_ceil(ROWS));
     rows(&mut table, "after", &course.after, 1);
