@@ -238,6 +238,19 @@ async fn with_one_attempt_a_refusal_is_the_callers() {
 }
 
 #[tokio::test]
+async fn the_only_attempt_is_waited_for_until_the_deadline() {
+    let cluster = Cluster::start(1).await;
+    let seed = Endpoint::loopback(cluster.nodes[0].address.port());
+    let client = Client::connect(Config::new([seed]).attempts(1)).await.expect("it answers");
+    cluster.nodes[0].script([Reaction::Hang]);
+    let (begun, deadline) = (Instant::now(), Duration::from_millis(800));
+    let put = client.bucket("default").expect("a name").put("k", "v").deadline(deadline);
+    let error = put.send().await.expect_err("nobody answers");
+    assert!(matches!(error.kind, ErrorKind::OutcomeUnknown), "{error:?}");
+    assert!(begun.elapsed() >= deadline, "{:?}: a part of it was given away", begun.elapsed());
+}
+
+#[tokio::test]
 async fn a_restarted_node_is_found_again() {
     let cluster = Cluster::start(1).await;
     let client = cluster.client().await;
