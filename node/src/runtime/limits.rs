@@ -146,7 +146,7 @@ pub const ADMIN_CONNECTIONS: usize = 8;
 /// Questions from the admin port that wait for the driver.
 pub const ADMIN_QUESTIONS: usize = 8;
 
-/// How long a connection to the admin port may take, from its handshake to the end of the answer.
+/// How long a request at the admin port may take, from the end of its handshake to the end of the answer.
 pub const ADMIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// A fault of one certificate is told in the log so often while it lasts: often enough to be seen, seldom enough to be read.
