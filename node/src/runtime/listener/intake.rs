@@ -17,12 +17,13 @@ use crate::runtime::listener::account::Account;
 use crate::runtime::listener::session::SessionError;
 use crate::runtime::quota::Taken;
 
-/// Room made for the reader at a time. Frames are slices of it, so it is left to them and a new one made, but only when
-/// it is nearly used up.
-const READ_BYTES: usize = 64 << 10;
+/// Room made for the reader at a time: little at first, since most connections of a crowd say little, and twice as much
+/// whenever it was used up. Frames are slices of it, so it is left to them and a new one made.
+const ROOM_BYTES_MIN: usize = 4 << 10;
+const ROOM_BYTES_MAX: usize = 64 << 10;
 
-/// Room that is enough for another read.
-const READ_BYTES_MIN: usize = 4 << 10;
+/// The part of a room that is enough for another read.
+const ENOUGH: usize = 16;
 
 /// Bytes of the length in front of a frame.
 const LENGTH_BYTES: usize = 4;
@@ -45,6 +46,8 @@ pub(super) struct Intake<R> {
     reader: R,
     decoder: FrameDecoder,
     account: Option<Rc<Account>>,
+    /// Bytes of the next room.
+    room_bytes: usize,
     /// For the large frame that is arriving.
     room: Option<Taken>,
     /// Bytes still to be thrown away.
@@ -57,7 +60,15 @@ impl<R: AsyncRead + Unpin> Intake<R> {
     /// Takes in frames of a greeting's length only until there is an [`Account`].
     pub(super) fn new(reader: R) -> Intake<R> {
         let decoder = FrameDecoder::new(HELLO_BYTES);
-        Intake { reader, decoder, account: None, room: None, skipped: 0, deadline: None }
+        Intake {
+            reader,
+            decoder,
+            account: None,
+            room_bytes: ROOM_BYTES_MIN,
+            room: None,
+            skipped: 0,
+            deadline: None,
+        }
     }
 
     /// Counts large frames there from now on.
@@ -114,8 +125,9 @@ impl<R: AsyncRead + Unpin> Intake<R> {
     async fn fill(&mut self) -> Result<bool, SessionError> {
         let is_between_frames = self.decoder.is_between_frames() && self.skipped == 0;
         let buffer = self.decoder.buffer();
-        if buffer.capacity() - buffer.len() < READ_BYTES_MIN {
-            buffer.reserve(READ_BYTES);
+        if buffer.capacity() - buffer.len() < self.room_bytes / ENOUGH {
+            buffer.reserve(self.room_bytes);
+            self.room_bytes = (self.room_bytes * 2).min(ROOM_BYTES_MAX);
         }
         let read = self.reader.read_buf(buffer);
         let count = if is_between_frames {
