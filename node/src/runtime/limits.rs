@@ -28,6 +28,9 @@ pub const ADMITTED_MIN: usize = 512;
 /// Answers from which on is decided whether most of them come in time.
 pub const ADMISSION_SAMPLES: u64 = 16;
 
+/// For so long nothing is done about slow answers after letting in fewer requests has made none of them quicker.
+pub const ADMISSION_PATIENCE: Duration = Duration::from_secs(10);
+
 /// A request longer than this is counted by its bytes, too. What is shorter is bounded well enough by the number of
 /// requests that a node works on, and counting costs something for each.
 pub const LARGE_REQUEST_BYTES: usize = 16 << 10;

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use kvorum_protocol::{Request, Response};
+use kvorum_protocol::{Request, RequestError, Response};
 use kvorum_ring::PartitionCount;
 use tracing::Span;
 
 use crate::engine::Now;
 use crate::runtime::access::Caller;
-use crate::runtime::gate::Ticket;
+use crate::runtime::gate::{Pace, Ticket};
 use crate::runtime::listener::{Account, ClientNumber, push_answer};
 use crate::runtime::metrics::{Meters, Operation};
 use crate::runtime::outgoing::Outgoing;
@@ -45,8 +45,8 @@ impl Arrival {
     /// It is answered: tells the gate, and how many nanoseconds that took.
     fn answered(self, now: Now, response: &Response) -> u64 {
         let took_ns = now.mono_ns.saturating_sub(self.at_ns);
-        if let (Some(ticket), true) = (self.ticket, tells_pace(response)) {
-            ticket.answered(now.mono_ns, took_ns);
+        if let (Some(ticket), Some(pace)) = (self.ticket, pace(took_ns, response)) {
+            ticket.ended(now.mono_ns, pace);
         }
         took_ns
     }
@@ -164,10 +164,25 @@ impl Clients {
     }
 }
 
-/// Whether an answer's time says how quickly the node works: that of one key's request that succeeded. Listings and batches
-/// take long by their nature, and failures as long as their deadline.
-fn tells_pace(response: &Response) -> bool {
-    matches!(response, Response::Put(_) | Response::Get(_))
+/// What an answer's time says of how quickly the node works: that of one key's request that came to its end, and whatever
+/// was late. Listings and batches that succeeded take long by their nature, and what was refused took no work.
+fn pace(took_ns: u64, response: &Response) -> Option<Pace> {
+    match response {
+        Response::Put(_)
+        | Response::Get(_)
+        | Response::Error { error: RequestError::Unavailable { .. } } => Some(Pace::Took(took_ns)),
+        Response::Error { error } if is_late(error) => Some(Pace::Late(took_ns)),
+        _ => None,
+    }
+}
+
+fn is_late(error: &RequestError) -> bool {
+    matches!(
+        error,
+        RequestError::DeadlineExceeded
+            | RequestError::OutcomeUnknown { .. }
+            | RequestError::AppliedBelowW { .. }
+    )
 }
 
 #[cfg(test)]
@@ -203,13 +218,13 @@ mod tests {
         let account = Rc::new(Account::new(source, Quota::new(1), Quota::new(1)));
         clients.opened(CLIENT, Caller::Operator, Rc::new(Outgoing::new(1_000)), account);
         for id in [1, 2] {
-            let arrival = Arrival { at_ns: 0, ticket: gate.enter(0) };
+            let arrival = Arrival { at_ns: 0, ticket: gate.enter() };
             clients.began(CLIENT, id, &get(), arrival, partitions);
         }
         let arrival = Arrival { at_ns: 0, ticket: None };
         clients.began(CLIENT, 3, &Request::Status(Nothing {}), arrival, partitions);
         clients.gone(CLIENT);
-        assert!(gate.enter(0).is_none(), "the engine works on both");
+        assert!(gate.enter().is_none(), "the engine works on both");
         let now = Now { mono_ns: 1, wall_ms: 0 };
         for (id, inside) in [(1, 1), (1, 1), (2, 0)] {
             let error = RequestError::DeadlineExceeded;

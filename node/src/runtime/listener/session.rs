@@ -222,7 +222,7 @@ impl Session<'_> {
     /// Hands a request to the driver, if it is let in. Requests about the cluster always are.
     async fn ask(&self, request_id: u64, request: Request) -> Result<(), SessionError> {
         let arrived_ns = self.door.clock.now().mono_ns;
-        let entered = request.options().map(|_| self.door.gate.enter(arrived_ns));
+        let entered = request.options().map(|_| self.door.gate.enter());
         if let Some(None) = entered {
             self.turn_away(request_id, &request);
             return Ok(());
