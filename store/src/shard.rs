@@ -127,7 +127,12 @@ impl Shard {
             commits: Commits::new(next_sequence, recovered.last_batch),
             loads: Loads::new(Seeded::from_seed(seed)),
             feed: Feed::default(),
-            checkpoint: Checkpointing::new(recovered.manifest_version, checkpoint_batch, bytes),
+            checkpoint: Checkpointing::new(
+                recovered.manifest_version,
+                checkpoint_batch,
+                bytes,
+                options.checkpoint_bytes,
+            ),
             segments: recovered.segments,
             compaction: Compaction::default(),
             space: Space::new(recovered.spares),

@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_node_without_work_is_open() {
-        let (gate, crowd, now_ns) = lowered();
+        let (gate, crowd, _) = lowered();
         drop(crowd);
         let _first = gate.enter().unwrap();
         assert_eq!(gate.stats().limit, MAX_REQUESTS);

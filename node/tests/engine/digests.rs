@@ -97,6 +97,29 @@ fn a_slow_own_disk_does_not_keep_a_read_from_the_owners_that_could_answer() {
 }
 
 #[test]
+fn a_slow_own_disk_holds_nobody_up_when_an_owner_has_no_record_either() {
+    for absent_first in [false, true] {
+        let mut cluster = Cluster::new(3);
+        let key = key("k");
+        let owners = cluster.owners(&key);
+        cluster.cuts.push((owners[0], owners[2]));
+        cluster.put(owners[0], &key, "v", Replacing::Latest);
+        cluster.pass_ms(20_000);
+        cluster.cuts.clear();
+        cluster.nodes[owners[0]].disk.holds_reads = true;
+        let get = cluster.get_request(&key);
+        let request = cluster.ask(owners[0], Request::Get(get));
+        while !cluster.in_flight.is_empty() {
+            let last = cluster.in_flight.len() - 1;
+            cluster.deliver(if absent_first { last } else { 0 });
+        }
+        cluster.pass_ms(kvorum_node::limits::OWN_READ_PATIENCE_MS.into());
+        let reply = cluster.reply(request).unwrap_or_else(|| panic!("{absent_first}"));
+        assert_eq!(values(&get_done(reply.clone())), ["v"]);
+    }
+}
+
+#[test]
 fn a_digest_counts_although_its_owner_died_before_the_own_record_was_read() {
     let (mut cluster, owners, key) = healthy();
     cluster.nodes[owners[0]].disk.holds_reads = true;

@@ -91,14 +91,15 @@ pub(crate) struct Checkpointing {
 }
 
 impl Checkpointing {
-    /// After a start that left `bytes` of log to be replayed again, behind `batch`.
-    pub(crate) fn new(version: u64, batch: u64, bytes: u64) -> Checkpointing {
+    /// After a start that left `bytes` of log to be replayed again, behind `batch`. More than `bytes_max` are not spread over
+    /// time: a node that dies again and again would replay more and more.
+    pub(crate) fn new(version: u64, batch: u64, bytes: u64, bytes_max: u64) -> Checkpointing {
         Checkpointing {
             phase: Phase::Idle,
             version,
             batch,
             clean: false,
-            demanded: false,
+            demanded: bytes >= bytes_max,
             bytes,
             // It was written before any moment of this life.
             written_since: (bytes > 0).then_some(0),

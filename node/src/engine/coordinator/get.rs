@@ -143,6 +143,7 @@ impl Get {
         if self.answered {
             self.holdings.heal(turn, &self.place.key);
         }
+        self.watch_own_read(turn);
         if self.answered && self.heard.is_settled() { Progress::Done } else { Progress::Waiting }
     }
 

@@ -14,7 +14,7 @@ use kvorum_protocol::message::OwnerCause;
 use kvorum_ring::NodeId;
 
 use crate::engine::coordinator::get::Get;
-use crate::engine::coordinator::get::digests::{Early, Own};
+use crate::engine::coordinator::get::digests::{Digests, Early, Own};
 use crate::engine::turn::{Turn, remaining_ms};
 use crate::limits;
 use crate::peer_message::{FetchOutcome, PeerMessage};
@@ -35,10 +35,6 @@ impl Get {
             Own::Awaited => {
                 if !self.digests.has_early(node) {
                     self.digests.early.push(Early { node, digest, refilling });
-                }
-                if self.heard.got() + self.digests.early.len() >= self.heard.needed() {
-                    let patience_ns = turn.now.after_ms(limits::OWN_READ_PATIENCE_MS.into());
-                    turn.wake_at(patience_ns.min(self.deadline_ns));
                 }
             }
             Own::Holds(set) if set.digest() == digest => {
@@ -62,6 +58,18 @@ impl Get {
         self.digests.own = own;
         for Early { node, digest, refilling } in std::mem::take(&mut self.digests.early) {
             self.compare(turn, node, digest, refilling);
+        }
+    }
+
+    /// Begins to wait for the own record with an alarm, once only it is missing for an answer.
+    pub(super) fn watch_own_read(&mut self, turn: &mut Turn<'_>) {
+        let Digests { own, early, watched, .. } = &mut self.digests;
+        let only_own_is_missing = matches!(own, Own::Awaited)
+            && !early.is_empty()
+            && self.heard.got() + early.len() >= self.heard.needed();
+        if only_own_is_missing && !std::mem::replace(watched, true) {
+            let patience_ns = turn.now.after_ms(limits::OWN_READ_PATIENCE_MS.into());
+            turn.wake_at(patience_ns.min(self.deadline_ns));
         }
     }
 

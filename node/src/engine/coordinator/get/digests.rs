@@ -30,12 +30,19 @@ pub(super) struct Digests {
     pub(super) early: SmallVec<[Early; 2]>,
     /// Owners whose digest did not do.
     pub(super) asked_whole: SmallVec<[NodeId; 2]>,
+    /// Whether there is an alarm for the own record.
+    pub(super) watched: bool,
 }
 
 impl Digests {
     /// Nothing heard yet.
     pub(super) fn new() -> Digests {
-        Digests { own: Own::Awaited, early: SmallVec::new(), asked_whole: SmallVec::new() }
+        Digests {
+            own: Own::Awaited,
+            early: SmallVec::new(),
+            asked_whole: SmallVec::new(),
+            watched: false,
+        }
     }
 
     /// Whether an owner's digest waits for the own record.
