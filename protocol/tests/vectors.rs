@@ -14,10 +14,10 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use kvorum_protocol::Record;
-use kvorum_protocol::codec::{Surplus, Tagged, encode};
+use kvorum_protocol::codec::{Surplus, Tagged, decode, encode};
 use kvorum_protocol::frame::{read_message, write_frame, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
-use kvorum_protocol::message::{Greeting, Request, Response};
+use kvorum_protocol::message::{Greeting, Request, Response, TokenTerms};
 use kvorum_ring::{ClassId, KeyHash, Layout};
 use serde::Deserialize;
 
@@ -128,7 +128,7 @@ fn stored_things() -> Vec<(&'static str, Vec<u8>)> {
         ("live-digest-1", samples::version_set().live_digest().0.to_be_bytes().to_vec()),
         ("context-1", samples::context().to_vec()),
         ("bucket-settings-1", samples::bucket_settings().settings.to_bytes().to_vec()),
-        ("token-terms-1", encode(&samples::token_terms()).to_vec()),
+        ("token-terms-2", encode(&samples::token_terms()).to_vec()),
     ]
 }
 
@@ -280,6 +280,8 @@ fn what_was_stored_when_the_format_was_new_is_read_today() {
     let opened =
         samples::KEYS.open(&samples::bucket(), &samples::key("greeting"), &stored("context-1"));
     assert_eq!(opened, Ok(samples::clock()));
+    let without_limits = TokenTerms { in_flight: None, rate: None, ..samples::token_terms() };
+    assert_eq!(decode(stored("token-terms-1")), Ok(without_limits));
 }
 
 #[test]
@@ -287,7 +289,9 @@ fn no_vector_is_forgotten() {
     let messages = REQUESTS.iter().chain(RESPONSES).chain(GREETINGS);
     let mut names: BTreeSet<String> = messages.map(|name| format!("{name}-1.json")).collect();
     names.extend(stored_things().iter().map(|(name, _)| format!("{name}.hex")));
-    names.extend(["README.md", "routing-1.json"].map(|name| name.to_owned()));
+    // What was stored before it was appended to.
+    let others = ["README.md", "routing-1.json", "token-terms-1.hex"];
+    names.extend(others.map(|name| name.to_owned()));
     let directory = fs::read_dir(path("x", "").with_file_name("")).expect("the directory");
     let found: BTreeSet<String> = directory
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())

@@ -203,3 +203,31 @@ fn a_token_opens_what_it_was_made_for_until_it_is_revoked() {
     let listed = cluster.operator(&["auth", "ls", "--json"]).expect(0);
     assert_eq!(listed.json()["tokens"][0]["state"], "revoked");
 }
+
+#[test]
+fn a_token_takes_no_more_than_it_was_made_for() {
+    let cluster = guarded();
+    let create = ["auth", "create", "few", "--bucket", "*:read,write", "--in-flight", "9"];
+    let made = cluster.operator(&[&create[..], &["--rate", "1"]].concat());
+    let token = made.expect(0).text();
+    cluster.operator(&[&create[..], &["--rate", "0"]].concat()).expect(2);
+    let listed = cluster.operator(&["auth", "ls", "--json"]).expect(0).json();
+    let listed = &listed["tokens"][0];
+    assert_eq!((listed["in_flight"].as_u64(), listed["rate"].as_u64()), (Some(9), Some(1)));
+    let table = cluster.operator(&["auth", "ls"]).expect(0).text();
+    assert!(table.contains("in flight") && table.contains("per second"), "{table}");
+
+    // One a second, over whichever connections: the second one waits, as it is told to.
+    let config = cluster.stranger();
+    for _ in 0..2 {
+        bearer(cluster.home.path(), &config, Some(&token), &["put", "greeting", "hello"]).expect(0);
+    }
+    until("a request over the rate", Duration::from_secs(30), || {
+        bearer(cluster.home.path(), &config, Some(&token), &["get", "greeting"]).expect(0);
+        let diagnosis = cluster.operator(&["diag"]).expect(0).text();
+        let over = diagnosis.lines().find_map(|line| {
+            line.trim().strip_prefix("kvorum_token_over_rate_total ")?.parse::<f64>().ok()
+        });
+        over.filter(|over| *over > 0.0)
+    });
+}

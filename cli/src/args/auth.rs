@@ -22,6 +22,12 @@ pub(crate) enum AuthVerb {
         /// After how long it is refused [default: never]
         #[arg(long, value_name = "TIME", value_parser = duration::parse_long)]
         expires: Option<Duration>,
+        /// Requests that clients with it may have at work in each node; items of batches count singly [default: no limit]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        in_flight: Option<u32>,
+        /// Requests that clients with it may begin in a second in each node; likewise [default: no limit]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        rate: Option<u32>,
         #[command(flatten)]
         connection: ConnectionArguments,
     },
@@ -45,6 +51,7 @@ const CREATE_EXAMPLES: &str = "\
 Examples:
   kv auth create orders --bucket orders:read,write > orders.token
   kv auth create reports --bucket orders:read --bucket audit:read --expires 30d
+  kv auth create batch --bucket orders:read --in-flight 64 --rate 2000
 
 The token is kept nowhere: whoever loses it makes another one. Give it to a client with
 --token-file or KVORUM_TOKEN, never as an argument.

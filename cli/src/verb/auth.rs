@@ -1,10 +1,8 @@
 //! `kv auth create|ls|revoke`: access tokens. The secret is drawn here, shown once, and never sent.
 
-use std::time::Duration;
-
 use kvorum_client::{Client, OperationError};
 use kvorum_protocol::message::{ListedToken, TokenTerms};
-use kvorum_protocol::{Grant, TokenName};
+use kvorum_protocol::{AccessToken, Grant};
 use serde_json::{Value, json};
 
 use crate::args::auth::AuthVerb;
@@ -18,9 +16,18 @@ use crate::output::{Output, units};
 /// Runs one of the verbs.
 pub(super) async fn run(verb: AuthVerb, output: Output) -> Outcome<ExitCode> {
     match verb {
-        AuthVerb::Create { name, grants, expires, connection } => {
+        AuthVerb::Create { name, grants, expires, in_flight, rate, connection } => {
             let client = connect(&connection, output).await?;
-            create(&client, name, grants, expires, output).await
+            let token = Client::draw_token();
+            let created_at_ms = units::now_ms();
+            let expires_at_ms = expires.map(|after| {
+                let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                created_at_ms.saturating_add(after_ms)
+            });
+            let digest = token.digest();
+            let terms =
+                TokenTerms { name, digest, grants, created_at_ms, expires_at_ms, in_flight, rate };
+            create(&client, &token, terms, output).await
         }
         AuthVerb::Ls { connection } => {
             let client = connect(&connection, output).await?;
@@ -36,18 +43,11 @@ pub(super) async fn run(verb: AuthVerb, output: Output) -> Outcome<ExitCode> {
 
 async fn create(
     client: &Client,
-    name: TokenName,
-    grants: Vec<Grant>,
-    expires: Option<Duration>,
+    token: &AccessToken,
+    terms: TokenTerms,
     output: Output,
 ) -> Outcome<ExitCode> {
-    let token = Client::draw_token();
-    let created_at_ms = units::now_ms();
-    let expires_at_ms = expires.map(|after| {
-        created_at_ms.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
-    });
-    let digest = token.digest();
-    let terms = TokenTerms { name, digest, grants, created_at_ms, expires_at_ms };
+    let created_at_ms = terms.created_at_ms;
     let made = client.create_token(token.id(), terms).await;
     let made = made.map_err(|error| failed(client, "make the token", &error))?;
     let Some(listed) = made.tokens.first() else {
@@ -113,6 +113,8 @@ fn print(tokens: &[ListedToken], output: Output) -> Outcome<ExitCode> {
         ("state", Align::Left),
         ("made (UTC)", Align::Left),
         ("expires (UTC)", Align::Left),
+        ("in flight", Align::Right),
+        ("per second", Align::Right),
         ("rights", Align::Left),
     ]);
     let style = output.style();
@@ -128,11 +130,17 @@ fn print(tokens: &[ListedToken], output: Output) -> Outcome<ExitCode> {
             state,
             units::date(token.created_at_ms),
             expires,
+            limit(token.in_flight),
+            limit(token.rate),
             rights(token),
         ]);
     }
     output.table(&table)?;
     Ok(ExitCode::Success)
+}
+
+fn limit(limit: Option<u32>) -> String {
+    limit.map_or_else(|| "any".to_owned(), |limit| limit.to_string())
 }
 
 fn rights(token: &ListedToken) -> String {
@@ -161,7 +169,7 @@ fn token_json(token: &ListedToken, now_ms: u64) -> Value {
     json!({
         "id": token.id.to_string(), "name": token.name.as_str(), "state": state(token, now_ms), "grants": grants,
         "created_at_ms": token.created_at_ms, "expires_at_ms": token.expires_at_ms,
-        "revoked_at_ms": token.revoked_at_ms,
+        "revoked_at_ms": token.revoked_at_ms, "in_flight": token.in_flight, "rate": token.rate,
     })
 }
 
@@ -181,10 +189,13 @@ mod tests {
             created_at_ms: 1,
             expires_at_ms: Some(10),
             revoked_at_ms: None,
+            in_flight: Some(8),
+            rate: None,
         };
         assert_eq!([state(&token, 9), state(&token, 10)], ["valid", "expired"]);
         let json = token_json(&token, 9);
         assert_eq!(json["grants"][0]["rights"], serde_json::json!(["read", "write"]));
+        assert_eq!((json["in_flight"].as_u64(), json["rate"].as_u64()), (Some(8), None));
         token.revoked_at_ms = Some(5);
         assert_eq!([state(&token, 9), state(&token, 10)], ["revoked", "revoked"]);
     }

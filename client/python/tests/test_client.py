@@ -157,7 +157,7 @@ def test_of_a_token_only_the_digest_of_its_secret_is_told() -> None:
             return messages.Tokens((listed,))
 
         async with Node(answer).running() as node, await aio.connect(node.endpoint) as client:
-            text, made = await client.create_token("shop", listed.grants, expires_at_ms=9)
+            text, made = await client.create_token("shop", listed.grants, expires_at_ms=9, in_flight=2, rate=3)
             assert made == listed
             assert await client.list_tokens() == (listed,)
             assert await client.revoke_token(7) == listed
@@ -170,6 +170,7 @@ def test_of_a_token_only_the_digest_of_its_secret_is_told() -> None:
     assert create.terms.digest == derived("kvorum 2026-11 access token", material)
     assert bytes.fromhex(secret) not in repr(create).encode()
     assert (create.terms.name, create.terms.grants, create.terms.expires_at_ms) == ("shop", listed.grants, 9)
+    assert (create.terms.in_flight, create.terms.rate) == (2, 3)
     assert revoke.id == 7 and revoke.revoked_at_ms > 0
 
 

@@ -18,6 +18,8 @@ use kvorum_protocol::codec;
 use kvorum_protocol::message::{AccessRefusal, ListedToken, Needed, Revocation, TokenTerms};
 use kvorum_protocol::{BucketName, Request, RequestError, Rights, ShownToken, TokenId};
 
+use crate::runtime::tenant::TenantLimits;
+
 /// What the transport knows of a client before its first frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Shown {
@@ -150,6 +152,16 @@ impl AccessTokens {
         }
     }
 
+    /// What a caller may take of one node.
+    pub(crate) fn limits(&self, caller: Caller) -> TenantLimits {
+        match caller {
+            Caller::Operator => TenantLimits::default(),
+            Caller::Token(id) => self.terms(id).map_or_else(TenantLimits::default, |terms| {
+                TenantLimits { in_flight: terms.in_flight, rate: terms.rate }
+            }),
+        }
+    }
+
     /// How many there are, revoked and expired ones included.
     pub(crate) fn len(&self) -> usize {
         self.tokens.len()
@@ -183,9 +195,19 @@ impl KnownToken {
     }
 
     fn listed(&self, id: TokenId) -> ListedToken {
-        let TokenTerms { name, grants, created_at_ms, expires_at_ms, .. } = self.terms.clone();
+        let TokenTerms { name, grants, created_at_ms, expires_at_ms, in_flight, rate, .. } =
+            self.terms.clone();
         let revoked_at_ms = self.revoked.map(|revoked| revoked.revoked_at_ms);
-        ListedToken { id, name, grants, created_at_ms, expires_at_ms, revoked_at_ms }
+        ListedToken {
+            id,
+            name,
+            grants,
+            created_at_ms,
+            expires_at_ms,
+            revoked_at_ms,
+            in_flight,
+            rate,
+        }
     }
 }
 

@@ -18,14 +18,19 @@
 //! the driver's queue, the disk, the other owners. It does not count any longer while the last owner is heard of: one slow
 //! node must not close the doors of the others.
 //!
+//! **Fairness.** While another tenant asks, too, nobody gets more than half of the bound, so that a flood leaves room for
+//! whoever comes beside it. A token's own limits come first, and what they refuse tells nothing about the node: it neither
+//! counts as refused nor lets the bound grow.
+//!
 //! **Not here:** requests about the cluster, which are few and are wanted most under overload; what peers ask, which the
 //! engine bounds; bytes, which the clients' accounts bound.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::limits::MAX_REQUESTS;
+use crate::limits::{MAX_REQUESTS, RETRY_AFTER_MS};
 use crate::runtime::limits;
+use crate::runtime::tenant::{Company, OverLimit, Tenant, TenantId, TenantLimits, Tenants};
 
 /// Nanoseconds of a window, after which is decided anew.
 const WINDOW_NS: u64 = limits::ADMITTED_WITHIN.as_nanos() as u64;
@@ -42,6 +47,12 @@ pub(crate) struct GateStats {
     pub(crate) inside: usize,
     /// Requests answered Overloaded at the gate.
     pub(crate) refused: u64,
+    /// Those among them for which there was room, but not for their tenant.
+    pub(crate) over_share: u64,
+    /// Requests answered Overloaded because their token had as many at work as it may.
+    pub(crate) over_in_flight: u64,
+    /// Requests answered Overloaded because their token had begun as many as it may.
+    pub(crate) over_rate: u64,
     /// Requests and messages whose deadline had passed before anybody looked at them.
     pub(crate) expired: u64,
 }
@@ -103,6 +114,7 @@ struct Room {
     /// What an answer may take.
     within_ns: u64,
     stats: GateStats,
+    company: Company,
     window: Window,
     lowered: Option<Lowered>,
     /// Until when slow answers lower nothing, because it did not help.
@@ -112,12 +124,14 @@ struct Room {
 impl Room {
     fn new(ceiling: usize) -> Room {
         let stats = GateStats { limit: ceiling, ..GateStats::default() };
-        let window = Window::default();
+        let (company, window) = Default::default();
         let within_ns = WINDOW_NS;
-        Room { ceiling, within_ns, stats, window, lowered: None, patient_until_ns: 0 }
+        Room { ceiling, within_ns, stats, company, window, lowered: None, patient_until_ns: 0 }
     }
 
-    fn enter(&mut self) -> bool {
+    /// Whether there is room for one more of a tenant that has so many inside.
+    fn enter(&mut self, tenant: TenantId, its_inside: usize, now_ns: u64) -> bool {
+        let is_shared = self.company.came(tenant, now_ns);
         if self.stats.inside == 0 {
             self.stats.limit = self.ceiling;
             self.within_ns = WINDOW_NS;
@@ -125,14 +139,16 @@ impl Room {
             self.begin_window();
         }
         let has_room = self.stats.inside < self.stats.limit;
-        if has_room {
+        let has_share = !is_shared || its_inside < self.stats.limit.div_ceil(2);
+        if has_room && has_share {
             self.stats.inside += 1;
             self.window.most = self.window.most.max(self.stats.inside);
         } else {
             self.stats.refused += 1;
+            self.stats.over_share += u64::from(has_room);
             self.window.refused = true;
         }
-        has_room
+        has_room && has_share
     }
 
     fn ended(&mut self, now_ns: u64, pace: Pace) {
@@ -218,11 +234,26 @@ impl Room {
 
 /// See the module's page. One for each node, shared by its sessions and its driver.
 #[derive(Debug)]
-pub(crate) struct Gate(RefCell<Room>);
+pub(crate) struct Gate {
+    room: RefCell<Room>,
+    tenants: RefCell<Tenants>,
+}
 
 /// A request that was let in; it has left when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Ticket(Rc<Gate>);
+pub(crate) struct Ticket {
+    gate: Rc<Gate>,
+    tenant: Rc<Tenant>,
+    /// As how many requests it counts.
+    weight: usize,
+}
+
+/// A request was not let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Refused {
+    /// When to come again, in milliseconds.
+    pub(crate) retry_after_ms: u32,
+}
 
 impl Gate {
     /// Nobody is inside, and as many as the engine takes may be.
@@ -232,23 +263,54 @@ impl Gate {
 
     /// One that never lets in more than so many at a time.
     pub(crate) fn of(ceiling: usize) -> Rc<Gate> {
-        Rc::new(Gate(RefCell::new(Room::new(ceiling))))
+        let (room, tenants) = (RefCell::new(Room::new(ceiling)), RefCell::default());
+        Rc::new(Gate { room, tenants })
     }
 
-    /// Lets a request in, if there is room.
-    pub(crate) fn enter(self: &Rc<Gate>) -> Option<Ticket> {
-        let has_room = self.0.borrow_mut().enter();
-        has_room.then(|| Ticket(Rc::clone(self)))
+    /// The tenant of one more connection.
+    pub(crate) fn tenant(&self, id: TenantId, limits: TenantLimits, now_ns: u64) -> Rc<Tenant> {
+        self.tenants.borrow_mut().join(id, limits, now_ns)
+    }
+
+    /// Lets a request in that counts as `weight` of its tenant's, if the tenant may begin one and there is room.
+    ///
+    /// # Errors
+    /// When to come again.
+    pub(crate) fn enter(
+        self: &Rc<Gate>,
+        tenant: &Rc<Tenant>,
+        weight: usize,
+        now_ns: u64,
+    ) -> Result<Ticket, Refused> {
+        let mut room = self.room.borrow_mut();
+        if let Err(over) = tenant.check(now_ns) {
+            match over {
+                OverLimit::InFlight => room.stats.over_in_flight += 1,
+                OverLimit::Rate { .. } => room.stats.over_rate += 1,
+            }
+            return Err(Refused { retry_after_ms: over.retry_after_ms() });
+        }
+        if !room.enter(tenant.id(), tenant.inside(), now_ns) {
+            return Err(Refused { retry_after_ms: RETRY_AFTER_MS });
+        }
+        tenant.began(weight, now_ns);
+        Ok(Ticket { gate: Rc::clone(self), tenant: Rc::clone(tenant), weight })
+    }
+
+    /// Lets a request in of the only tenant that there is.
+    #[cfg(test)]
+    pub(crate) fn enter_alone(self: &Rc<Gate>) -> Option<Ticket> {
+        self.enter(&Tenant::anybody(), 1, 0).ok()
     }
 
     /// Something came too late to be looked at.
     pub(crate) fn expired(&self) {
-        self.0.borrow_mut().stats.expired += 1;
+        self.room.borrow_mut().stats.expired += 1;
     }
 
     /// What it has counted.
     pub(crate) fn stats(&self) -> GateStats {
-        self.0.borrow().stats
+        self.room.borrow().stats
     }
 }
 
@@ -256,157 +318,16 @@ impl Ticket {
     /// The request has ended. Tells the gate how quickly the node works; not to be called of what takes long by its nature,
     /// unless it was late.
     pub(crate) fn ended(self, now_ns: u64, pace: Pace) {
-        self.0.0.borrow_mut().ended(now_ns, pace);
+        self.gate.room.borrow_mut().ended(now_ns, pace);
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.0.0.borrow_mut().stats.inside -= 1;
+        self.tenant.ended(self.weight);
+        self.gate.room.borrow_mut().stats.inside -= 1;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-    use std::rc::Rc;
-
-    use super::{Gate, Pace, Ticket, WINDOW_NS};
-    use crate::limits::MAX_REQUESTS;
-    use crate::runtime::limits::{ADMISSION_SAMPLES, ADMITTED_MIN, ADMITTED_WITHIN};
-
-    const MS: u64 = 1_000_000;
-
-    /// What became of the last second of some, and the bound at its end.
-    #[derive(Debug)]
-    struct Second {
-        in_time: u64,
-        longest_ms: u64,
-        limit: usize,
-    }
-
-    /// A node that works one request off every so many microseconds, in the order in which they came, in time or not;
-    /// asked every so many, for some seconds, by clients that wait so many milliseconds.
-    fn overload(serves_us: u64, asked_us: u64, deadline_ms: u64, seconds: u64) -> Second {
-        let gate = Gate::new();
-        let mut queue: VecDeque<(u64, Ticket)> = VecDeque::new();
-        let (mut in_time, mut longest_ns) = (0, 0);
-        for us in 0..seconds * 1_000_000 {
-            let now_ns = us * 1_000;
-            if us % asked_us == 0
-                && let Some(ticket) = gate.enter()
-            {
-                queue.push_back((now_ns, ticket));
-            }
-            if us % serves_us == 0
-                && let Some((came_ns, ticket)) = queue.pop_front()
-            {
-                let took_ns = now_ns - came_ns;
-                let is_late = took_ns > deadline_ms * MS;
-                let pace = if is_late { Pace::Late(took_ns) } else { Pace::Took(took_ns) };
-                ticket.ended(now_ns, pace);
-                if us >= (seconds - 1) * 1_000_000 {
-                    in_time += u64::from(!is_late);
-                    longest_ns = longest_ns.max(took_ns);
-                }
-            }
-        }
-        Second { in_time, longest_ms: longest_ns / MS, limit: gate.stats().limit }
-    }
-
-    #[test]
-    fn under_twice_the_load_the_node_works_at_its_peak_and_answers_in_time() {
-        let Second { in_time, longest_ms, limit } = overload(100, 50, 1_000, 8);
-        assert!(in_time > 9_900, "{in_time} of 10,000");
-        let within_ms = ADMITTED_WITHIN.as_millis() as u64;
-        assert!(longest_ms < within_ms * 3 / 2, "{longest_ms} ms");
-        assert!(limit < 3_000, "{limit}");
-    }
-
-    #[test]
-    fn clients_of_little_patience_are_served_too() {
-        let Second { in_time, longest_ms, .. } = overload(100, 50, 150, 8);
-        assert!(in_time > 8_000 && longest_ms < 400, "{in_time} of 10,000, {longest_ms} ms");
-    }
-
-    #[test]
-    fn below_its_peak_nothing_is_refused_and_the_bound_stays() {
-        let Second { in_time, longest_ms, limit } = overload(100, 250, 1_000, 3);
-        assert!(in_time >= 3_999 && longest_ms < 2, "{in_time}, {longest_ms} ms");
-        assert_eq!(limit, MAX_REQUESTS);
-    }
-
-    /// Answers that take 300 ms however many there are, 4,000 a second.
-    #[test]
-    fn answers_that_are_slow_without_a_queue_are_left_alone() {
-        const TAKES_US: u64 = 300_000;
-        let gate = Gate::new();
-        let mut at_work: VecDeque<(u64, Ticket)> = VecDeque::new();
-        for us in 0..20_000_000 {
-            if us % 250 == 0 {
-                at_work.extend(gate.enter().map(|ticket| (us, ticket)));
-            }
-            if at_work.front().is_some_and(|(came_us, _)| came_us + TAKES_US <= us) {
-                let (_, ticket) = at_work.pop_front().unwrap();
-                ticket.ended(us * 1_000, Pace::Took(TAKES_US * 1_000));
-            }
-        }
-        let refused = gate.stats().refused;
-        assert!(refused < 80_000 / 20, "{refused} of 80,000 were refused");
-    }
-
-    /// A gate whose bound a crowd's slow answers have lowered to the least, what is inside, and when.
-    fn lowered() -> (Rc<Gate>, Vec<Ticket>, u64) {
-        let gate = Gate::new();
-        let mut crowd: Vec<_> = (0..=ADMITTED_MIN).map(|_| gate.enter().unwrap()).collect();
-        let mut now_ns = 2 * WINDOW_NS;
-        for ticket in crowd.split_off(crowd.len() - 2 * ADMISSION_SAMPLES as usize) {
-            ticket.ended(now_ns, Pace::Took(now_ns));
-            now_ns += WINDOW_NS / ADMISSION_SAMPLES;
-        }
-        assert_eq!(gate.stats().limit, ADMITTED_MIN);
-        (gate, crowd, now_ns)
-    }
-
-    #[test]
-    fn a_bound_that_was_lowered_grows_again_when_answers_are_quick() {
-        let (gate, crowd, mut now_ns) = lowered();
-        let mut inside: VecDeque<_> = crowd.into();
-        for _ in 0..100_000 {
-            now_ns += MS;
-            inside.extend(gate.enter());
-            inside.extend(gate.enter());
-            inside.pop_front().unwrap().ended(now_ns, Pace::Took(MS));
-        }
-        assert_eq!(gate.stats().limit, MAX_REQUESTS);
-    }
-
-    #[test]
-    fn a_node_without_work_is_open() {
-        let (gate, crowd, _) = lowered();
-        drop(crowd);
-        let _first = gate.enter().unwrap();
-        assert_eq!(gate.stats().limit, MAX_REQUESTS);
-    }
-
-    #[test]
-    fn a_few_slow_answers_lower_nothing() {
-        let gate = Gate::new();
-        for round in 1..10 {
-            let came_ns = round * 3 * WINDOW_NS;
-            let few: Vec<_> = (0..100).map(|_| gate.enter().unwrap()).collect();
-            let slow = Pace::Took(2 * WINDOW_NS);
-            few.into_iter().for_each(|ticket| ticket.ended(came_ns + 2 * WINDOW_NS, slow));
-        }
-        assert_eq!(gate.stats().limit, MAX_REQUESTS);
-    }
-
-    #[test]
-    fn what_ends_without_an_answer_has_left_all_the_same() {
-        let gate = Gate::new();
-        let ticket = gate.enter().unwrap();
-        assert_eq!(gate.stats().inside, 1);
-        drop(ticket);
-        assert_eq!(gate.stats().inside, 0);
-    }
-}
+mod tests;

@@ -31,6 +31,10 @@ pub const ADMISSION_SAMPLES: u64 = 16;
 /// For so long nothing is done about slow answers after letting in fewer requests has made none of them quicker.
 pub const ADMISSION_PATIENCE: Duration = Duration::from_secs(10);
 
+/// A client, or the bearers of one token, get no more than half of what may be at work for so long after another one has
+/// asked: so that whoever asks but now and then finds room each time.
+pub const SHARED_FOR: Duration = Duration::from_secs(1);
+
 /// A request longer than this is counted by its bytes, too. What is shorter is bounded well enough by the number of
 /// requests that a node works on, and counting costs something for each.
 pub const LARGE_REQUEST_BYTES: usize = 16 << 10;

@@ -37,6 +37,7 @@ mod source;
 mod start;
 mod strangers;
 mod telemetry;
+mod tenant;
 mod transport;
 mod workers;
 

@@ -1,7 +1,7 @@
 //! Access tokens on whole nodes: made on one they hold on all, revoked on one they hold nowhere.
 
 use kvorum_protocol::message::{
-    AccessRefusal, Needed, Nothing, TokenCreate, TokenRevoke, TokenTerms, Tokens,
+    AccessRefusal, ArgumentKind, Needed, Nothing, TokenCreate, TokenRevoke, TokenTerms, Tokens,
 };
 use kvorum_protocol::{AccessToken, OperationId, Request, RequestError, Response, Rights, TokenId};
 
@@ -12,13 +12,24 @@ fn token() -> AccessToken {
     AccessToken::new(TokenId(7), [7; 32])
 }
 
-fn create(token: &AccessToken, grants: &[&str]) -> Request {
+pub(crate) fn create(token: &AccessToken, grants: &[&str]) -> Request {
+    create_limited(token, grants, [None, None])
+}
+
+/// With limits on requests in flight and on their rate.
+pub(crate) fn create_limited(
+    token: &AccessToken,
+    grants: &[&str],
+    [in_flight, rate]: [Option<u32>; 2],
+) -> Request {
     let terms = TokenTerms {
         name: "shop".parse().unwrap(),
         digest: token.digest(),
         grants: grants.iter().map(|grant| grant.parse().unwrap()).collect(),
         created_at_ms: 1,
         expires_at_ms: None,
+        in_flight,
+        rate,
     };
     Request::TokenCreate(TokenCreate { id: token.id(), terms })
 }
@@ -27,7 +38,7 @@ fn revoke(token: &AccessToken) -> Request {
     Request::TokenRevoke(TokenRevoke { id: token.id(), revoked_at_ms: 2 })
 }
 
-fn bearer(node: &TestNode, token: &AccessToken) -> Result<Client, RequestError> {
+pub(crate) fn bearer(node: &TestNode, token: &AccessToken) -> Result<Client, RequestError> {
     eventually("a node that listens", || Client::with_token(node.config.listen.clients, token).ok())
 }
 
@@ -119,6 +130,12 @@ fn tokens_are_made_once_revoked_once_and_only_with_rights_that_there_are() {
     for _ in 0..2 {
         let revoked = client.ask(&revoke(&token()));
         assert!(matches!(revoked, Response::Tokens(_)), "{revoked:?}");
+    }
+    for limits in [[Some(0), None], [None, Some(0)]] {
+        let unlimited = AccessToken::new(TokenId(8), [8; 32]);
+        let refused = error(client.ask(&create_limited(&unlimited, &["*:read"], limits)));
+        let argument = ArgumentKind::TokenLimit;
+        assert_eq!(refused, RequestError::InvalidArgument { argument });
     }
     client.ask(&create(&token(), &["*:read"]));
     assert!(bearer(&cluster.nodes[0], &token()).is_err(), "made again it stays revoked");

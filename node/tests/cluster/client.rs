@@ -83,6 +83,23 @@ impl Client {
         Ok(response)
     }
 
+    /// Asks for so many puts of one value at once, and then for the answers, in whatever order they come.
+    pub(crate) fn flood(&mut self, value: &'static [u8], count: u64) -> Vec<Response> {
+        let mut out = Vec::new();
+        for number in self.asked + 1..=self.asked + count {
+            let options = RequestOptions::new(OperationId(u128::from(number)));
+            let put = put("default", "flood", value, options);
+            write_message(&mut out, CLIENT_FRAME_BYTES, number, &put).unwrap();
+        }
+        self.asked += count;
+        self.stream.write_all(&out).expect("the connection holds");
+        let answer = |_| {
+            let frame = self.frame().expect("the connection holds");
+            read_message::<Response>(frame).unwrap().1
+        };
+        (0..count).map(answer).collect()
+    }
+
     pub(crate) fn put(
         &mut self,
         bucket: &str,

@@ -8,6 +8,7 @@ mod access;
 mod client;
 mod doors;
 mod nodes;
+mod tenants;
 
 use std::net::TcpListener;
 

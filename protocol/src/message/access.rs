@@ -61,6 +61,11 @@ crate::wire_struct! {
         pub created_at_ms: u64,
         /// From when on it is refused, in milliseconds since 1970 by each node's clock; never when absent.
         pub expires_at_ms: Option<u64>,
+        /// Requests for data that its bearers may have at work in one node, 1 or more; without a limit of its own when absent.
+        /// Items of batches count singly.
+        pub in_flight: Option<u32> = None,
+        /// Requests for data that one node lets its bearers begin in a second, 1 or more; likewise.
+        pub rate: Option<u32> = None,
     }
 }
 
@@ -108,6 +113,10 @@ crate::wire_struct! {
         pub expires_at_ms: Option<u64>,
         /// When it was revoked, if it was.
         pub revoked_at_ms: Option<u64>,
+        /// Requests for data that it may have at work in one node.
+        pub in_flight: Option<u32> = None,
+        /// Requests for data that it may begin in a second in one node.
+        pub rate: Option<u32> = None,
     }
 }
 

@@ -101,6 +101,9 @@ crate::wire_enum! {
         /// A strict write that asks for fewer copies than the bucket: strict reads rely on the bucket's number.
         #[error("a strict write asks for no fewer copies than the bucket's w")]
         13 = StrictWriteQuorum,
+        /// A token's limit that would let nothing through.
+        #[error("a limit of an access token is 1 or more")]
+        14 = TokenLimit,
     } else {
         /// A kind that a later version added.
         #[error("argument {0}")]

@@ -124,11 +124,14 @@ pub(crate) fn token_terms() -> TokenTerms {
         ],
         created_at_ms: 1_790_000_000_000,
         expires_at_ms: Some(1_800_000_000_000),
+        in_flight: Some(64),
+        rate: Some(1_000),
     }
 }
 
 fn listed_token() -> ListedToken {
-    let TokenTerms { name, grants, created_at_ms, expires_at_ms, .. } = token_terms();
+    let TokenTerms { name, grants, created_at_ms, expires_at_ms, in_flight, rate, .. } =
+        token_terms();
     ListedToken {
         id: token().id(),
         name,
@@ -136,6 +139,8 @@ fn listed_token() -> ListedToken {
         created_at_ms,
         expires_at_ms,
         revoked_at_ms: Some(1_795_000_000_000),
+        in_flight,
+        rate,
     }
 }
 

@@ -174,7 +174,13 @@ class Client:
         return (await self._core.call(messages.ListBuckets(), messages.Buckets)).buckets
 
     async def create_token(
-        self, name: str, grants: Iterable[messages.Grant], *, expires_at_ms: int | None = None
+        self,
+        name: str,
+        grants: Iterable[messages.Grant],
+        *,
+        expires_at_ms: int | None = None,
+        in_flight: int | None = None,
+        rate: int | None = None,
     ) -> tuple[str, messages.ListedToken]:
         """Makes an access token: its text, which nobody can ask for again, and how it is listed. The operator's, who shows a
         client certificate. The cluster is told a digest of the secret only.
@@ -182,11 +188,13 @@ class Client:
         :param name: what people call it; several tokens may have one name.
         :param grants: rights in one bucket each, or in every one: ``Grant("carts", READ | WRITE)``, ``Grant(None, READ)``.
         :param expires_at_ms: wall-clock milliseconds since 1970 from which on it is refused.
+        :param in_flight: requests for data that its bearers may have at work in one node; items of batches count singly.
+        :param rate: requests for data that they may begin in a second in one node; likewise.
         :raises Forbidden: when we have a token ourselves.
         """
         number, secret = int.from_bytes(os.urandom(8), "big"), os.urandom(32)
         digest = derived("kvorum 2026-11 access token", number.to_bytes(8, "big") + secret)
-        terms = messages.TokenTerms(name, digest, tuple(grants), _now_ms(), expires_at_ms)
+        terms = messages.TokenTerms(name, digest, tuple(grants), _now_ms(), expires_at_ms, in_flight, rate)
         made = await self._core.call(messages.CreateToken(number, terms), messages.Tokens)
         return f"kvorum_{number:016x}_{secret.hex()}", made.tokens[0]
 

@@ -125,10 +125,17 @@ class Client:
         return self._loop.run(self._client.list_buckets())
 
     def create_token(
-        self, name: str, grants: Iterable[messages.Grant], *, expires_at_ms: int | None = None
+        self,
+        name: str,
+        grants: Iterable[messages.Grant],
+        *,
+        expires_at_ms: int | None = None,
+        in_flight: int | None = None,
+        rate: int | None = None,
     ) -> tuple[str, messages.ListedToken]:
         """Makes an access token: its text, which nobody can ask for again, and how it is listed. The operator's."""
-        return self._loop.run(self._client.create_token(name, grants, expires_at_ms=expires_at_ms))
+        made = self._client.create_token(name, grants, expires_at_ms=expires_at_ms, in_flight=in_flight, rate=rate)
+        return self._loop.run(made)
 
     def list_tokens(self) -> tuple[messages.ListedToken, ...]:
         """All access tokens without their secrets, revoked and expired ones included. The operator's."""

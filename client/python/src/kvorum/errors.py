@@ -86,6 +86,7 @@ class Argument(OpenEnum):
     TOKEN = 11
     RIGHTS = 12
     STRICT_WRITE_QUORUM = 13
+    TOKEN_LIMIT = 14
 
 
 class Limit(OpenEnum):

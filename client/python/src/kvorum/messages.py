@@ -241,6 +241,8 @@ class TokenTerms:
     grants: tuple[Grant, ...]
     created_at_ms: int
     expires_at_ms: int | None
+    in_flight: int | None = None
+    rate: int | None = None
 
 
 @dataclass(frozen=True)
@@ -501,6 +503,8 @@ class ListedToken:
     created_at_ms: int
     expires_at_ms: int | None
     revoked_at_ms: int | None
+    in_flight: int | None = None
+    rate: int | None = None
 
 
 @dataclass(frozen=True)

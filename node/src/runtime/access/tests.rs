@@ -28,6 +28,8 @@ fn terms(id: u64, grants: &[&str], expires_at_ms: Option<u64>) -> TokenTerms {
         grants: grants.iter().map(|grant| grant.parse().unwrap()).collect(),
         created_at_ms: NOW_MS - 1,
         expires_at_ms,
+        in_flight: None,
+        rate: None,
     }
 }
 

@@ -88,6 +88,9 @@ impl Cluster {
         if terms.grants.is_empty() || !terms.grants.iter().all(|grant| is_known(grant.rights)) {
             return Err(invalid(ArgumentKind::Rights));
         }
+        if terms.in_flight == Some(0) || terms.rate == Some(0) {
+            return Err(invalid(ArgumentKind::TokenLimit));
+        }
         match self.access.terms(id) {
             Some(held) if held == terms => Ok(IsNew(false)),
             Some(_) => Err(invalid(ArgumentKind::Token)),

@@ -218,13 +218,13 @@ mod tests {
         let account = Rc::new(Account::new(source, Quota::new(1), Quota::new(1)));
         clients.opened(CLIENT, Caller::Operator, Rc::new(Outgoing::new(1_000)), account);
         for id in [1, 2] {
-            let arrival = Arrival { at_ns: 0, ticket: gate.enter() };
+            let arrival = Arrival { at_ns: 0, ticket: gate.enter_alone() };
             clients.began(CLIENT, id, &get(), arrival, partitions);
         }
         let arrival = Arrival { at_ns: 0, ticket: None };
         clients.began(CLIENT, 3, &Request::Status(Nothing {}), arrival, partitions);
         clients.gone(CLIENT);
-        assert!(gate.enter().is_none(), "the engine works on both");
+        assert!(gate.enter_alone().is_none(), "the engine works on both");
         let now = Now { mono_ns: 1, wall_ms: 0 };
         for (id, inside) in [(1, 1), (1, 1), (2, 0)] {
             let error = RequestError::DeadlineExceeded;

@@ -23,6 +23,7 @@ use crate::runtime::peers::Members;
 use crate::runtime::quota::{Quota, Taken};
 use crate::runtime::source::Source;
 use crate::runtime::strangers::Strangers;
+use crate::runtime::tenant::{Tenant, TenantId};
 
 /// A client's connection. Numbers are not reused within a process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -142,6 +143,12 @@ impl Door {
     /// Why it is not let in.
     pub(super) fn caller(&self, shown: Shown, token: &ShownToken) -> Result<Caller, AccessRefusal> {
         self.access.borrow().admit(shown, token, self.clock.now().wall_ms)
+    }
+
+    /// The tenant that a client belongs to, who counts for all of its connections.
+    pub(super) fn tenant(&self, caller: Caller, source: Source) -> Rc<Tenant> {
+        let limits = self.access.borrow().limits(caller);
+        self.gate.tenant(TenantId::of(caller, source), limits, self.clock.now().mono_ns)
     }
 
     /// What a certificate chain that TLS has verified, or the lack of one, stands for here. Certificates are for clients

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::limits::RETRY_AFTER_MS;
 use crate::runtime::access::{Caller, Shown};
+use crate::runtime::gate::Refused;
 use crate::runtime::limits;
 use crate::runtime::listener::account::Account;
 use crate::runtime::listener::door::{ClientEvent, ClientNumber, Door};
@@ -27,6 +28,7 @@ use crate::runtime::outgoing::Outgoing;
 use crate::runtime::quota::Taken;
 use crate::runtime::source::Source;
 use crate::runtime::strangers::{Late, Stranger};
+use crate::runtime::tenant::{Tenant, weight};
 
 /// Protocol versions that this node speaks with clients.
 const VERSIONS: std::ops::RangeInclusive<u16> = PROTOCOL_VERSION..=PROTOCOL_VERSION;
@@ -87,7 +89,7 @@ where
     // The permits bound how many answers gather here, and `push_answer` how many bytes of values.
     let outgoing = Rc::new(Outgoing::new(usize::MAX));
     let permits = Rc::new(Semaphore::new(limits::REQUESTS_PER_CLIENT));
-    let account = door.account(source);
+    let (account, tenant) = (door.account(source), door.tenant(caller, source));
     intake.account_to(account.clone());
     let writing = write(writer, outgoing.clone(), account.clone(), permits.clone());
     let writing = spawn_local(writing);
@@ -98,7 +100,7 @@ where
         account: account.clone(),
     };
     door.events.send(opened).await.map_err(|_| SessionError::Stopping)?;
-    let session = Session { door: &door, client, outgoing: &outgoing, account: &account };
+    let session = Session { door: &door, client, outgoing: &outgoing, account: &account, tenant };
     let ended = tokio::select! {
         ended = session.read(&mut intake, &permits) => ended,
         // Nothing that is still asked could be answered.
@@ -179,6 +181,7 @@ struct Session<'a> {
     client: ClientNumber,
     outgoing: &'a Outgoing,
     account: &'a Account,
+    tenant: Rc<Tenant>,
 }
 
 impl Session<'_> {
@@ -222,21 +225,25 @@ impl Session<'_> {
     /// Hands a request to the driver, if it is let in. Requests about the cluster always are.
     async fn ask(&self, request_id: u64, request: Request) -> Result<(), SessionError> {
         let arrived_ns = self.door.clock.now().mono_ns;
-        let entered = request.options().map(|_| self.door.gate.enter());
-        if let Some(None) = entered {
-            self.turn_away(request_id, &request);
-            return Ok(());
-        }
-        let ticket = entered.flatten();
+        let enter = |_| self.door.gate.enter(&self.tenant, weight(&request), arrived_ns);
+        let ticket = match request.options().map(enter).transpose() {
+            Ok(ticket) => ticket,
+            Err(refused) => {
+                self.turn_away(request_id, &request, refused);
+                return Ok(());
+            }
+        };
         let client = self.client;
         let asked = ClientEvent::Request { client, request_id, request, arrived_ns, ticket };
         self.door.events.send(asked).await.map_err(|_| SessionError::Stopping)
     }
 
     /// Refuses a request that was not let in.
-    fn turn_away(&self, request_id: u64, request: &Request) {
+    fn turn_away(&self, request_id: u64, request: &Request, refused: Refused) {
         self.account.answered(request_id);
-        let answer = Response::Error { error: request.refused(overloaded()) };
+        let Refused { retry_after_ms } = refused;
+        let error = request.refused(RequestError::Overloaded { retry_after_ms });
+        let answer = Response::Error { error };
         self.door.meters.requests.turned_away(Operation::of(request), &answer);
         push_answer(self.outgoing, self.account, request_id, &answer);
     }

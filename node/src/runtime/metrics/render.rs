@@ -60,6 +60,12 @@ fn engine(out: &mut Exposition, figures: &Figures) {
     one("kvorum_admission_inside", Gauge, help, number(figures.gate.inside));
     let help = "Client requests that were not let in and were answered as overloaded.";
     one("kvorum_admission_refused_total", Counter, help, number(figures.gate.refused));
+    let help = "Those among them for which there was room, but not for more of one tenant.";
+    one("kvorum_admission_over_share_total", Counter, help, number(figures.gate.over_share));
+    let help = "Client requests over the limit of their token on requests at work.";
+    one("kvorum_token_over_in_flight_total", Counter, help, number(figures.gate.over_in_flight));
+    let help = "Client requests over the rate of their token.";
+    one("kvorum_token_over_rate_total", Counter, help, number(figures.gate.over_rate));
     let help = "Requests of clients and peers whose deadline had passed before anybody looked.";
     one("kvorum_expired_unstarted_total", Counter, help, number(figures.gate.expired));
     let help = "Client requests refused before anything happened.";
