@@ -44,3 +44,17 @@ pub const HEDGE_PERCENT: u32 = 5;
 
 /// Hedges that may be saved up, in hundredths: what a pause of one node needs at once.
 pub const HEDGES_SAVED: u32 = 1_000;
+
+/// Failures in a row of requests that were passed on to a peer, from which on it is asked last. Fewer would be met by chance
+/// when every node is busy.
+pub const BREAKER_FAILURES: u32 = 5;
+
+/// For how long a peer is asked last at first, in milliseconds: a pause of its process or a burst is over by then.
+pub const BREAKER_FIRST_MS: u64 = 500;
+
+/// For how long a peer is asked last at most, in milliseconds: so long at worst the others do its share of coordinating after
+/// it has recovered.
+pub const BREAKER_LONGEST_MS: u64 = 30_000;
+
+/// A peer that was given less than this, in milliseconds, and did not answer has not failed: the client was impatient.
+pub const BREAKER_PATIENCE_MS: u64 = 100;

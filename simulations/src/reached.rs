@@ -97,11 +97,13 @@ pub enum Rare {
     FalselyDown,
     /// A node learned that it had been declared down, and went on under another renewal.
     Renewed,
+    /// A request was passed on to another owner than the first that was up, because that one had failed again and again.
+    PassedOver,
 }
 
 impl Rare {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::CrashBetweenMintAndSync,
         Self::DotOutlivedItsMinter,
         Self::CrashWithinDiskOperation,
@@ -144,6 +146,7 @@ impl Rare {
         Self::DeclaredDown,
         Self::FalselyDown,
         Self::Renewed,
+        Self::PassedOver,
     ];
 
     /// A run of how many reaches the state, at least; measured over some ten thousand seeds, and rounded up. Some are as
@@ -167,7 +170,8 @@ impl Rare {
             | Self::Compacted
             | Self::ExpiredHidden
             | Self::ListingOwed
-            | Self::OutOfReach => 20,
+            | Self::OutOfReach
+            | Self::PassedOver => 20,
             Self::CrashBetweenMintAndSync
             | Self::CrashWithinDiskOperation
             | Self::CrashLoop

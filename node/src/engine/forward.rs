@@ -10,16 +10,21 @@
 //! A read is *hedged*: when an owner has taken longer than it takes for 95 of 100 reads, the next owner is asked as well, and
 //! the first good answer counts ("The Tail at Scale", Dean and Barroso 2013). A small budget bounds it, so that a cluster that
 //! is slow as a whole is not asked twice; each owner's time is its own, whoever answered first.
+//!
+//! An owner that failed again and again is tried last, and is no hedge (`breaker.rs`).
 
 use std::collections::VecDeque;
 
 use kvorum_protocol::OperationId;
 use kvorum_protocol::message::{OwnerCause, OwnerFailure, Request, RequestError, Response};
 use kvorum_ring::NodeId;
+use kvorum_store::clock::NS_PER_MS;
 
+use crate::engine::breaker;
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::peers::Asking;
 use crate::engine::turn::{Turn, remaining_ms};
+use crate::limits;
 use crate::peer_message::PeerMessage;
 
 /// What is passed on.
@@ -37,6 +42,8 @@ struct Asked {
     node: NodeId,
     /// When it was asked, in monotonic nanoseconds.
     at_ns: u64,
+    /// It has had its share of the time, and its breaker knows: what it answers later is no merit.
+    is_late: bool,
 }
 
 /// A request on its way to an owner.
@@ -91,12 +98,9 @@ impl Forward {
         if turn.now.mono_ns >= self.deadline_ns {
             self.untried.clear();
         }
-        while let Some(node) = self.untried.pop_front() {
-            if turn.reaches(node) {
-                self.ask(turn, node);
-                return Progress::Waiting;
-            }
-            self.failures.push(OwnerFailure { node, cause: OwnerCause::Unreachable });
+        if let Some(node) = self.next(turn) {
+            self.ask(turn, node);
+            return Progress::Waiting;
         }
         if self.asked.is_empty() {
             return self.refuse(turn);
@@ -106,21 +110,39 @@ impl Forward {
         Progress::Waiting
     }
 
+    /// Takes the owner to try next: the first that is preferred, or else the first that can be reached. Those before it that
+    /// cannot be reached are given up.
+    fn next(&mut self, turn: &mut Turn<'_>) -> Option<NodeId> {
+        let preferred = self.untried.iter().position(|node| turn.prefers(*node));
+        let place = preferred.or_else(|| self.untried.iter().position(|node| turn.reaches(*node)));
+        let mut spared = 0;
+        for _ in 0..place.unwrap_or(self.untried.len()) {
+            if turn.reaches(self.untried[spared]) {
+                spared += 1;
+            } else if let Some(node) = self.untried.remove(spared) {
+                self.failures.push(OwnerFailure { node, cause: OwnerCause::Unreachable });
+            }
+        }
+        turn.stats.passed_over += u64::from(spared > 0);
+        self.untried.remove(spared)
+    }
+
     fn ask(&mut self, turn: &mut Turn<'_>, node: NodeId) {
         let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
         let (token, hops, request) = (turn.token.0, self.hops, Box::new(self.request.clone()));
         turn.send(node, PeerMessage::Forward { token, hops, request, deadline_ms });
         turn.stats.forwarded += 1;
         let now_ns = turn.now.mono_ns;
-        self.asked.push(Asked { node, at_ns: now_ns });
+        turn.peers.ask(node, now_ns, self.deadline_ns);
+        self.asked.push(Asked { node, at_ns: now_ns, is_late: false });
         let mut wake_ns = self.deadline_ns;
         if self.errand == Errand::Read {
             // Each owner may take its share of what is left; before that the next one is asked as a hedge.
             turn.peers.earn_hedge();
             let left_ns = self.deadline_ns.saturating_sub(now_ns);
             self.patience_ns = now_ns + left_ns / (self.untried.len() as u64 + 1);
-            let usual_us =
-                turn.peers.p95_us(node, Asking::Read).filter(|_| !self.untried.is_empty());
+            let has_hedge = self.untried.iter().any(|node| turn.prefers(*node));
+            let usual_us = turn.peers.p95_us(node, Asking::Read).filter(|_| has_hedge);
             let slow_ns = usual_us.map(|us| now_ns.saturating_add(us.saturating_mul(1_000)));
             wake_ns = slow_ns.map_or(self.patience_ns, |slow_ns| slow_ns.min(self.patience_ns));
         }
@@ -173,6 +195,11 @@ impl Forward {
         };
         let asked = self.asked.remove(asked);
         self.note(turn, asked);
+        match breaker::is_failure(&response) {
+            _ if asked.is_late => {}
+            true => turn.peers.fail(from, asked.at_ns, turn.now.mono_ns),
+            false => turn.peers.serve(from),
+        }
         if self.answered {
             return self.go_on(turn);
         }
@@ -204,8 +231,21 @@ impl Forward {
         }
     }
 
+    /// Counts owners that have had their share of the time as failed, each once.
+    fn blame(&mut self, turn: &mut Turn<'_>) {
+        let now_ns = turn.now.mono_ns;
+        for asked in self.asked.iter_mut().filter(|asked| !asked.is_late) {
+            let given_ns = now_ns.min(self.deadline_ns).saturating_sub(asked.at_ns);
+            if given_ns >= limits::BREAKER_PATIENCE_MS * NS_PER_MS {
+                asked.is_late = true;
+                turn.peers.fail(asked.node, asked.at_ns, now_ns);
+            }
+        }
+    }
+
     /// Time is up for everyone.
     fn close(&mut self, turn: &mut Turn<'_>) -> Progress {
+        self.blame(turn);
         for asked in std::mem::take(&mut self.asked) {
             self.note(turn, asked);
             self.failures.push(OwnerFailure { node: asked.node, cause: OwnerCause::TimedOut });
@@ -248,7 +288,10 @@ impl Machine for Forward {
             turn.wake_at(self.patience_ns);
             return Progress::Waiting;
         }
-        turn.stats.hedged += u64::from(now_ns < self.patience_ns);
+        match now_ns < self.patience_ns {
+            true => turn.stats.hedged += 1,
+            false => self.blame(turn),
+        }
         self.try_next(turn)
     }
 }

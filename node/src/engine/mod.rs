@@ -14,6 +14,7 @@
 
 mod admit;
 mod asked;
+mod breaker;
 mod coordinator;
 mod deadlines;
 mod effect;
@@ -45,7 +46,7 @@ pub use kvorum_store::{Now, Token};
 pub use effect::Effect;
 pub use input::{ClientId, Input};
 pub use options::EngineOptions;
-pub use stats::EngineStats;
+pub use stats::{EngineStats, PeerStats};
 pub use view::{ClusterView, MemberView};
 
 use crate::engine::admit::Desk;
@@ -55,7 +56,7 @@ use crate::engine::heard::Heard;
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::machines::{Machines, Running};
 use crate::engine::origin::Origin;
-use crate::engine::peers::{Asking, Peers};
+use crate::engine::peers::Peers;
 use crate::engine::turn::{Part, Turn};
 use crate::peer_message::PeerMessage;
 
@@ -86,7 +87,7 @@ impl Engine {
             machines: Machines::new(random::number(seed, "tokens")),
             options,
             view,
-            peers: Peers::default(),
+            peers: Peers::new(random::number(seed, "breakers")),
             heard: Heard::default(),
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),
@@ -140,9 +141,9 @@ impl Engine {
         }
     }
 
-    /// A peer's 95th percentile in answering what it holds, in microseconds; none until it has answered often enough.
-    pub fn p95_us(&self, node: NodeId) -> Option<u64> {
-        self.peers.p95_us(node, Asking::Fetch)
+    /// What the engine has learned of a peer.
+    pub fn peer_stats(&self, node: NodeId) -> PeerStats {
+        self.peers.stats(node)
     }
 
     /// Admits a request and starts its machine, or answers with the reason why not. Nothing has happened before this:

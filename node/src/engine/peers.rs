@@ -1,10 +1,13 @@
-//! Which peers can be reached, as far as the runtime knows, and how quickly they answer.
+//! Which peers can be reached, as far as the runtime knows, how quickly they answer, and which are asked last.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kvorum_ring::NodeId;
 
+use crate::engine::breaker::Breaker;
 use crate::engine::latency::Latency;
+use crate::engine::random;
+use crate::engine::stats::PeerStats;
 use crate::limits;
 
 /// What a peer was asked; its times are kept apart, for the one includes a quorum and the other does not.
@@ -16,23 +19,39 @@ pub(crate) enum Asking {
     Read,
 }
 
-/// The peers believed up, their times, and the budget of second questions.
-#[derive(Clone, Debug, Default)]
+/// The peers believed up, their times, their breakers, and the budget of second questions.
+#[derive(Clone, Debug)]
 pub(crate) struct Peers {
     up: BTreeSet<NodeId>,
     /// Only of members: a peer that is not asked does not answer.
     latencies: BTreeMap<(NodeId, Asking), Latency>,
+    /// Only of members that a request was passed on to and that failed once.
+    breakers: BTreeMap<NodeId, Breaker>,
+    /// For the jitter of breakers.
+    seed: u64,
     /// What may be spent on hedging, in hundredths of a hedge.
     budget: u32,
 }
 
 impl Peers {
+    /// None is up. `seed` should differ from node to node: breakers are kept open for different times by it.
+    pub(crate) fn new(seed: u64) -> Peers {
+        Peers {
+            up: BTreeSet::new(),
+            latencies: BTreeMap::new(),
+            breakers: BTreeMap::new(),
+            seed,
+            budget: 0,
+        }
+    }
+
     pub(crate) fn is_up(&self, node: NodeId) -> bool {
         self.up.contains(&node)
     }
 
     pub(crate) fn rise(&mut self, node: NodeId) {
         self.up.insert(node);
+        self.breakers.entry(node).and_modify(Breaker::reconnect);
     }
 
     pub(crate) fn fall(&mut self, node: NodeId) {
@@ -48,6 +67,37 @@ impl Peers {
     /// A peer's 95th percentile in microseconds, once it has answered often enough.
     pub(crate) fn p95_us(&self, node: NodeId, asking: Asking) -> Option<u64> {
         self.latencies.get(&(node, asking))?.p95_us()
+    }
+
+    /// What is known of a peer, for those who look at the engine from outside.
+    pub(crate) fn stats(&self, node: NodeId) -> PeerStats {
+        let breaker = self.breakers.get(&node);
+        PeerStats {
+            p95_us: self.p95_us(node, Asking::Fetch),
+            breaker_open: breaker.is_some_and(|breaker| !breaker.is_closed()),
+            breaker_opened: breaker.map_or(0, Breaker::opened),
+        }
+    }
+
+    /// Whether a request may be passed on to a peer in its turn, and not only when nobody else is left.
+    pub(crate) fn lets_pass(&self, node: NodeId, now_ns: u64) -> bool {
+        self.breakers.get(&node).is_none_or(|breaker| breaker.lets_pass(now_ns))
+    }
+
+    /// A request is passed on to a peer.
+    pub(crate) fn ask(&mut self, node: NodeId, now_ns: u64, deadline_ns: u64) {
+        self.breakers.entry(node).and_modify(|breaker| breaker.ask(now_ns, deadline_ns));
+    }
+
+    /// A peer served what was passed on to it.
+    pub(crate) fn serve(&mut self, node: NodeId) {
+        self.breakers.entry(node).and_modify(Breaker::serve);
+    }
+
+    /// A peer did not serve what was passed on to it at `asked_ns`.
+    pub(crate) fn fail(&mut self, node: NodeId, asked_ns: u64, now_ns: u64) {
+        let random = random::number(self.seed.wrapping_add(now_ns), "breaker");
+        self.breakers.entry(node).or_default().fail(asked_ns, now_ns, random);
     }
 
     /// A read was passed on, which earns a share of a hedge.

@@ -1,7 +1,7 @@
 //! The engine's random numbers: one per purpose, all from the seed given at construction.
 //!
-//! BLAKE3 of (seed, purpose), so that a new purpose disturbs no old one. The engine needs only one so far: where its
-//! tokens start.
+//! BLAKE3 of (seed, purpose), so that a new purpose disturbs no old one: where tokens start, and for how long a breaker
+//! stays open.
 
 /// The random number of one purpose.
 pub(crate) fn number(seed: u64, purpose: &str) -> u64 {

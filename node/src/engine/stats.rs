@@ -11,6 +11,8 @@ pub struct EngineStats {
     pub refused: u64,
     /// Requests passed on to another node.
     pub forwarded: u64,
+    /// Requests passed on to a later owner, although one before it was up: its breaker was open.
+    pub passed_over: u64,
     /// Reads for which a second node was asked because the first took longer than usual.
     pub hedged: u64,
     /// Puts and deletes applied at their quorum.
@@ -23,4 +25,15 @@ pub struct EngineStats {
     pub digests_differed: u64,
     /// Record copies sent, or merged here, because a get found an owner stale.
     pub repairs: u64,
+}
+
+/// What an engine has learned of a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PeerStats {
+    /// 95th percentile of its answers to what it holds, in microseconds; none until it has answered often enough.
+    pub p95_us: Option<u64>,
+    /// Requests are passed on to it last, or as a probe: it has failed again and again, and has served nothing since.
+    pub breaker_open: bool,
+    /// How often that has begun or was prolonged since the engine began.
+    pub breaker_opened: u64,
 }

@@ -46,6 +46,11 @@ impl Turn<'_> {
         node == self.me || self.peers.is_up(node)
     }
 
+    /// Whether a node that can be asked should be, before others that can: it has not failed again and again.
+    pub(crate) fn prefers(&self, node: NodeId) -> bool {
+        self.reaches(node) && self.peers.lets_pass(node, self.now.mono_ns)
+    }
+
     /// Whether this bug is planted here.
     pub(crate) fn has_planted(&self, bug: Planted) -> bool {
         bug.is_armed(self.planted)

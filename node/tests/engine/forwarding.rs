@@ -228,10 +228,10 @@ fn a_peers_p95_is_known_once_it_has_answered_often_enough() {
     let key = key("k");
     let owners = cluster.owners(&key);
     let peer = cluster.nodes[owners[1]].id;
-    assert_eq!(cluster.nodes[owners[0]].engine.p95_us(peer), None);
+    assert_eq!(cluster.nodes[owners[0]].engine.peer_stats(peer).p95_us, None);
     for _ in 0..100 {
         read_within_ms(&mut cluster, owners[0], 3);
     }
-    let p95_us = cluster.nodes[owners[0]].engine.p95_us(peer).unwrap();
+    let p95_us = cluster.nodes[owners[0]].engine.peer_stats(peer).p95_us.unwrap();
     assert!((3_000..=3_750).contains(&p95_us), "{p95_us} us");
 }

@@ -2,6 +2,7 @@
 
 mod actor_rule;
 mod any_input;
+mod breakers;
 mod cluster;
 mod digests;
 mod disk;

@@ -350,6 +350,7 @@ impl World {
         let stats = engine.stats();
         let counts = [
             (stats.repairs, Rare::ReadRepair),
+            (stats.passed_over, Rare::PassedOver),
             (stats.digests_agreed, Rare::DigestAgreed),
             (stats.digests_differed, Rare::DigestDiffered),
         ];

@@ -171,7 +171,7 @@ impl Cluster {
             node: peer.node,
             name: name_of(peer.node),
             up: peer.up,
-            p95_us: peer.p95_us.unwrap_or(0),
+            p95_us: peer.answers.p95_us.unwrap_or(0),
         });
         let node = NodeStatus { name: name_of(self.me), ..figures.node.clone() };
         let (degraded, below_quorum) = self.partitions_in_trouble(figures);

@@ -6,7 +6,7 @@ use kvorum_protocol::message::NodeStatus;
 use kvorum_ring::NodeId;
 use kvorum_store::ShardStats;
 
-use crate::engine::EngineStats;
+use crate::engine::{EngineStats, PeerStats};
 use crate::runtime::gate::GateStats;
 use crate::runtime::metrics::{Meters, ProcessUse};
 
@@ -31,8 +31,8 @@ pub(crate) struct PeerFigures {
     pub(crate) alive: bool,
     /// Round trip on the requests connection in microseconds, while it is open.
     pub(crate) rtt_us: Option<u64>,
-    /// 95th percentile of its answers to reads in microseconds, once there were enough.
-    pub(crate) p95_us: Option<u64>,
+    /// How it answers, as the engine has learned.
+    pub(crate) answers: PeerStats,
     /// Frames that its full buffer did not take.
     pub(crate) dropped: u64,
     pub(crate) traffic: Traffic,
@@ -71,7 +71,7 @@ impl Figures {
             up: true,
             alive: true,
             rtt_us: Some(100),
-            p95_us: None,
+            answers: PeerStats::default(),
             dropped: 0,
             traffic: Traffic::default(),
         };

@@ -32,7 +32,7 @@ impl Driver {
         let others = cluster.view().members.iter().map(|member| member.id).filter(|id| id != me);
         Figures {
             node,
-            peers: others.map(|peer| self.peers.figures(peer, engine.p95_us(peer))).collect(),
+            peers: others.map(|peer| self.peers.figures(peer, engine.peer_stats(peer))).collect(),
             engine: engine.stats(),
             store,
             process: ProcessUse::now(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use kvorum_ring::NodeId;
 
+use crate::engine::PeerStats;
 use crate::runtime::cluster::{PeerFigures, Traffic};
 use crate::runtime::peers::{Link, LinkId, Purpose};
 
@@ -75,8 +76,8 @@ impl Peers {
         self.peers.values().flat_map(|peer| peer.links.values())
     }
 
-    /// For a status answer; how quickly the peer answers is the engine's to know.
-    pub(crate) fn figures(&self, node: NodeId, p95_us: Option<u64>) -> PeerFigures {
+    /// For a status answer; how well the peer answers is the engine's to know.
+    pub(crate) fn figures(&self, node: NodeId, answers: PeerStats) -> PeerFigures {
         let peer = self.peers.get(&node);
         let link = peer.and_then(|peer| peer.links.get(&Purpose::Requests));
         PeerFigures {
@@ -85,7 +86,7 @@ impl Peers {
             alive: peer.is_some_and(|peer| peer.alive),
             rtt_us: link
                 .map(|link| u64::try_from(link.connection.rtt().as_micros()).unwrap_or(u64::MAX)),
-            p95_us,
+            answers,
             dropped: link.map_or(0, |link| link.main.dropped()),
             traffic: peer.map(traffic).unwrap_or_default(),
         }

@@ -1,6 +1,6 @@
 //! All figures of a node as one text.
 //!
-//! The order is the one of `node/METRICS.md`: process, certificates, requests, engine, store, disk, peers.
+//! The order is the one of `node/METRICS.md`: process, certificates, requests, engine, store, disk, peers, their breakers.
 
 use kvorum_store::ShardStats;
 
@@ -26,6 +26,7 @@ pub(crate) fn expose(figures: &Figures) -> String {
     store(&mut out, &figures.store);
     disk(&mut out, figures);
     peers(&mut out, figures);
+    breakers(&mut out, &figures.peers);
     out.finish()
 }
 
@@ -72,6 +73,9 @@ fn engine(out: &mut Exposition, figures: &Figures) {
     one("kvorum_requests_refused_total", Counter, help, number(engine.refused));
     let help = "Client requests passed on to another node.";
     one("kvorum_requests_forwarded_total", Counter, help, number(engine.forwarded));
+    let help =
+        "Client requests passed on to a later owner while the breaker of an earlier one was open.";
+    one("kvorum_requests_passed_over_total", Counter, help, number(engine.passed_over));
     let help = "Puts and deletes applied at their quorum.";
     one("kvorum_writes_applied_total", Counter, help, number(engine.writes_applied));
     let help = "Puts and deletes that ended with an owner not known to hold them.";
@@ -189,6 +193,21 @@ fn peers(out: &mut Exposition, figures: &Figures) {
                 out.sample(&[("peer", &peer.node.to_string())], value);
             }
         }
+    }
+}
+
+fn breakers(out: &mut Exposition, peers: &[PeerFigures]) {
+    let help = "1 while a peer fails, so that requests are passed on to others before it.";
+    out.family("kvorum_peer_breaker_open", Gauge, help);
+    for peer in peers {
+        let open = number(peer.answers.breaker_open);
+        out.sample(&[("peer", &peer.node.to_string())], open);
+    }
+    let help = "Times that the breaker of a peer opened.";
+    out.family("kvorum_peer_breaker_opened_total", Counter, help);
+    for peer in peers {
+        let opened = number(peer.answers.breaker_opened);
+        out.sample(&[("peer", &peer.node.to_string())], opened);
     }
 }
 
