@@ -9,6 +9,7 @@
 
 mod memory;
 mod phase;
+mod priority;
 mod report;
 mod verdict;
 
@@ -55,6 +56,7 @@ pub(crate) async fn run(
     if !options.keys.no_load {
         load::load(&bench, output).await?;
     }
+    priority::step_back(site.pids().into_values());
     let watch = Watch::begin(bench.clients[0].clone(), site.pids());
 
     let peaks = peaks(&bench, push, output).await?;
