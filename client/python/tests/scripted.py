@@ -25,6 +25,13 @@ class Node:
 
     def __init__(self, answer: Answer, refusal: RequestError | None = None) -> None:
         self.asked: list[Any] = []
+        self.connections = 0
+        self.ended = 0
+        """How many of them the client has ended."""
+        self.last_on = 0
+        """Which of them, from 1 on, brought the last request for data."""
+        self.mute = 0
+        """So many questions about the cluster get no answer."""
         self.endpoint = ""
         self._answer = answer
         self._refusal = refusal
@@ -41,6 +48,8 @@ class Node:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answering: list[asyncio.Task[None]] = []
+        self.connections += 1
+        number = self.connections
         try:
             while True:
                 body = await reader.readexactly(wire.frame_length(await reader.readexactly(4)))
@@ -51,8 +60,15 @@ class Node:
                     writer.write(wire.write_frame(messages.GREETING, 0, greeting))
                     continue
                 request = messages.REQUEST.take_kind(tag, fields)
+                if isinstance(request, messages.ListBuckets | messages.GetTopology):
+                    if self.mute:
+                        self.mute -= 1
+                        continue
+                else:
+                    self.last_on = number
                 answering.append(asyncio.create_task(self._respond(request_id, request, writer)))
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.ended += 1
             writer.close()
 
     async def _respond(self, request_id: int, request: Any, writer: asyncio.StreamWriter) -> None:

@@ -127,10 +127,10 @@ impl Attempts {
                 Retry::AfterTopology => again(0, true, false),
             },
             Outcome::Unexpected(_) | Outcome::Silent(_, NoAnswer::TooLong(_)) => Next::GiveUp,
+            // The node speaks, so it is a member: to ask all nodes for the topology would only be more to do for a busy one.
+            Outcome::Silent(_, NoAnswer::TimedOut) => again(0, false, true),
             // A node that hangs is left alone; one whose connection broke is asked again if it can be reached.
-            Outcome::Silent(_, why) => {
-                again(0, true, matches!(why, NoAnswer::TimedOut | NoAnswer::Silent))
-            }
+            Outcome::Silent(_, why) => again(0, true, matches!(why, NoAnswer::Silent)),
         }
     }
 }

@@ -108,8 +108,8 @@ impl Shared {
                         }
                         Err(outcome) => {
                             avoided = Some(connection.node());
-                            if let Outcome::Silent(node, NoAnswer::Silent) = outcome {
-                                self.nodes.abandon(node).await;
+                            if matches!(outcome, Outcome::Silent(_, NoAnswer::Silent)) {
+                                self.nodes.abandon(&connection);
                             }
                             let is_behind = is_behind(&outcome, &call.request, &topology);
                             let next = attempts.failed(outcome);

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::bucket::Bucket;
 use crate::config::Config;
-use crate::connection::Connection;
+use crate::connection::{Connection, NoAnswer};
 use crate::endpoint::{Endpoint, Transport};
 use crate::error::{ConnectError, OpenError, TopologyError};
 use crate::limits;
@@ -59,8 +59,8 @@ impl Client {
         let (connection, seed) =
             nodes.first_of(&config.endpoints).await.map_err(OpenError::NoNode)?;
         let known = learn(&connection, &seed, config.deadline).await;
-        let known =
-            known.map_err(|error| OpenError::Topology { node: connection.node(), error })?;
+        let known = known
+            .map_err(|not| OpenError::Topology { node: connection.node(), error: not.error })?;
         let shared = Shared {
             nodes,
             deadline: config.deadline,
@@ -175,7 +175,7 @@ impl Shared {
                     self.remember(known);
                     return Ok(());
                 }
-                Err(TopologyError::NoAnswer) => self.nodes.abandon(connection.node()).await,
+                Err(NotLearnt { is_silent: true, .. }) => self.nodes.abandon(&connection),
                 Err(_) => {}
             }
         }
@@ -183,7 +183,8 @@ impl Shared {
             self.nodes.first_of(&self.seeds).await.map_err(OpenError::NoNode)?;
         let node = connection.node();
         let known = learn(&connection, &seed, limits::CONNECT_PATIENCE).await;
-        self.remember(known.map_err(|error| OpenError::Topology { node, error })?);
+        let known = known.map_err(|not| OpenError::Topology { node, error: not.error });
+        self.remember(known?);
         Ok(())
     }
 
@@ -192,20 +193,33 @@ impl Shared {
     }
 }
 
+/// Why a node's topology could not be had.
+struct NotLearnt {
+    error: TopologyError,
+    /// Its connection says nothing at all.
+    is_silent: bool,
+}
+
+impl From<TopologyError> for NotLearnt {
+    fn from(error: TopologyError) -> NotLearnt {
+        NotLearnt { error, is_silent: false }
+    }
+}
+
 /// Asks a node for the topology and the buckets.
 async fn learn(
     connection: &Connection,
     seed: &Endpoint,
     patience: Duration,
-) -> Result<Known, TopologyError> {
+) -> Result<Known, NotLearnt> {
     let told = match connection.ask(&Request::Topology(Nothing {}), patience).await {
         Ok(Response::Topology(told)) => told,
-        other => return Err(not_learnt(other.ok())),
+        other => return Err(not_learnt(other)),
     };
     let buckets: Vec<BucketDescription> =
         match connection.ask(&Request::BucketList(Nothing {}), patience).await {
             Ok(Response::Buckets(list)) => list.buckets,
-            other => return Err(not_learnt(other.ok())),
+            other => return Err(not_learnt(other)),
         };
     let transport = match connection.transport() {
         Transport::Plain => Some(Transport::Plain),
@@ -215,12 +229,14 @@ async fn learn(
     Ok(Known { topology, since: Instant::now(), transport })
 }
 
-fn not_learnt(answer: Option<Response>) -> TopologyError {
-    match answer {
-        None => TopologyError::NoAnswer,
-        Some(Response::Error { error }) => TopologyError::Answered(error),
-        Some(_) => TopologyError::UnexpectedAnswer,
-    }
+fn not_learnt(answer: Result<Response, NoAnswer>) -> NotLearnt {
+    let is_silent = matches!(answer, Err(NoAnswer::Silent));
+    let error = match answer {
+        Err(_) => TopologyError::NoAnswer,
+        Ok(Response::Error { error }) => TopologyError::Answered(error),
+        Ok(_) => TopologyError::UnexpectedAnswer,
+    };
+    NotLearnt { error, is_silent }
 }
 
 /// Where clients reach a member.

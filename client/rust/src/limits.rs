@@ -28,9 +28,13 @@ pub const OTHERWISE_PATIENCE: Duration = Duration::from_millis(700);
 /// within a request's deadline, long enough not to pay a failed connect with every request.
 pub const UNREACHABLE_REST: Duration = Duration::from_millis(500);
 
-/// How long a connection must say nothing, with a request waiting, before its node is left alone. Shorter deadlines prove
+/// How long a connection must say nothing, with a request waiting, before its node is left alone. Shorter waits prove
 /// nothing about the node.
 pub const SILENCE: Duration = Duration::from_millis(300);
+
+/// How long is listened once more before a connection is called silent: for all that has come while this process did not
+/// get a processor, to be read through every task on its way.
+pub const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// How long a node that hangs is passed over. Longer than [`UNREACHABLE_REST`], because finding out that it still hangs
 /// costs a request half of its deadline.

@@ -118,13 +118,18 @@ impl Nodes {
         }
     }
 
-    /// A node hangs: its connection is given up and it is passed over for a while. Requests that still wait on the
-    /// connection keep it until they have ended.
-    pub(crate) async fn abandon(&self, node: NodeId) {
-        let link = self.link(node);
-        let rests_until = Some(Instant::now() + limits::SILENT_REST);
-        *link.state.lock().await = LinkState { connection: None, rests_until };
-        link.has_failed.store(true, Ordering::Relaxed);
+    /// A connection is silent: it is given up, and its node is passed over for a while. Requests that still wait on it keep
+    /// it until they have ended. Nothing happens when it has been given up before, however many find it silent: the one
+    /// that was opened since may be well.
+    pub(crate) fn abandon(&self, silent: &Arc<Connection>) {
+        let link = self.link(silent.node());
+        // Whoever holds the lock has found no open connection, and is opening another one.
+        let Ok(mut state) = link.state.try_lock() else { return };
+        if state.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, silent)) {
+            let rests_until = Some(Instant::now() + limits::SILENT_REST);
+            *state = LinkState { connection: None, rests_until };
+            link.has_failed.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The first connection that any of these endpoints gives, and the endpoint that gave it. From then on only nodes of
@@ -170,7 +175,11 @@ impl Nodes {
             .get_or_insert_with(|| Arc::clone(connection.cluster()));
         let link = self.link(connection.node());
         let mut state = link.state.lock().await;
-        *state = LinkState { connection: Some(Arc::clone(&connection)), rests_until: None };
+        state.rests_until = None;
+        // Others may be waiting for answers on the one that is there.
+        if !state.connection.as_ref().is_some_and(|current| current.is_open()) {
+            state.connection = Some(Arc::clone(&connection));
+        }
         link.has_failed.store(false, Ordering::Relaxed);
         connection
     }

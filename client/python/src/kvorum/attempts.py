@@ -84,6 +84,11 @@ class Attempts:
         # A node that hangs is left alone; one whose connection broke is asked again if it can be reached.
         return None if self.made >= ATTEMPTS else Again(refresh=True, elsewhere=timed_out)
 
+    def unanswered(self, node: bytes) -> Again | None:
+        """There was no answer from a node that speaks: to ask all for the topology would only be more to do for a busy one."""
+        next_step = self.silent(node, sent=True, timed_out=True)
+        return None if next_step is None else Again(elsewhere=True)
+
     def unreachable(self, error: KvorumError) -> Again:
         """Nobody could be reached: nothing was sent this time."""
         self._last = error

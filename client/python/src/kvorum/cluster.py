@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 
 from kvorum import messages
 from kvorum.attempts import Again, Attempts, pause_s
-from kvorum.connection import CONNECT_PATIENCE_S, Connection, Lost, NotSent
+from kvorum.connection import CONNECT_PATIENCE_S, Connection, Lost, NotSent, Silent
 from kvorum.endpoint import Endpoint, Identity
 from kvorum.errors import ConnectError, EarlierAttemptUnknown, KvorumError, NoSuchBucket, ProtocolError, RequestError
 from kvorum.routing import Topology
@@ -33,9 +33,6 @@ UNREACHABLE_REST_S = 0.5
 
 SILENT_REST_S = 2.0
 """How long a node that hangs is passed over."""
-
-SILENCE_S = 0.3
-"""An attempt that waited less than this in vain proves nothing about the node."""
 
 ANSWER_GRACE_S = 0.25
 """How much longer than the deadline an answer is waited for: the node's own verdict says more than our clock."""
@@ -95,13 +92,18 @@ class Cluster:
             self._cluster = connection.cluster
             self._plain = seed.node is None
             link = self._link(connection.node)
-            if link.connection is not None:
-                await link.connection.close()
-            link.connection, link.has_failed = connection, False
+            # Others may be waiting for answers on the one that is there.
+            is_wanted = link.connection is None or not link.connection.is_open
+            if is_wanted:
+                link.connection = connection
+            link.has_failed = False
             try:
                 return await self._learn_from(connection, CONNECT_PATIENCE_S)
             except (KvorumError, NotSent, Lost, TimeoutError) as error:
                 failures.append(f"{seed}: its topology cannot be had: {error or type(error).__name__}")
+            finally:
+                if not is_wanted:
+                    await connection.close()
         causes = "; ".join(failures or ["none was given"])
         raise ConnectError(f"no endpoint leads to a usable cluster: {causes}", refusal)
 
@@ -121,11 +123,14 @@ class Cluster:
             for node in nodes:
                 try:
                     connection = await self._reach(node, insists=False)
+                except KvorumError:
+                    continue
+                try:
                     await self._learn_from(connection, TOPOLOGY_PATIENCE_S)
                     return self.topology
-                except TimeoutError:
-                    self._abandon(node)
-                except (KvorumError, NotSent, Lost):
+                except Silent:
+                    self._abandon(connection)
+                except (KvorumError, NotSent, Lost, TimeoutError):
                     continue
             await self.connect()
             return self.topology
@@ -189,10 +194,11 @@ class Cluster:
             return attempts.silent(connection.node, sent=False, timed_out=False)
         except Lost:
             return attempts.silent(connection.node, sent=True, timed_out=False)
-        except TimeoutError:
-            if window >= SILENCE_S:
-                self._abandon(connection.node)
+        except Silent:
+            self._abandon(connection)
             return attempts.silent(connection.node, sent=True, timed_out=True)
+        except TimeoutError:
+            return attempts.unanswered(connection.node)
 
     def _next(
         self,
@@ -297,10 +303,14 @@ class Cluster:
             link.connection, link.has_failed = connection, False
             return connection
 
-    def _abandon(self, node: bytes) -> None:
-        """A node hangs: it is passed over for a while. Requests that still wait on its connection keep it."""
-        link = self._link(node)
+    def _abandon(self, silent: Connection) -> None:
+        """A connection is silent: it is given up, and its node is passed over for a while. Requests that still wait on it keep
+        it. Nothing happens when it has been given up before: the one that was opened since may be well."""
+        link = self._link(silent.node)
+        if link.connection is not silent:
+            return
         link.connection, link.has_failed, link.rests_until = None, True, _now() + SILENT_REST_S
+        silent.give_up()
         self._doubted = True
 
     def _link(self, node: bytes) -> _Link:

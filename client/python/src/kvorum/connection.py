@@ -1,7 +1,7 @@
 """One connection to one node: a greeting, then requests and answers in any order.
 
 Frames that are asked for in the same turn of the event loop leave in one write. When the stream ends, every request that waits
-learns that its answer will never come.
+learns that its answer will never come. An answer that comes when nobody waits for it any more is dropped.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from kvorum.wire import DecodeError
 CONNECT_PATIENCE_S = 2.0
 """How long opening a connection may take, greeting included. A node that needs longer is better passed over."""
 
+SILENCE_S = 0.3
+"""How long a connection must say nothing, with a request waiting, to be called silent. Shorter waits prove nothing."""
+
 IN_FLIGHT = 1024
 """Requests in flight on one connection: as many as a node takes."""
 
@@ -30,6 +33,11 @@ class NotSent(Exception):
 
 class Lost(Exception):
     """The request was sent, and the connection ended."""
+
+
+class Silent(TimeoutError):
+    """The request was sent, and then not a byte came: the node hangs or is out of reach. A mere ``TimeoutError`` says nothing
+    about the connection: others may well be answered on it."""
 
 
 class Connection:
@@ -46,6 +54,8 @@ class Connection:
         self._outgoing: list[bytes] = []
         self._places = asyncio.Semaphore(IN_FLIGHT)
         self._is_open = True
+        self._heard = 0
+        self._is_given_up = False
         self._reading = asyncio.create_task(self._read(reader))
 
     @classmethod
@@ -103,9 +113,13 @@ class Connection:
 
         :raises NotSent: the request never left.
         :raises Lost: it was sent, and the connection ended.
+        :raises Silent: it was sent, and then nothing at all came.
         :raises TimeoutError: it was sent, and no answer came in time.
         """
+        loop = asyncio.get_running_loop()
         answer: asyncio.Future[messages.Response] | None = None
+        sent_at, heard_before = 0.0, 0
+        end = loop.time() + patience_s
         try:
             async with asyncio.timeout(patience_s), self._places:
                 if not self._is_open:
@@ -113,17 +127,32 @@ class Connection:
                 self._last_id += 1
                 request_id = self._last_id
                 frame = wire.write_frame(messages.REQUEST, request_id, request)
-                answer = asyncio.get_running_loop().create_future()
+                answer = loop.create_future()
+                sent_at, heard_before = loop.time(), self._heard
                 self._waiting[request_id] = answer
                 self._send(frame)
                 try:
                     return await answer
                 finally:
                     self._waiting.pop(request_id, None)
+                    self._close_if_done_with()
         except TimeoutError:
             if answer is None:
                 raise NotSent from None
+            if end - sent_at >= SILENCE_S and self._heard == heard_before:
+                raise Silent from None
             raise
+
+    def give_up(self) -> None:
+        """Nobody will ask here any more: it is closed as soon as no request waits on it."""
+        self._is_given_up = True
+        self._close_if_done_with()
+
+    def _close_if_done_with(self) -> None:
+        if self._is_given_up and not self._waiting:
+            self._close()
+            # Who does not speak does not read either: what is still to be written would keep it open for ever.
+            self._writer.transport.abort()
 
     def _send(self, frame: bytes) -> None:
         if not self._outgoing:
@@ -150,6 +179,7 @@ class Connection:
                 more = await reader.read(_READ_BYTES)
                 if not more:
                     return
+                self._heard += 1
                 buffer += more
         except (OSError, DecodeError):
             return

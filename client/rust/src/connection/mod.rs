@@ -5,12 +5,16 @@
 //! and fills the slots. When either side of the stream ends, every slot is dropped, and its owner learns that the answer
 //! will never come.
 //!
-//! Invariant: a request that was handed over is never said to be unsent. The opposite may happen: a frame that was still
-//! in the queue counts as sent.
+//! Invariants: a request that was handed over is never said to be unsent. The opposite may happen: a frame that was still
+//! in the queue counts as sent. A connection is called silent only when not a byte has come over it for all the time that
+//! a request was waited for: one request that is not answered says nothing about the others. An answer that comes when
+//! nobody waits for it any more is dropped.
 
 mod greeting;
 mod pending;
 mod pump;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,9 +61,9 @@ pub(crate) enum NoAnswer {
     TooLong(FrameError),
     /// It was sent, and the connection was lost.
     Lost,
-    /// It was sent, and no answer came in time, though others did.
+    /// It was sent, and no answer came in time, though the node spoke, or was not listened to for long enough to tell.
     TimedOut,
-    /// It was sent, and then nothing at all came over the connection: the node hangs or is out of reach.
+    /// It was sent, and then not a byte came over the connection: the node hangs or is out of reach.
     Silent,
 }
 
@@ -129,8 +133,14 @@ impl Connection {
         match timeout(left, slot.answer()).await {
             Ok(Some(response)) => Ok(response),
             Ok(None) => Err(NoAnswer::Lost),
-            Err(_) if patience >= limits::SILENCE && slot.heard_nothing() => Err(NoAnswer::Silent),
-            Err(_) => Err(NoAnswer::TimedOut),
+            Err(_) if left < limits::SILENCE || !slot.heard_nothing() => Err(NoAnswer::TimedOut),
+            // Perhaps it is this process that had no processor: what came meanwhile lies unread.
+            Err(_) => match timeout(limits::LAST_LOOK, slot.answer()).await {
+                Ok(Some(response)) => Ok(response),
+                Ok(None) => Err(NoAnswer::Lost),
+                Err(_) if slot.heard_nothing() => Err(NoAnswer::Silent),
+                Err(_) => Err(NoAnswer::TimedOut),
+            },
         }
     }
 }

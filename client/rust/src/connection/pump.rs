@@ -64,7 +64,7 @@ pub(super) async fn read(
         }
         match reader.read_buf(buffer).await {
             Ok(0) | Err(_) => return,
-            Ok(_) => {}
+            Ok(_) => pending.hear(),
         }
     }
 }

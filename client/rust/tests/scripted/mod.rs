@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -47,6 +48,12 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     script: Mutex<VecDeque<Reaction>>,
     asked: Mutex<Vec<Request>>,
+    /// Connections so far.
+    connections: AtomicUsize,
+    /// Which of them, from 1 on, brought the last request that was written down.
+    last_on: AtomicUsize,
+    /// So many questions about the cluster get no answer.
+    mute: AtomicUsize,
     serving: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -147,7 +154,8 @@ impl Shape {
 impl Node {
     pub(crate) fn new(id: NodeId, address: SocketAddr) -> Node {
         let (script, asked, serving) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Node { id, address, script, asked, serving }
+        let (connections, last_on, mute) = Default::default();
+        Node { id, address, script, asked, connections, last_on, mute, serving }
     }
 
     /// What the node will do with its next requests.
@@ -158,6 +166,26 @@ impl Node {
     /// What it was asked, topology and buckets left out.
     pub(crate) fn asked(&self) -> Vec<Request> {
         self.asked.lock().expect("not poisoned").clone()
+    }
+
+    /// How many connections it has had.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Over which of them, from 1 on, the last request came that was written down.
+    pub(crate) fn last_on(&self) -> usize {
+        self.last_on.load(Ordering::Relaxed)
+    }
+
+    /// Leaves so many questions about the cluster without an answer.
+    pub(crate) fn mute(&self, questions: usize) {
+        self.mute.store(questions, Ordering::Relaxed);
+    }
+
+    fn is_mute(&self) -> bool {
+        let less = |left: usize| left.checked_sub(1);
+        self.mute.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
     /// Accepts connections until [`Node::stop`].
@@ -193,6 +221,7 @@ pub(crate) async fn speak(
     mut reader: impl AsyncRead + Unpin,
     mut writer: impl AsyncWrite + Unpin,
 ) {
+    let number = node.connections.fetch_add(1, Ordering::Relaxed) + 1;
     let mut decoder = FrameDecoder::new(CLIENT_FRAME_BYTES);
     let Some(hello) = next(&mut reader, &mut decoder).await else { return };
     let (id, greeting) = read_message::<Greeting>(hello).expect("a greeting");
@@ -209,9 +238,12 @@ pub(crate) async fn speak(
     while let Some(body) = next(&mut reader, &mut decoder).await {
         let (id, request) = read_message::<Request>(body).expect("a request");
         if let Some(answer) = about_the_cluster(&node, &shape, &request) {
-            send(&mut writer, id, &answer).await;
+            if !node.is_mute() {
+                send(&mut writer, id, &answer).await;
+            }
             continue;
         }
+        node.last_on.store(number, Ordering::Relaxed);
         node.asked.lock().expect("not poisoned").push(request.clone());
         let answer = usual(&request);
         match node.next_reaction() {
