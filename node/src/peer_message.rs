@@ -213,6 +213,8 @@ wire_enum! {
         8 = Oversized,
         /// A scan whose partitions are not strictly ascending: named twice, one would be read twice.
         9 = Unordered,
+        /// As much is held for owners that are away as may be.
+        10 = HintsFull,
     } else {
         /// A reason that a later version added.
         Other

@@ -228,6 +228,11 @@ impl RecordKey {
         RecordKey { space, class, partition, bucket: BucketName(bucket), key: Key(key) }
     }
 
+    /// What the index bytes of all keys of a space begin with.
+    pub fn space_bytes(space: Space) -> [u8; 1] {
+        [space.tag()]
+    }
+
     /// Bytes whose order is the keys' order: space (1), class (1), partition (4, big-endian), length of the bucket's name
     /// (1), bucket, key.
     pub fn to_index_bytes(&self) -> Vec<u8> {

@@ -26,8 +26,8 @@ pub struct Mark {
 
 /// One key's record. Its sequence number stands in the log's frame around it.
 ///
-/// Encoded as one byte of format version and then an array `[key, set, mark or nil, hinted for]`; fields of later versions
-/// are kept.
+/// Encoded as one byte of format version and then an array `[key, set, mark or nil, hinted for, spare]`. The last is left
+/// out while it is false and nothing follows it; fields of later versions are kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
     /// Which key, in which space.
@@ -38,6 +38,8 @@ pub struct Record {
     pub mark: Option<Mark>,
     /// The owners that a fallback keeps the record for; empty in the space of owners.
     pub hinted_for: Vec<NodeId>,
+    /// Of a fallback's record: enough owners have all that it holds, so that its loss would lose nothing.
+    pub spare: bool,
     /// Fields of a later version of this format.
     pub surplus: Surplus,
 }
@@ -49,18 +51,23 @@ pub const RECORD_FORMAT: u8 = 1;
 impl Record {
     /// A record without mark and hints.
     pub fn new(key: RecordKey, set: EncodedSet) -> Record {
-        Record { key, set, mark: None, hinted_for: Vec::new(), surplus: Surplus::NONE }
+        let (hinted_for, surplus) = (Vec::new(), Surplus::NONE);
+        Record { key, set, mark: None, hinted_for, spare: false, surplus }
     }
 
     /// Appends the encoding to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(RECORD_FORMAT);
         let mut writer = Writer::new(out);
-        writer.array(4 + self.surplus.count());
+        let names_spare = self.spare || self.surplus.count() > 0;
+        writer.array(4 + u32::from(names_spare) + self.surplus.count());
         self.key.write(&mut writer);
         self.set.write(&mut writer);
         self.mark.write(&mut writer);
         self.hinted_for.write(&mut writer);
+        if names_spare {
+            self.spare.write(&mut writer);
+        }
         writer.encoded(self.surplus.encoded());
     }
 
@@ -82,9 +89,10 @@ impl Record {
         if hinted_for.len() > limits::HINTED_FOR {
             return Err(DecodeError::TooMany { limit: limits::HINTED_FOR });
         }
+        let spare = reader.field_or(&mut fields, || false)?;
         let surplus = reader.close_keeping(fields)?;
         reader.finish()?;
-        Ok(Record { key, set, mark, hinted_for, surplus })
+        Ok(Record { key, set, mark, hinted_for, spare, surplus })
     }
 }
 

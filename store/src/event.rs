@@ -1,6 +1,6 @@
 //! What a shard answers.
 
-use kvorum_protocol::{Dot, EncodedSet};
+use kvorum_protocol::{Dot, EncodedSet, RecordKey};
 
 use crate::files::FileError;
 use crate::index::IndexError;
@@ -44,12 +44,28 @@ pub enum StoreEvent {
         /// The shard is refilling: keys may be missing from the page.
         refilling: bool,
     },
+    /// The answer to [`crate::StoreRequest::ListHints`].
+    Hints {
+        /// The request's.
+        token: Token,
+        /// The keys, ascending.
+        keys: Vec<RecordKey>,
+        /// Whether there are keys behind the last one.
+        more: bool,
+        /// Whether it is not known yet of some records whom they are held for.
+        unread: bool,
+    },
     /// The request was refused: nothing was minted, applied or read.
     Refused {
         /// The request's.
         token: Token,
         /// Why.
         reason: StoreRefusal,
+    },
+    /// A spare hint was dropped for its age.
+    HintDropped {
+        /// Its key.
+        key: RecordKey,
     },
     /// An append or a sync failed. The node must stop; no event follows, and requests are no longer answered.
     Poisoned {
@@ -70,8 +86,12 @@ impl StoreEvent {
             | StoreEvent::Durable { token }
             | StoreEvent::Read { token, .. }
             | StoreEvent::Scanned { token, .. }
+            | StoreEvent::Hints { token, .. }
             | StoreEvent::Refused { token, .. } => Some(*token),
-            StoreEvent::Poisoned { .. } | StoreEvent::Damage(_) | StoreEvent::Closed => None,
+            StoreEvent::HintDropped { .. }
+            | StoreEvent::Poisoned { .. }
+            | StoreEvent::Damage(_)
+            | StoreEvent::Closed => None,
         }
     }
 }
@@ -117,6 +137,9 @@ pub enum StoreRefusal {
     /// The record would have more clock entries or versions than any reader takes. No correct node's writes come near it.
     #[error("the record would be too large")]
     Oversized,
+    /// As much is held for owners that are away as may be.
+    #[error("there is no room for more hints")]
+    HintsFull,
     /// The store is closing.
     #[error("the store is closing")]
     Closing,

@@ -213,6 +213,8 @@ pub(crate) struct Rebuilt {
     pub(crate) live: Vec<(SegmentId, u64)>,
     /// Bytes that are no frame.
     pub(crate) damaged: u32,
+    /// Hinted keys.
+    pub(crate) hinted: Vec<RecordKey>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -50,7 +50,7 @@ pub use options::{OptionsError, ShardOptions};
 #[cfg(feature = "planted")]
 pub use planted::Planted;
 pub use recovery::{IndexFate, IndexFault, OpenError, Opened, RecoveryReport, open};
-pub use request::{Apply, ScanPage, ScanRange, ScannedKey, StoreRequest, Token};
-pub use shard::{Shard, ShardStats};
+pub use request::{Apply, Hint, ScanPage, ScanRange, ScannedKey, StoreRequest, Token};
+pub use shard::{HintStats, Shard, ShardStats, TargetHints};
 pub use sled_index::{SledIndex, SledOpener};
 pub use workers::{Committer, Compactor, Indexer, Reader};

@@ -98,6 +98,27 @@ pub const COMPACT_DEAD_SHARE_FULL: u64 = 5;
 /// Segments less than a quarter full that may stand about before compaction joins them. Each start leaves one.
 pub const SHORT_SEGMENTS: usize = 8;
 
+/// Bytes of records that are held for owners that are away while fewer owners than needed have them: some minutes of a node's
+/// share of writes. They may not be dropped, so beyond it the next one is refused.
+pub const BEARING_BYTES: usize = 256 * 1024 * 1024;
+
+/// The same while enough owners have them: what is not taken then, comparing the owners finds.
+pub const SPARE_BYTES: usize = 256 * 1024 * 1024;
+
+/// How long a hint that may be dropped is kept, in milliseconds: whoever is away for longer has so much to catch up with
+/// that comparing is cheaper.
+pub const SPARE_MS: u64 = 3 * 60 * 60 * 1_000;
+
+/// What listing a hint takes in memory, about: its key up to three times, in ordered maps. It counts towards the bounds above,
+/// so that small records cannot fill the memory below them.
+pub const HINT_LISTING_BYTES: usize = 512;
+
+/// Hinted records that are read, or dropped, at once without anybody's asking: few enough not to be in the way of requests.
+pub const HINTS_READING: usize = 64;
+
+/// Hints of one owner that are looked at for its figures, which are asked for while requests wait.
+pub const HINTS_LOOKED_AT: usize = 1_024;
+
 /// Keys of one page of a scan.
 pub const SCAN_KEYS: u32 = 10_000;
 

@@ -40,6 +40,12 @@ pub struct ShardOptions {
     pub compact_segments: usize,
     /// Bytes of a segment that one compaction step reads.
     pub compact_step_bytes: usize,
+    /// Bytes of records that are held for owners that are away and that may not be dropped; the next one is refused.
+    pub bearing_bytes: usize,
+    /// The same of those that may be dropped.
+    pub spare_bytes: usize,
+    /// How long one that may be dropped is kept, in milliseconds.
+    pub spare_ms: u64,
     /// The known bug to plant.
     #[cfg(feature = "planted")]
     pub planted: Option<Planted>,
@@ -64,6 +70,9 @@ impl Default for ShardOptions {
             spread_ms: limits::SPREAD_MS,
             compact_segments: limits::COMPACT_SEGMENTS,
             compact_step_bytes: limits::COMPACT_STEP_BYTES,
+            bearing_bytes: limits::BEARING_BYTES,
+            spare_bytes: limits::SPARE_BYTES,
+            spare_ms: limits::SPARE_MS,
             #[cfg(feature = "planted")]
             planted: None,
         }
@@ -107,6 +116,9 @@ impl ShardOptions {
             spread_ms: 20,
             compact_segments: 1,
             compact_step_bytes: 4 * 1024,
+            bearing_bytes: 16 * 1024,
+            spare_bytes: 8 * 1024,
+            spare_ms: 5_000,
             ..ShardOptions::default()
         }
     }

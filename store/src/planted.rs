@@ -6,6 +6,8 @@
 pub enum Planted {
     /// Bug 1: mint under one actor for ever, so that the counter begins again after a record was lost.
     ActorReused,
+    /// Bug 2: go on under an actor of one's own that a clock names, without the mark that proves that nothing is missing.
+    ActorFromClock,
     /// Bug 40: acknowledge before the sync.
     AckBeforeSync,
     /// Bug 46, the store's half: go on under a mark of an earlier run.
@@ -14,6 +16,8 @@ pub enum Planted {
     CompactionTrustsIndex,
     /// Bug 50: a rebuild does not honour removal markers, so that what was removed comes back.
     RebuildResurrects,
+    /// Bug 47: where hints have no room the oldest goes, whatever hangs on it.
+    BearingDropped,
 }
 
 impl Planted {
@@ -30,6 +34,8 @@ impl Planted {
     pub fn name(self) -> &'static str {
         match self {
             Planted::ActorReused => "1-actor-reused",
+            Planted::ActorFromClock => "2-actor-from-clock",
+            Planted::BearingDropped => "47-bearing-dropped",
             Planted::AckBeforeSync => "40-ack-before-sync",
             Planted::ActorContinued => "46-actor-continued",
             Planted::CompactionTrustsIndex => "49-compaction-trusts-index",

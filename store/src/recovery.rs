@@ -26,7 +26,7 @@ use crate::options::{OptionsError, ShardOptions};
 use crate::random::Stream;
 use crate::shard::segments::Segments;
 use crate::shard::{Recovered, Shard, Unindexed};
-use crate::workers::{Committer, Compactor, Indexer, Reader};
+use crate::workers::{Committer, Compactor, Indexer, Reader, hinted_keys};
 use index::{OpenedIndex, open_index, relocate};
 use listing::Listing;
 use replay::Tail;
@@ -168,9 +168,10 @@ pub fn open<F: Files, O: IndexOpener>(
     let relogged = log.write_again(&mut index, start.spares.clone())?;
     report.relogged = relogged;
     let mark = log.save(&handles, &mut index, &start, &options, report.refilling)?;
+    let hinted = hinted_keys(&index.index)?;
     let OpenedIndex { index, sentinel, waiting, .. } = index;
     let Mark { batch: checkpoint_batch, bytes, .. } = mark;
-    let unindexed = Unindexed { table: waiting.into_table(), checkpoint_batch, bytes };
+    let unindexed = Unindexed { table: waiting.into_table(), checkpoint_batch, bytes, hinted };
     let shard = log.shard(options, seed, &start, report.refilling, sentinel.sum, unindexed);
     let index = Arc::new(index);
     Ok(Opened {

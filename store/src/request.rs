@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kvorum_protocol::{
     BucketName, Change, EncodedSet, Key, OperationId, RecordKey, Replaces, Space,
 };
-use kvorum_ring::{ClassId, PartitionId};
+use kvorum_ring::{ClassId, NodeId, PartitionId};
 
 /// The engine's name for a request; it comes back in the events.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -22,6 +22,41 @@ pub enum StoreRequest {
         /// The change.
         change: Apply,
     },
+    /// Change a record that is held for owners that were away: answered as [`StoreRequest::Apply`]. Its key is in the hinted
+    /// space.
+    Hold {
+        /// Comes back in the events.
+        token: Token,
+        /// Which record.
+        key: RecordKey,
+        /// Whom it is for, in addition to those whom it was for before.
+        hint: Hint,
+        /// The change.
+        change: Apply,
+    },
+    /// An owner has durably what was held for it. If the record is still what it was given, it is held for one owner less, and
+    /// goes with the last: answered by `Durable`, or by `Refused`.
+    Release {
+        /// Comes back in the event.
+        token: Token,
+        /// Which record.
+        key: RecordKey,
+        /// The owner.
+        target: NodeId,
+        /// What it has; none of a record that cannot be read, which ends for all.
+        set: Option<EncodedSet>,
+    },
+    /// Which records are held for an owner? Answered by `Hints`, or by `Refused`.
+    ListHints {
+        /// Comes back in the event.
+        token: Token,
+        /// The owner.
+        target: NodeId,
+        /// Only keys behind this one.
+        after: Option<RecordKey>,
+        /// Most keys to return.
+        limit: usize,
+    },
     /// Read a record, durable or not: answered by `Read`, or by `Refused`.
     Read {
         /// Comes back in the event.
@@ -36,7 +71,7 @@ pub enum StoreRequest {
         /// Which keys.
         range: ScanRange,
     },
-    /// Remove a record without leaving one (a reclaimed tombstone, a dropped partition, a delivered hint): answered by
+    /// Remove a record without leaving one (a reclaimed tombstone, a dropped partition): answered by
     /// `Durable` once the removal marker is, or by `Refused`.
     Remove {
         /// Comes back in the event.
@@ -51,11 +86,23 @@ impl StoreRequest {
     pub fn token(&self) -> Token {
         match self {
             StoreRequest::Apply { token, .. }
+            | StoreRequest::Hold { token, .. }
+            | StoreRequest::Release { token, .. }
+            | StoreRequest::ListHints { token, .. }
             | StoreRequest::Read { token, .. }
             | StoreRequest::Scan { token, .. }
             | StoreRequest::Remove { token, .. } => *token,
         }
     }
+}
+
+/// Whom a record is held for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hint {
+    /// Owners; at least one.
+    pub targets: Vec<NodeId>,
+    /// As many owners as the write needs have it already.
+    pub spare: bool,
 }
 
 /// A change to a record.

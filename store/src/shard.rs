@@ -14,6 +14,7 @@ mod checkpoint;
 mod commit;
 mod compaction;
 mod feed;
+mod hints;
 mod loads;
 mod rebuild;
 pub(crate) mod segments;
@@ -23,7 +24,7 @@ pub(crate) mod table;
 
 use std::collections::VecDeque;
 
-use kvorum_protocol::Run;
+use kvorum_protocol::{RecordKey, Run, Space as KeySpace};
 
 use crate::clock::Now;
 use crate::event::{PoisonReason, StoreEvent, StoreRefusal};
@@ -39,6 +40,8 @@ use checkpoint::Checkpointing;
 use commit::Commits;
 use compaction::Compaction;
 use feed::Feed;
+use hints::Hints;
+pub use hints::{HintStats, TargetHints};
 use loads::Loads;
 use rebuild::Rebuilding;
 use segments::Segments;
@@ -55,6 +58,8 @@ pub(crate) struct Unindexed {
     pub(crate) checkpoint_batch: u64,
     /// Bytes of log that it would replay.
     pub(crate) bytes: u64,
+    /// Hinted keys that the index names.
+    pub(crate) hinted: Vec<RecordKey>,
 }
 
 /// What recovery hands over: where the log stands.
@@ -86,6 +91,7 @@ pub struct Shard {
     commits: Commits,
     loads: Loads,
     feed: Feed,
+    hints: Hints,
     checkpoint: Checkpointing,
     segments: Segments,
     compaction: Compaction,
@@ -112,11 +118,18 @@ impl Shard {
     pub(crate) fn new(options: ShardOptions, seed: u64, recovered: Recovered) -> Shard {
         let mut runs = Stream::new(seed, "run");
         let next_sequence = recovered.next_sequence;
-        let Unindexed { mut table, checkpoint_batch, bytes } = recovered.unindexed;
+        let Unindexed { mut table, checkpoint_batch, bytes, hinted } = recovered.unindexed;
+        let mut hints = Hints::default();
         let mut unindexed = Backlog::default();
         for slot in table.occupied().collect::<Vec<Slot>>() {
             unindexed.note(&mut table, slot);
+            let record = table.entry(slot).body.record();
+            if let Some(record) = record.filter(|record| record.key.space == KeySpace::Hinted) {
+                hints.note(record, 0);
+            }
         }
+        let is_newer = |key: &RecordKey| table.find(key).is_some();
+        hints.find(hinted.into_iter().filter(|key| !is_newer(key)));
         Shard {
             store_id: recovered.store_id,
             run: Run(runs.next_u64()),
@@ -127,6 +140,7 @@ impl Shard {
             commits: Commits::new(next_sequence, recovered.last_batch),
             loads: Loads::new(Seeded::from_seed(seed)),
             feed: Feed::default(),
+            hints,
             checkpoint: Checkpointing::new(
                 recovered.manifest_version,
                 checkpoint_batch,
@@ -157,7 +171,20 @@ impl Shard {
             Some(reason) => self.refuse(token, reason),
             None => match request {
                 StoreRequest::Apply { token, key, change } => {
-                    self.operate(key, loads::Operation::Apply { token, change });
+                    self.operate(key, loads::Operation::Apply { token, change, hint: None });
+                }
+                StoreRequest::Hold { token, key, hint, change } => {
+                    assert!(key.space == KeySpace::Hinted, "what is held for others is hinted");
+                    #[cfg(feature = "planted")]
+                    self.make_room_for(&hint, apply::change_bytes(&change));
+                    let hint = Some(hint);
+                    self.operate(key, loads::Operation::Apply { token, change, hint });
+                }
+                StoreRequest::Release { token, key, target, set } => {
+                    self.operate(key, loads::Operation::Release { token, target, set });
+                }
+                StoreRequest::ListHints { token, target, after, limit } => {
+                    self.list_hints(token, target, after.as_ref(), limit);
                 }
                 StoreRequest::Read { token, key } => {
                     self.operate(key, loads::Operation::Read { token })
@@ -223,7 +250,10 @@ impl Shard {
         match self.life {
             Life::Closed | Life::Poisoned => None,
             Life::Open | Life::Closing => {
-                [self.checkpoint_deadline(), self.space_deadline()].into_iter().flatten().min()
+                [self.checkpoint_deadline(), self.space_deadline(), self.hints_deadline()]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
         }
     }
@@ -274,14 +304,26 @@ impl Shard {
             return Some(overloaded);
         }
         match request {
-            StoreRequest::Read { .. } => None,
+            StoreRequest::Read { .. } | StoreRequest::ListHints { .. } => None,
             StoreRequest::Scan { range, .. } => {
                 let too_large = range.partitions.len() > limits::SCAN_PARTITIONS
                     || range.limit > limits::SCAN_KEYS;
                 (too_large || self.scans.len() >= self.options.queued_operations)
                     .then_some(overloaded)
             }
-            StoreRequest::Remove { .. } => self.no_credit(0).then_some(overloaded),
+            StoreRequest::Remove { .. } | StoreRequest::Release { .. } => {
+                self.no_credit(0).then_some(overloaded)
+            }
+            StoreRequest::Hold { hint, change, .. } => {
+                let bytes = apply::change_bytes(change);
+                if self.no_credit(bytes) {
+                    return Some(overloaded);
+                }
+                if self.has_no_place_for(hint, bytes) && !self.drops_bearing() {
+                    return Some(StoreRefusal::HintsFull);
+                }
+                self.has_no_room_for(change).then_some(StoreRefusal::DiskFull)
+            }
             StoreRequest::Apply { change, .. } => {
                 if self.no_credit(apply::change_bytes(change)) {
                     return Some(overloaded);
@@ -302,6 +344,9 @@ impl Shard {
     }
 
     fn refuse(&mut self, token: Token, reason: StoreRefusal) {
+        if reason == StoreRefusal::HintsFull {
+            self.hint_refused();
+        }
         self.events.push_back(StoreEvent::Refused { token, reason });
     }
 
@@ -316,6 +361,7 @@ impl Shard {
             return;
         }
         self.advance_rebuild();
+        self.advance_hints();
         self.advance_checkpoint();
         self.table.shrink(self.compaction.pinned_from());
         if self.life == Life::Closing && self.is_quiet() && self.checkpoint.is_clean() {

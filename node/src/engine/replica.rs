@@ -143,6 +143,7 @@ pub(crate) fn refusal_of(reason: StoreRefusal) -> ReplicaRefusal {
             ReplicaRefusal::Overloaded { retry_after_ms }
         }
         StoreRefusal::DiskFull => ReplicaRefusal::DiskFull,
+        StoreRefusal::HintsFull => ReplicaRefusal::HintsFull,
         StoreRefusal::Closing => ReplicaRefusal::Stopping,
         StoreRefusal::Oversized => ReplicaRefusal::Oversized,
         StoreRefusal::TooManySiblings | StoreRefusal::NothingToDelete => {
@@ -156,6 +157,9 @@ impl Machine for Replica {
         let mut request = self.request.take().expect("a machine starts once");
         match &mut request {
             StoreRequest::Apply { token, .. }
+            | StoreRequest::Hold { token, .. }
+            | StoreRequest::Release { token, .. }
+            | StoreRequest::ListHints { token, .. }
             | StoreRequest::Read { token, .. }
             | StoreRequest::Scan { token, .. }
             | StoreRequest::Remove { token, .. } => *token = turn.token,

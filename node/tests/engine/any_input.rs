@@ -344,7 +344,10 @@ impl World {
                     self.dice.pick(&[Ok(ScanPage::default()), Err(ReadError::IndexDamaged)]);
                 StoreEvent::Scanned { token, result, refilling }
             }
-            StoreRequest::Remove { .. } => unreachable!("an engine removes nothing"),
+            StoreRequest::Hold { .. }
+            | StoreRequest::Release { .. }
+            | StoreRequest::ListHints { .. }
+            | StoreRequest::Remove { .. } => unreachable!("an engine holds and removes nothing"),
         };
         self.handle(Input::Store(event));
     }

@@ -76,6 +76,7 @@ pub(crate) fn record() -> Record {
     Record {
         mark: Some(Mark { actor: Actor(0xaaaa_bbbb_cccc_dddd), run: Run(3) }),
         hinted_for: vec![NODE, NodeId(5)],
+        spare: true,
         ..Record::new(record_key().in_space(Space::Hinted), EncodedSet::new(&version_set()))
     }
 }

@@ -77,6 +77,8 @@ impl World {
             StoreEvent::Scanned { token, .. } => (13, token.0),
             StoreEvent::Refused { token, .. } => (14, token.0),
             StoreEvent::Poisoned { .. } | StoreEvent::Damage(_) | StoreEvent::Closed => (15, 0),
+            StoreEvent::Hints { token, .. } => (17, token.0),
+            StoreEvent::HintDropped { .. } => (18, 0),
         };
         self.digest_place(number, kind);
         self.trace.hash.word(token);

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use kvorum_protocol::RecordKey;
+use kvorum_protocol::{EncodedSet, RecordKey};
+use kvorum_ring::NodeId;
 
 use super::table::{Body, Entry, KeyMap, Placed, Seeded, Slot};
 use super::{Shard, apply};
@@ -11,7 +12,7 @@ use crate::index::IndexEntry;
 use crate::job::{Loaded, ReadJob, Reading};
 use crate::limits;
 use crate::log::entry::Logged;
-use crate::request::{Apply, Token};
+use crate::request::{Apply, Hint, Token};
 
 /// What is to be done to a key.
 #[derive(Clone, Debug)]
@@ -19,6 +20,14 @@ pub(crate) enum Operation {
     Apply {
         token: Token,
         change: Apply,
+        /// Of a record that is held for others.
+        hint: Option<Hint>,
+    },
+    /// An owner has what was held for it.
+    Release {
+        token: Token,
+        target: NodeId,
+        set: Option<EncodedSet>,
     },
     Read {
         token: Token,
@@ -29,6 +38,12 @@ pub(crate) enum Operation {
     /// Forget the marker of this sequence, if it is still the newest.
     DropMarker {
         sequence: u64,
+    },
+    /// List a hinted record of which only the key is known.
+    LearnHint,
+    /// End a hint that nobody needs, or under a planted bug any.
+    DropHint {
+        even_bearing: bool,
     },
 }
 
@@ -43,9 +58,12 @@ impl Operation {
     fn token(&self) -> Option<Token> {
         match self {
             Operation::Apply { token, .. }
+            | Operation::Release { token, .. }
             | Operation::Read { token }
             | Operation::Remove { token } => Some(*token),
-            Operation::DropMarker { .. } => None,
+            Operation::DropMarker { .. } | Operation::LearnHint | Operation::DropHint { .. } => {
+                None
+            }
         }
     }
 }
@@ -213,6 +231,8 @@ impl Shard {
 
     /// Answers operations that cannot be done now.
     pub(super) fn refuse_all(&mut self, operations: VecDeque<Operation>) {
+        let is_learning = |operation: &&Operation| matches!(operation, Operation::LearnHint);
+        self.hint_reads_failed(operations.iter().filter(is_learning).count());
         for token in operations.iter().filter_map(Operation::token) {
             self.refuse(token, StoreRefusal::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS });
         }
@@ -242,9 +262,16 @@ impl Shard {
             self.table.touch(slot);
         }
         match operation {
-            Operation::Apply { token, change } => self.apply(token, slot, key, change),
+            Operation::Apply { token, change, hint } => {
+                self.apply(token, slot, key, change, hint.as_ref());
+            }
+            Operation::Release { token, target, set } => {
+                self.release(token, slot, &key, target, set.as_ref());
+            }
             Operation::Read { token } => self.read(token, slot),
-            Operation::Remove { token } => self.remove(token, slot, &key),
+            Operation::Remove { token } => self.remove(Some(token), slot, &key),
+            Operation::LearnHint => self.learn_hint(slot, &key),
+            Operation::DropHint { even_bearing } => self.drop_hint(slot, &key, even_bearing),
             Operation::DropMarker { sequence } => self.drop_marker(slot, sequence),
         }
     }

@@ -55,6 +55,7 @@ impl Shard {
         self.unindexed.clear();
         self.sum = rebuilt.sum;
         self.segments.set_live(&rebuilt.live);
+        self.find_hints(rebuilt.hinted);
         self.rebuilding = Rebuilding::No;
         self.checkpoint.demand();
         if rebuilt.damaged > 0 {

@@ -2,6 +2,7 @@
 
 use kvorum_protocol::Run;
 
+use super::hints::HintStats;
 use super::rebuild::Rebuilding;
 use super::{Life, Shard};
 
@@ -50,6 +51,8 @@ pub struct ShardStats {
     pub disk_full: bool,
     /// Absences here count for no quorum.
     pub refilling: bool,
+    /// What is held for owners that were away.
+    pub hints: HintStats,
     /// The index is being rebuilt.
     pub rebuilding: bool,
     /// A write or sync failed: the shard has stopped.
@@ -87,6 +90,7 @@ impl Shard {
             moved: self.compaction.moved(),
             disk_full: self.space.is_full(),
             refilling: self.refilling,
+            hints: self.hint_stats(),
             rebuilding: self.rebuilding != Rebuilding::No,
             poisoned: self.life == Life::Poisoned,
             run: self.run,

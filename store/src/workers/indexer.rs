@@ -1,7 +1,11 @@
 //! Feeds the index, and moves the checkpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
+
+use bytes::Bytes;
+use kvorum_protocol::{RecordKey, Space};
 
 use crate::files::Files;
 use crate::index::{self, EntrySum, Index, IndexBatch, IndexEntry, IndexError, IndexKey, Sentinel};
@@ -118,7 +122,8 @@ impl<F: Files, I: Index> Indexer<F, I> {
         let (sum, live) = count(&*self.index, |_, _| {})?;
         self.sentinel.sum = sum;
         self.index.apply(&IndexBatch { changes: Vec::new(), sentinel: self.sentinel })?;
-        Ok(Rebuilt { repaired, sum, live, damaged })
+        let hinted = hinted_keys(&*self.index)?;
+        Ok(Rebuilt { repaired, sum, live, damaged, hinted })
     }
 }
 
@@ -134,6 +139,22 @@ fn entry_of(named: &Named) -> (IndexKey, Option<IndexEntry>) {
         Named::Nothing { key } => (key, None),
     };
     (key.to_index_bytes().into(), entry)
+}
+
+/// The keys of all records that are held for others: they stand at the end of the index.
+pub(crate) fn hinted_keys<I: Index>(index: &I) -> Result<Vec<RecordKey>, IndexError> {
+    let mut keys = Vec::new();
+    let mut is_damaged = false;
+    index.scan(&RecordKey::space_bytes(Space::Hinted), &mut |key, entry| {
+        if !entry.is_removed() {
+            match RecordKey::from_index_bytes(&Bytes::copy_from_slice(key)) {
+                Ok(key) => keys.push(key),
+                Err(_) => is_damaged = true,
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    if is_damaged { Err(IndexError::Damaged) } else { Ok(keys) }
 }
 
 /// Adds up all entries of an index, and the bytes of frames that they name, by segment. `each` sees every entry.

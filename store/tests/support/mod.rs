@@ -28,6 +28,8 @@ pub(crate) struct Outcome {
     pub(crate) read: Option<Result<Option<EncodedSet>, ReadError>>,
     pub(crate) scanned: Option<Result<kvorum_store::ScanPage, ReadError>>,
     pub(crate) refused: Option<StoreRefusal>,
+    /// Keys of a page of hints, and whether some are unread.
+    pub(crate) hints: Option<(Vec<RecordKey>, bool)>,
 }
 
 /// An opened shard and all that it said.
@@ -37,6 +39,8 @@ pub(crate) struct Store {
     pub(crate) damage: Vec<DamageNotice>,
     pub(crate) poisoned: Option<PoisonReason>,
     pub(crate) closed: bool,
+    /// Hints that were dropped.
+    pub(crate) dropped: Vec<RecordKey>,
     pub(crate) now: Now,
     next_token: u64,
     /// Operations of one opening are not those of another.
@@ -85,6 +89,7 @@ impl Store {
             damage: Vec::new(),
             poisoned: None,
             closed: false,
+            dropped: Vec::new(),
             now: Now { mono_ns: 1, wall_ms: 1 },
             next_token: 0,
             operations: u128::from(seed) << 64,
@@ -145,6 +150,10 @@ impl Store {
                 StoreEvent::Refused { token, reason } => {
                     self.outcomes.entry(token).or_default().refused = Some(reason);
                 }
+                StoreEvent::Hints { token, keys, unread, .. } => {
+                    self.outcomes.entry(token).or_default().hints = Some((keys, unread));
+                }
+                StoreEvent::HintDropped { key } => self.dropped.push(key),
                 StoreEvent::Poisoned { reason } => self.poisoned = Some(reason),
                 StoreEvent::Damage(notice) => self.damage.push(notice),
                 StoreEvent::Closed => self.closed = true,

@@ -22,7 +22,7 @@ use crate::peer_message::ReplicaRefusal;
 /// How a replica's refusal is told to the client.
 fn cause_of(refusal: ReplicaRefusal) -> OwnerCause {
     match refusal {
-        ReplicaRefusal::Overloaded { .. } => OwnerCause::Overloaded,
+        ReplicaRefusal::Overloaded { .. } | ReplicaRefusal::HintsFull => OwnerCause::Overloaded,
         ReplicaRefusal::DiskFull => OwnerCause::DiskFull,
         ReplicaRefusal::NotAnOwner | ReplicaRefusal::Misplaced | ReplicaRefusal::Unordered => {
             OwnerCause::WrongLayout

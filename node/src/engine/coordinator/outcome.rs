@@ -9,6 +9,7 @@ use kvorum_store::{MintedDot, StoreRefusal};
 use crate::engine::coordinator::small;
 use crate::engine::quorum::Quorum;
 use crate::engine::view::ClusterView;
+use crate::limits;
 
 /// A write that is applied at its coordinator.
 #[derive(Clone)]
@@ -80,6 +81,9 @@ pub(super) fn refused(reason: StoreRefusal) -> RequestError {
     match reason {
         StoreRefusal::Overloaded { retry_after_ms } => RequestError::Overloaded { retry_after_ms },
         StoreRefusal::DiskFull => RequestError::DiskFull,
+        StoreRefusal::HintsFull => {
+            RequestError::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS }
+        }
         StoreRefusal::TooManySiblings => RequestError::TooManySiblings,
         StoreRefusal::NothingToDelete => MintRefusal::NothingToDelete.into(),
         StoreRefusal::Oversized => RequestError::TooLarge {
