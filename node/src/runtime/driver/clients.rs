@@ -23,8 +23,29 @@ struct Connected {
     caller: Caller,
     outgoing: Rc<Outgoing>,
     account: Rc<Account>,
-    /// Its requests at work. As many as a session lets in.
-    at_work: BTreeMap<u64, AtWork>,
+    /// Its requests at work, as many as a session lets in.
+    at_work: ByRequest<AtWork>,
+}
+
+/// What belongs to the requests of one client, by request id. A client ought not to use an id twice at a time; of one that does
+/// each request counts all the same, or it would get more of them past the gate than anybody else.
+struct ByRequest<T>(BTreeMap<(u64, u32), T>);
+
+impl<T> ByRequest<T> {
+    fn last(&self, request_id: u64) -> Option<u32> {
+        let same = (request_id, 0)..=(request_id, u32::MAX);
+        self.0.range(same).next_back().map(|((_, nth), _)| *nth)
+    }
+
+    fn insert(&mut self, request_id: u64, it: T) {
+        let nth = self.last(request_id).map_or(0, |nth| nth + 1);
+        self.0.insert((request_id, nth), it);
+    }
+
+    fn remove(&mut self, request_id: u64) -> Option<T> {
+        let nth = self.last(request_id)?;
+        self.0.remove(&(request_id, nth))
+    }
 }
 
 /// A request at work.
@@ -56,7 +77,7 @@ impl Arrival {
 pub(crate) struct Clients {
     connected: BTreeMap<ClientNumber, Connected>,
     /// What clients that are gone had asked for data, while the engine works on it. The gate bounds how many there are.
-    left_behind: BTreeMap<(ClientNumber, u64), Arrival>,
+    left_behind: BTreeMap<ClientNumber, ByRequest<Arrival>>,
     meters: Rc<Meters>,
     /// Only while somebody listens at level `debug`: a span costs more than many a request.
     spans: BTreeMap<(ClientNumber, u64), Span>,
@@ -83,7 +104,8 @@ impl Clients {
         outgoing: Rc<Outgoing>,
         account: Rc<Account>,
     ) {
-        let connected = Connected { caller, outgoing, account, at_work: BTreeMap::new() };
+        let connected =
+            Connected { caller, outgoing, account, at_work: ByRequest(BTreeMap::new()) };
         self.connected.insert(client, connected);
     }
 
@@ -94,11 +116,12 @@ impl Clients {
 
     /// It is gone.
     pub(crate) fn gone(&mut self, client: ClientNumber) {
-        let at_work = self.connected.remove(&client).map(|connected| connected.at_work);
-        for (request_id, AtWork { arrival, .. }) in at_work.into_iter().flatten() {
-            if arrival.ticket.is_some() {
-                self.left_behind.insert((client, request_id), arrival);
-            }
+        let at_work = self.connected.remove(&client).map(|connected| connected.at_work.0);
+        let arrivals = at_work.into_iter().flatten().map(|(id, at_work)| (id, at_work.arrival));
+        let left: BTreeMap<_, _> =
+            arrivals.filter(|(_, arrival)| arrival.ticket.is_some()).collect();
+        if !left.is_empty() {
+            self.left_behind.insert(client, ByRequest(left));
         }
         self.spans.retain(|(of, _), _| *of != client);
     }
@@ -137,14 +160,19 @@ impl Clients {
             telemetry::answered(&span, response);
         }
         if let Some(connected) = self.connected.get_mut(&client) {
-            if let Some(AtWork { operation, arrival }) = connected.at_work.remove(&request_id) {
+            if let Some(AtWork { operation, arrival }) = connected.at_work.remove(request_id) {
                 let took_ns = arrival.answered(now, response);
                 self.meters.requests.answered(operation, took_ns, response);
             }
             connected.account.answered(request_id);
             push_answer(&connected.outgoing, &connected.account, request_id, response);
-        } else if let Some(arrival) = self.left_behind.remove(&(client, request_id)) {
-            arrival.answered(now, response);
+        } else if let Some(left) = self.left_behind.get_mut(&client) {
+            if let Some(arrival) = left.remove(request_id) {
+                arrival.answered(now, response);
+            }
+            if left.0.is_empty() {
+                self.left_behind.remove(&client);
+            }
         }
     }
 
@@ -210,13 +238,39 @@ mod tests {
         Request::Get(Get { bucket, key, options: RequestOptions::new(OperationId(1)) })
     }
 
+    fn opened(clients: &mut Clients) {
+        let source = Source::of(Ipv4Addr::LOCALHOST.into());
+        let account = Rc::new(Account::new(source, Quota::new(1), Quota::new(1)));
+        clients.opened(CLIENT, Caller::Operator, Rc::new(Outgoing::new(1_000)), account);
+    }
+
+    #[test]
+    fn requests_under_one_id_count_singly_until_each_is_answered() {
+        for stays in [true, false] {
+            let (gate, mut clients) = (Gate::of(3), Clients::new(Rc::default()));
+            opened(&mut clients);
+            for _ in 0..3 {
+                let arrival = Arrival { at_ns: 0, ticket: gate.enter_alone() };
+                let partitions = PartitionCount::new(16).unwrap();
+                clients.began(CLIENT, 7, &get(), arrival, partitions);
+            }
+            if !stays {
+                clients.gone(CLIENT);
+            }
+            let now = Now { mono_ns: 1, wall_ms: 0 };
+            for inside in [2, 1, 0] {
+                let error = RequestError::DeadlineExceeded;
+                clients.answer(now, CLIENT, 7, &Response::Error { error });
+                assert_eq!(gate.stats().inside, inside);
+            }
+        }
+    }
+
     #[test]
     fn what_a_client_leaves_behind_counts_at_the_gate_until_it_is_answered() {
         let (gate, mut clients) = (Gate::of(2), Clients::new(Rc::default()));
         let partitions = PartitionCount::new(16).unwrap();
-        let source = Source::of(Ipv4Addr::LOCALHOST.into());
-        let account = Rc::new(Account::new(source, Quota::new(1), Quota::new(1)));
-        clients.opened(CLIENT, Caller::Operator, Rc::new(Outgoing::new(1_000)), account);
+        opened(&mut clients);
         for id in [1, 2] {
             let arrival = Arrival { at_ns: 0, ticket: gate.enter_alone() };
             clients.began(CLIENT, id, &get(), arrival, partitions);
