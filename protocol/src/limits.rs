@@ -32,6 +32,10 @@ pub const CLIENT_FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// siblings apart from each other.
 pub const PEER_FRAME_BYTES: usize = 64 * 1024 * 1024;
 
+/// Requests of one connection that a node works on at a time: enough to keep a node busy from one machine, few enough that one
+/// connection does not take all of its room. A client that has more under way is answered Overloaded for the rest.
+pub const REQUESTS_IN_FLIGHT: usize = 1_024;
+
 /// How deep arrays may nest. Our deepest message needs seven levels; the bound keeps a hostile frame from using the
 /// stack.
 pub const DEPTH: usize = 16;

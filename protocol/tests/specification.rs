@@ -161,6 +161,8 @@ fn limits_are_told_as_they_are() {
             limits::SUPERSEDED_IDS
         ),
         format!("| buckets | {} |", with_commas(limits::BUCKETS)),
+        format!("from one connection | {} |", with_commas(limits::REQUESTS_IN_FLIGHT)),
+        format!("at most {} requests of one connection", with_commas(limits::REQUESTS_IN_FLIGHT)),
     ] {
         assert!(text.contains(&row), "the specification lacks: {row}");
     }

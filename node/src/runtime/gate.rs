@@ -22,11 +22,17 @@
 //! whoever comes beside it. A token's own limits come first, and what they refuse tells nothing about the node: it neither
 //! counts as refused nor lets the bound grow.
 //!
+//! Whoever is not let in is told to come again after about as long as answers take now: when those who are inside have left.
+//! Refusing costs little and not nothing, so only so many are refused before the driver gets its turn, which is the only one to
+//! let anybody out.
+//!
 //! **Not here:** requests about the cluster, which are few and are wanted most under overload; what peers ask, which the
 //! engine bounds; bytes, which the clients' accounts bound.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+
+use kvorum_store::clock::NS_PER_MS;
 
 use crate::limits::{MAX_REQUESTS, RETRY_AFTER_MS};
 use crate::runtime::limits;
@@ -53,6 +59,8 @@ pub(crate) struct GateStats {
     pub(crate) over_in_flight: u64,
     /// Requests answered Overloaded because their token had begun as many as it may.
     pub(crate) over_rate: u64,
+    /// Requests answered Overloaded because their connection had as many at work as it may.
+    pub(crate) over_connection: u64,
     /// Requests and messages whose deadline had passed before anybody looked at them.
     pub(crate) expired: u64,
 }
@@ -116,6 +124,8 @@ struct Room {
     stats: GateStats,
     company: Company,
     window: Window,
+    /// What answers took lately, on average; 0 when nothing tells.
+    usual_ns: u64,
     lowered: Option<Lowered>,
     /// Until when slow answers lower nothing, because it did not help.
     patient_until_ns: u64,
@@ -125,8 +135,17 @@ impl Room {
     fn new(ceiling: usize) -> Room {
         let stats = GateStats { limit: ceiling, ..GateStats::default() };
         let (company, window) = Default::default();
-        let within_ns = WINDOW_NS;
-        Room { ceiling, within_ns, stats, company, window, lowered: None, patient_until_ns: 0 }
+        let (within_ns, usual_ns, patient_until_ns) = (WINDOW_NS, 0, 0);
+        Room {
+            ceiling,
+            within_ns,
+            stats,
+            company,
+            window,
+            usual_ns,
+            lowered: None,
+            patient_until_ns,
+        }
     }
 
     /// Whether there is room for one more of a tenant that has so many inside.
@@ -135,6 +154,7 @@ impl Room {
         if self.stats.inside == 0 {
             self.stats.limit = self.ceiling;
             self.within_ns = WINDOW_NS;
+            self.usual_ns = 0;
             self.lowered = None;
             self.begin_window();
         }
@@ -176,6 +196,7 @@ impl Room {
         if lasted_ns < WINDOW_NS || window.told < limits::ADMISSION_SAMPLES {
             return;
         }
+        self.usual_ns = window.mean_ns();
         if window.slow * 2 <= window.told {
             self.lowered = None;
             // Clients may have become more patient. Slowly: to find out that they have not costs answers.
@@ -227,6 +248,12 @@ impl Room {
         self.stats.limit = limit.max(limits::ADMITTED_MIN).min(self.ceiling);
     }
 
+    /// When to come again: in the time that an answer takes, those who are inside leave.
+    fn retry_after_ms(&self) -> u32 {
+        let usual_ms = u32::try_from(self.usual_ns / NS_PER_MS).unwrap_or(u32::MAX);
+        usual_ms.clamp(RETRY_AFTER_MS, limits::RETRY_AFTER_MAX_MS)
+    }
+
     fn begin_window(&mut self) {
         self.window = Window { most: self.stats.inside, ..Window::default() };
     }
@@ -237,6 +264,8 @@ impl Room {
 pub(crate) struct Gate {
     room: RefCell<Room>,
     tenants: RefCell<Tenants>,
+    /// Refusals since the driver's last turn began.
+    refusals: Cell<usize>,
 }
 
 /// A request that was let in; it has left when this is dropped.
@@ -263,8 +292,8 @@ impl Gate {
 
     /// One that never lets in more than so many at a time.
     pub(crate) fn of(ceiling: usize) -> Rc<Gate> {
-        let (room, tenants) = (RefCell::new(Room::new(ceiling)), RefCell::default());
-        Rc::new(Gate { room, tenants })
+        let (tenants, refusals) = Default::default();
+        Rc::new(Gate { room: RefCell::new(Room::new(ceiling)), tenants, refusals })
     }
 
     /// The tenant of one more connection.
@@ -284,14 +313,20 @@ impl Gate {
     ) -> Result<Ticket, Refused> {
         let mut room = self.room.borrow_mut();
         if let Err(over) = tenant.check(now_ns) {
-            match over {
-                OverLimit::InFlight => room.stats.over_in_flight += 1,
-                OverLimit::Rate { .. } => room.stats.over_rate += 1,
-            }
-            return Err(Refused { retry_after_ms: over.retry_after_ms() });
+            let retry_after_ms = match over {
+                OverLimit::InFlight => {
+                    room.stats.over_in_flight += 1;
+                    room.retry_after_ms()
+                }
+                OverLimit::Rate { retry_after_ms } => {
+                    room.stats.over_rate += 1;
+                    retry_after_ms
+                }
+            };
+            return Err(Refused { retry_after_ms });
         }
         if !room.enter(tenant.id(), tenant.inside(), now_ns) {
-            return Err(Refused { retry_after_ms: RETRY_AFTER_MS });
+            return Err(Refused { retry_after_ms: room.retry_after_ms() });
         }
         tenant.began(weight, now_ns);
         Ok(Ticket { gate: Rc::clone(self), tenant: Rc::clone(tenant), weight })
@@ -301,6 +336,24 @@ impl Gate {
     #[cfg(test)]
     pub(crate) fn enter_alone(self: &Rc<Gate>) -> Option<Ticket> {
         self.enter(&Tenant::anybody(), 1, 0).ok()
+    }
+
+    /// A connection has as many requests at work as it may, and sends another one.
+    pub(crate) fn over_connection(&self) -> Refused {
+        let mut room = self.room.borrow_mut();
+        room.stats.over_connection += 1;
+        Refused { retry_after_ms: room.retry_after_ms() }
+    }
+
+    /// The driver begins a turn.
+    pub(crate) fn turn_begins(&self) {
+        self.refusals.set(0);
+    }
+
+    /// Counts a refusal. Whether it is time to let the driver, and everybody else, have a turn before the next one.
+    pub(crate) fn refused_enough(&self) -> bool {
+        self.refusals.set(self.refusals.get() + 1);
+        self.refusals.get() >= limits::REFUSALS_PER_TURN
     }
 
     /// Something came too late to be looked at.

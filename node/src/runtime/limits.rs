@@ -2,20 +2,38 @@
 
 use std::time::Duration;
 
-/// Events from all connections that wait for the driver. Behind it the connections' own readers wait, and behind those
-/// the peers' flow control: overload slows senders down and takes no memory.
-pub const NETWORK_EVENTS: usize = 4_096;
+use crate::limits::MAX_REQUESTS;
 
-/// Network events that the driver takes between two looks at the store, so that neither starves the other.
+/// Events from all peers that wait for the driver. Behind it the connections' own readers wait, and behind those the peers'
+/// flow control: overload slows senders down and takes no memory.
+pub const PEER_EVENTS: usize = 4_096;
+
+/// Events from all clients that wait for the driver: a place for each request that the gate may let in, so that none waits in
+/// front of it, where its session could not read and refuse the next ones; and some for what the gate does not count.
+pub const CLIENT_EVENTS: usize = MAX_REQUESTS + 4_096;
+
+/// Events of one kind that the driver takes between two looks at the store and the network, so that none starves the others.
 pub const EVENTS_PER_TURN: usize = 256;
+
+/// The same of peers' messages: a put brings each node about four of them for each one that a client sends (two writes for
+/// others, and two answers to its own). Were fewer taken, a node would begin what its peers cannot keep up with.
+pub const PEER_EVENTS_PER_TURN: usize = 4 * EVENTS_PER_TURN;
+
+/// Requests that all sessions together refuse before the driver gets its turn; from then on each one refuses one at a time. A
+/// refusal takes some microseconds, so all of these take a few milliseconds, and those who were let in are answered beside them.
+pub const REFUSALS_PER_TURN: usize = 1_024;
 
 /// Bytes waiting for one peer. A peer that takes more than a second of a local network to read is better served by the
 /// engine's deadline than by more memory: the frame is dropped, and the request that it belongs to ends as timed out.
 pub const PEER_PENDING_BYTES: usize = 32 << 20;
 
-/// Requests of one client connection at work or unsent. Its reader takes no more until answers have been written, so a
-/// client that does not read its answers stops being served and costs no memory.
-pub const REQUESTS_PER_CLIENT: usize = 1_024;
+/// Requests of one client connection at work, so that one connection does not take all that there is. What comes beyond is
+/// answered as overloaded at once.
+pub const REQUESTS_PER_CLIENT: usize = kvorum_protocol::limits::REQUESTS_IN_FLIGHT;
+
+/// The longest wait that the gate tells those whom it does not let in: answers that take longer than this say little about
+/// when there is room.
+pub const RETRY_AFTER_MAX_MS: u32 = 1_000;
 
 /// How long a request may take in a node, from its arrival to its answer, while more come than can be served: above it so
 /// many are let in as are answered within it. A few times what two syncs of a slow disk take, a fraction of any deadline.
@@ -43,7 +61,8 @@ pub const LARGE_REQUEST_BYTES: usize = 16 << 10;
 /// is answered as overloaded, and its bytes are thrown away as they arrive.
 pub const REQUEST_BYTES: usize = 256 << 20;
 
-/// Bytes of answers that may wait for one client whatever else waits in the node.
+/// Bytes of answers that may wait for one client whatever else waits in the node. While so many wait, no more is read from it:
+/// some thousand refusals, and little enough times all clients.
 pub const UNREAD_FREE_BYTES: usize = 64 << 10;
 
 /// Bytes of answers waiting for one client above which a read is answered as overloaded instead of with its values: the

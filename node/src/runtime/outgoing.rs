@@ -21,20 +21,12 @@ pub(crate) struct Outgoing {
     limit: usize,
     /// Bytes of the batch before.
     usual: Cell<usize>,
-    frames: Cell<usize>,
     dropped: Cell<u64>,
     closed: Cell<bool>,
     wake: Notify,
+    taken: Notify,
     written: Cell<bool>,
     wake_waiter: Notify,
-}
-
-/// A batch that the writer task took.
-pub(crate) struct Batch {
-    /// Encoded frames, one after the other.
-    pub(crate) bytes: Bytes,
-    /// How many they are.
-    pub(crate) frames: usize,
 }
 
 impl Outgoing {
@@ -44,10 +36,10 @@ impl Outgoing {
             pending: RefCell::new(Vec::new()),
             limit,
             usual: Cell::new(0),
-            frames: Cell::new(0),
             dropped: Cell::new(0),
             closed: Cell::new(false),
             wake: Notify::new(),
+            taken: Notify::new(),
             written: Cell::new(false),
             wake_waiter: Notify::new(),
         }
@@ -67,7 +59,6 @@ impl Outgoing {
             self.dropped.set(self.dropped.get() + 1);
             return false;
         }
-        self.frames.set(self.frames.get() + 1);
         if before == 0 {
             self.wake.notify_one();
         }
@@ -79,13 +70,21 @@ impl Outgoing {
         self.pending.borrow().len()
     }
 
-    /// Everything that has gathered; waits until there is something. `None` once closed and empty.
-    pub(crate) async fn take(&self) -> Option<Batch> {
+    /// Waits until fewer than so many bytes wait to be written, or nothing is any more. For one waiter.
+    pub(crate) async fn pending_below(&self, bytes: usize) {
+        while self.pending() >= bytes && !self.closed.get() {
+            self.taken.notified().await;
+        }
+    }
+
+    /// Everything that has gathered, frame after frame; waits until there is something. `None` once closed and empty.
+    pub(crate) async fn take(&self) -> Option<Bytes> {
         loop {
             let bytes = std::mem::take(&mut *self.pending.borrow_mut());
             if !bytes.is_empty() {
                 self.usual.set(bytes.len());
-                return Some(Batch { bytes: bytes.into(), frames: self.frames.take() });
+                self.taken.notify_one();
+                return Some(bytes.into());
             }
             if self.closed.get() {
                 return None;
@@ -98,6 +97,7 @@ impl Outgoing {
     pub(crate) fn close(&self) {
         self.closed.set(true);
         self.wake.notify_one();
+        self.taken.notify_one();
     }
 
     /// The writer task has written everything, or cannot write any more.
@@ -135,8 +135,19 @@ mod tests {
     async fn frames_gather_while_nobody_writes() {
         let outgoing = Outgoing::new(1_000);
         assert!(outgoing.push(frame(b"one")) && outgoing.push(frame(b"two")));
-        let batch = outgoing.take().await.unwrap();
-        assert_eq!((&batch.bytes[..], batch.frames), (&b"onetwo"[..], 2));
+        assert_eq!(&outgoing.take().await.unwrap()[..], b"onetwo");
+    }
+
+    #[tokio::test]
+    async fn who_would_add_more_can_wait_until_what_is_there_was_taken() {
+        let outgoing = Outgoing::new(1_000);
+        outgoing.pending_below(1).await;
+        assert!(outgoing.push(frame(b"one")));
+        let (batch, ()) = tokio::join!(outgoing.take(), outgoing.pending_below(3));
+        assert_eq!((&batch.unwrap()[..], outgoing.pending()), (&b"one"[..], 0));
+        assert!(outgoing.push(frame(b"two")));
+        let close = async { outgoing.close() };
+        tokio::join!(outgoing.pending_below(3), close);
     }
 
     #[tokio::test]
@@ -145,7 +156,7 @@ mod tests {
         assert!(outgoing.push(frame(b"abcdef")));
         assert!(!outgoing.push(frame(b"g")));
         assert_eq!(outgoing.dropped(), 1);
-        assert_eq!(&outgoing.take().await.unwrap().bytes[..], b"abcdef");
+        assert_eq!(&outgoing.take().await.unwrap()[..], b"abcdef");
         let half_written = |out: &mut Vec<u8>| {
             out.push(1);
             false

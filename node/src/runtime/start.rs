@@ -82,8 +82,8 @@ pub(crate) async fn serve(
     let cluster =
         Cluster::new(&config, directory.load_facts()?, context_keys).map_err(RunError::derive)?;
 
-    let (peer_events, peers) = mpsc::channel(limits::NETWORK_EVENTS);
-    let (client_events, clients) = mpsc::channel(limits::NETWORK_EVENTS);
+    let (peer_events, peers) = mpsc::channel(limits::PEER_EVENTS);
+    let (client_events, clients) = mpsc::channel(limits::CLIENT_EVENTS);
     let (driver_questions, questions) = mpsc::channel(limits::ADMIN_QUESTIONS);
     let (reports, workers) = mpsc::channel(limits::DONE_JOBS);
     let (saved_sender, saved) = mpsc::channel(1);

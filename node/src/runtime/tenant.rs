@@ -15,7 +15,6 @@ use std::rc::Rc;
 
 use kvorum_protocol::{Request, TokenId};
 
-use crate::limits::RETRY_AFTER_MS;
 use crate::runtime::access::Caller;
 use crate::runtime::limits;
 use crate::runtime::source::Source;
@@ -61,16 +60,6 @@ pub(crate) enum OverLimit {
         /// When the next one may begin, in milliseconds from now.
         retry_after_ms: u32,
     },
-}
-
-impl OverLimit {
-    /// When to come again, in milliseconds.
-    pub(crate) fn retry_after_ms(self) -> u32 {
-        match self {
-            OverLimit::InFlight => RETRY_AFTER_MS,
-            OverLimit::Rate { retry_after_ms } => retry_after_ms,
-        }
-    }
 }
 
 /// A token bucket: what may begin now.

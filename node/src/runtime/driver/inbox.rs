@@ -59,13 +59,14 @@ impl Inbox {
         }
     }
 
-    /// Takes what else is there, a bounded number from each queue, so that it is worked off as one batch.
-    pub(crate) fn drain(&mut self, mut take: impl FnMut(Event)) {
+    /// Takes what else is there, a bounded number from each queue, so that it is worked off as one batch. Whether that left
+    /// something in a queue.
+    pub(crate) fn drain(&mut self, mut take: impl FnMut(Event)) -> bool {
         for _ in 0..limits::EVENTS_PER_TURN {
             let Ok(report) = self.workers.try_recv() else { break };
             take(Event::Worker(report));
         }
-        for _ in 0..limits::EVENTS_PER_TURN {
+        for _ in 0..limits::PEER_EVENTS_PER_TURN {
             let Ok(event) = self.peers.try_recv() else { break };
             take(Event::Peer(event));
         }
@@ -73,6 +74,7 @@ impl Inbox {
             let Ok(event) = self.clients.try_recv() else { break };
             take(Event::Client(event));
         }
+        !(self.workers.is_empty() && self.peers.is_empty() && self.clients.is_empty())
     }
 }
 
@@ -82,7 +84,38 @@ mod tests {
     use tokio::sync::{mpsc, watch};
 
     use super::{Event, Inbox};
+    use crate::runtime::limits::{EVENTS_PER_TURN, PEER_EVENTS_PER_TURN};
+    use crate::runtime::listener::{ClientEvent, ClientNumber};
     use crate::runtime::peers::{Channel, PeerEvent};
+
+    fn message() -> PeerEvent {
+        let (peer, frame) = (NodeId(1), Default::default());
+        PeerEvent::Frame { peer, channel: Channel::Requests, frame, arrived_ns: 0 }
+    }
+
+    #[tokio::test]
+    async fn a_turn_takes_four_messages_of_peers_for_each_request_of_a_client_and_tells_what_it_left()
+     {
+        let (flood, peers) = mpsc::channel(4 * PEER_EVENTS_PER_TURN);
+        let (crowd, clients) = mpsc::channel(4 * EVENTS_PER_TURN);
+        let (_workers, workers) = mpsc::channel(1);
+        let (_questions, questions) = mpsc::channel(1);
+        let (_file, saved) = mpsc::channel(1);
+        let (_signal, stop) = watch::channel(false);
+        let mut inbox = Inbox { peers, clients, workers, questions, saved, stop };
+        while flood.try_send(message()).is_ok() {}
+        while crowd.try_send(ClientEvent::Gone { client: ClientNumber(1) }).is_ok() {}
+        for turn in 1..=4 {
+            let (mut from_peers, mut from_clients) = (0, 0);
+            let more = inbox.drain(|event| match event {
+                Event::Peer(_) => from_peers += 1,
+                Event::Client(_) => from_clients += 1,
+                _ => unreachable!("nobody sent any other"),
+            });
+            assert_eq!((from_peers, from_clients), (4 * from_clients, EVENTS_PER_TURN));
+            assert_eq!(more, turn < 4);
+        }
+    }
 
     #[tokio::test]
     async fn a_flood_of_messages_hides_neither_a_stop_nor_a_saved_file() {
@@ -94,10 +127,7 @@ mod tests {
         let (signal, stop) = watch::channel(false);
         let mut inbox = Inbox { peers, clients, workers, questions, saved, stop };
         for _ in 0..8 {
-            let channel = Channel::Requests;
-            let (peer, frame) = (NodeId(1), Default::default());
-            let frame = PeerEvent::Frame { peer, channel, frame, arrived_ns: 0 };
-            assert!(flood.try_send(frame).is_ok());
+            assert!(flood.try_send(message()).is_ok());
         }
         assert!(file.try_send(Ok(())).is_ok() && signal.send(true).is_ok());
         let first = [inbox.next(None).await, inbox.next(None).await];

@@ -4,6 +4,7 @@
 //! machine that it is for, and then carries out what the machines want until none wants anything more: answers and
 //! messages are encoded straight into their connections' buffers, jobs go to the store's threads. Then it waits again. One
 //! timer stands for the earliest deadline of all machines. There is no lock, and nothing here waits for a disk or a peer.
+//! While more waits than one batch, the connections get their turn after each.
 //!
 //! **Order.** Effects are carried out in the order in which they come. That nothing is said before it is durable is the
 //! engine's business; that a poisoned store ends the process is decided here.
@@ -27,6 +28,7 @@ use kvorum_protocol::{Request, RequestError, Response};
 use kvorum_ring::NodeId;
 use kvorum_store::Shard;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 
 use crate::engine::{ClientId, Engine, Input, Now};
 use crate::peer_message::PeerMessage;
@@ -115,11 +117,17 @@ impl Driver {
             }
             let deadline = self.next_deadline().map(|deadline| self.parts.clock.instant(deadline));
             let first = inbox.next(deadline).await;
+            self.parts.gate.turn_begins();
+            let mut more = false;
             self.turn(|driver, now| {
                 driver.take(now, first);
-                inbox.drain(|event| driver.take(now, event));
+                more = inbox.drain(|event| driver.take(now, event));
                 driver.tick(now);
             });
+            if more {
+                // A long queue does not keep the connections from writing what is answered and refusing what is too much.
+                yield_now().await;
+            }
         }
     }
 

@@ -8,7 +8,9 @@ use kvorum_protocol::TokenId;
 
 use super::{Gate, GateStats, Pace, Refused, Ticket, WINDOW_NS};
 use crate::limits::{MAX_REQUESTS, RETRY_AFTER_MS};
-use crate::runtime::limits::{ADMISSION_SAMPLES, ADMITTED_MIN, ADMITTED_WITHIN, SHARED_FOR};
+use crate::runtime::limits::{
+    ADMISSION_SAMPLES, ADMITTED_MIN, ADMITTED_WITHIN, REFUSALS_PER_TURN, SHARED_FOR,
+};
 use crate::runtime::tenant::{Tenant, TenantId, TenantLimits};
 
 const MS: u64 = 1_000_000;
@@ -102,6 +104,34 @@ fn lowered() -> (Rc<Gate>, Vec<Ticket>, u64) {
     }
     assert_eq!(gate.stats().limit, ADMITTED_MIN);
     (gate, crowd, now_ns)
+}
+
+#[test]
+fn who_is_not_let_in_hears_how_long_answers_take() {
+    let gate = Gate::of(1);
+    let _inside = gate.enter_alone().unwrap();
+    let refused = |gate: &Rc<Gate>| gate.enter(&Tenant::anybody(), 1, 0).unwrap_err();
+    assert_eq!(refused(&gate).retry_after_ms, RETRY_AFTER_MS, "nothing is known yet");
+    let (gate, mut crowd, now_ns) = lowered();
+    crowd.extend(iter::from_fn(|| gate.enter_alone()));
+    assert_eq!(crowd.len(), ADMITTED_MIN);
+    let last_took_ms = u32::try_from(now_ns / MS).unwrap();
+    let told_ms = refused(&gate).retry_after_ms;
+    assert!((2 * WINDOW_NS / MS) as u32 <= told_ms && told_ms <= last_took_ms, "{told_ms} ms");
+    assert_eq!(gate.over_connection().retry_after_ms, told_ms);
+    let GateStats { refused, over_connection, .. } = gate.stats();
+    assert_eq!((refused, over_connection), (2, 1));
+}
+
+#[test]
+fn the_driver_gets_its_turn_between_so_many_refusals() {
+    let gate = Gate::new();
+    for _ in 0..2 {
+        gate.turn_begins();
+        let told = iter::repeat_with(|| gate.refused_enough()).take_while(|enough| !enough);
+        assert_eq!(told.count(), REFUSALS_PER_TURN - 1);
+        assert!(gate.refused_enough(), "and then one at a time");
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! What one client makes its node hold: requests at work, and answers that it has not read.
 //!
-//! Small ones are bounded by their number and counted no further. Large ones are counted by their bytes, against quotas of
-//! all clients together: a request's from the moment its length is known until it is answered, an answer's until it has
-//! been written.
+//! Small requests are bounded by their number and small answers by not reading on, and both counted no further. Large ones are
+//! counted by their bytes, against quotas of all clients together: a request's from the moment its length is known until it is
+//! answered, an answer's until it has been written.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -17,6 +17,7 @@ pub(crate) struct Account {
     source: Source,
     requests: Rc<Quota>,
     unread: Rc<Quota>,
+    at_work: Cell<usize>,
     /// Large requests at work, by request id.
     large: RefCell<BTreeMap<u64, Taken>>,
     /// For the answers that wait to be written.
@@ -29,7 +30,8 @@ pub(crate) struct IdInUse;
 
 impl Account {
     pub(crate) fn new(source: Source, requests: Rc<Quota>, unread: Rc<Quota>) -> Account {
-        Account { source, requests, unread, large: RefCell::default(), owed: RefCell::default() }
+        let (at_work, large, owed) = Default::default();
+        Account { source, requests, unread, at_work, large, owed }
     }
 
     /// Room for a large request; `None` when there is none now.
@@ -37,14 +39,22 @@ impl Account {
         self.requests.take(self.source, bytes)
     }
 
-    /// A large request has arrived and is at work now.
-    pub(super) fn began(&self, request_id: u64, room: Taken) -> Result<(), IdInUse> {
+    /// Whether one more request may be at work.
+    pub(super) fn has_place(&self) -> bool {
+        self.at_work.get() < limits::REQUESTS_PER_CLIENT
+    }
+
+    /// A request is at work now, and holds this room if it is large.
+    pub(super) fn began(&self, request_id: u64, room: Option<Taken>) -> Result<(), IdInUse> {
+        self.at_work.set(self.at_work.get() + 1);
+        let Some(room) = room else { return Ok(()) };
         let earlier = self.large.borrow_mut().insert(request_id, room);
         earlier.map_or(Ok(()), |_| Err(IdInUse))
     }
 
-    /// A request has been answered.
+    /// A request that had begun has been answered.
     pub(crate) fn answered(&self, request_id: u64) {
+        self.at_work.set(self.at_work.get().saturating_sub(1));
         let mut large = self.large.borrow_mut();
         if !large.is_empty() {
             large.remove(&request_id);
@@ -89,11 +99,12 @@ mod tests {
         let source = Source::of(IpAddr::from([127, 0, 0, 1]));
         let account = Account::new(source, requests.clone(), unread.clone());
 
-        account.began(1, account.room_for(60).unwrap()).unwrap();
-        account.began(2, account.room_for(40).unwrap()).unwrap();
+        let large = |bytes| Some(account.room_for(bytes).unwrap());
+        account.began(1, large(60)).unwrap();
+        account.began(2, large(40)).unwrap();
         assert!(account.room_for(1).is_none());
         account.answered(1);
-        assert_eq!(account.began(2, account.room_for(1).unwrap()), Err(IdInUse));
+        assert_eq!(account.began(2, large(1)), Err(IdInUse));
 
         assert!(account.may_owe(UNREAD_FREE_BYTES) && unread.taken() == 0);
         assert!(account.may_owe(UNREAD_FREE_BYTES + 1));

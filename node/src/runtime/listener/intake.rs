@@ -12,6 +12,7 @@ use kvorum_protocol::limits::{CLIENT_FRAME_BYTES, HELLO_BYTES};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
+use crate::runtime::clock::Clock;
 use crate::runtime::limits;
 use crate::runtime::listener::account::Account;
 use crate::runtime::listener::session::SessionError;
@@ -33,8 +34,14 @@ const HEAD_BYTES: usize = 24;
 
 /// What came.
 pub(super) enum Arrived {
-    /// A whole frame, and what has been counted for it if it is large.
-    Frame(Bytes, Option<Taken>),
+    /// A whole frame.
+    Frame {
+        frame: Bytes,
+        /// What has been counted for it if it is large.
+        room: Option<Taken>,
+        /// When its last bytes were read, in monotonic nanoseconds. It may have waited here since.
+        arrived_ns: u64,
+    },
     /// A large frame for which there was no room. The request id is missing when no answer can help.
     NoRoom(Option<u64>),
     /// The end of the stream, between two frames.
@@ -44,7 +51,10 @@ pub(super) enum Arrived {
 /// The reading half of a client's connection.
 pub(super) struct Intake<R> {
     reader: R,
+    clock: Clock,
     decoder: FrameDecoder,
+    /// When something was read last, in monotonic nanoseconds.
+    read_ns: u64,
     account: Option<Rc<Account>>,
     /// Bytes of the next room.
     room_bytes: usize,
@@ -58,11 +68,13 @@ pub(super) struct Intake<R> {
 
 impl<R: AsyncRead + Unpin> Intake<R> {
     /// Takes in frames of a greeting's length only until there is an [`Account`].
-    pub(super) fn new(reader: R) -> Intake<R> {
+    pub(super) fn new(reader: R, clock: Clock) -> Intake<R> {
         let decoder = FrameDecoder::new(HELLO_BYTES);
         Intake {
             reader,
+            clock,
             decoder,
+            read_ns: 0,
             account: None,
             room_bytes: ROOM_BYTES_MIN,
             room: None,
@@ -109,7 +121,8 @@ impl<R: AsyncRead + Unpin> Intake<R> {
             }
         }
         let frame = self.decoder.next_frame().map_err(|_| SessionError::Frame)?;
-        Ok(frame.map(|frame| Arrived::Frame(frame, self.room.take())))
+        let arrived_ns = self.read_ns;
+        Ok(frame.map(|frame| Arrived::Frame { frame, room: self.room.take(), arrived_ns }))
     }
 
     /// Begins to throw a large frame away, once its request id is there.
@@ -138,6 +151,7 @@ impl<R: AsyncRead + Unpin> Intake<R> {
                 *self.deadline.get_or_insert_with(|| Instant::now() + limits::FRAME_WITHIN);
             timeout_at(deadline, read).await.map_err(|_| SessionError::SlowFrame)??
         };
+        self.read_ns = self.clock.now().mono_ns;
         Ok(count > 0)
     }
 }
@@ -150,4 +164,38 @@ fn announced(buffer: &BytesMut) -> Option<usize> {
 /// Longer than a frame may be is the decoder's business.
 fn is_large(length: usize) -> bool {
     (limits::LARGE_REQUEST_BYTES + 1..=CLIENT_FRAME_BYTES).contains(&length)
+}
+
+#[cfg(test)]
+mod tests {
+    use kvorum_protocol::frame::write_message;
+    use kvorum_protocol::limits::HELLO_BYTES;
+    use kvorum_protocol::message::{Greeting, Hello};
+    use tokio::io::AsyncWriteExt;
+
+    use super::{Arrived, Intake};
+    use crate::runtime::clock::Clock;
+
+    #[tokio::test]
+    async fn a_frame_has_arrived_when_it_was_read_however_late_it_is_looked_at() {
+        let (mut pipe, theirs) = tokio::io::duplex(4 << 10);
+        let clock = Clock::start();
+        let mut intake = Intake::new(theirs, clock);
+        let mut two = Vec::new();
+        for _ in 0..2 {
+            let hello = Greeting::Hello(Hello::current());
+            write_message(&mut two, HELLO_BYTES, 0, &hello).unwrap();
+        }
+        pipe.write_all(&two).await.unwrap();
+        let Ok(Arrived::Frame { arrived_ns: first_ns, .. }) = intake.next().await else {
+            panic!("the first one")
+        };
+        let looked_ns = clock.now().mono_ns;
+        assert!((1..=looked_ns).contains(&first_ns));
+        while clock.now().mono_ns <= looked_ns {}
+        let Ok(Arrived::Frame { arrived_ns, .. }) = intake.next().await else {
+            panic!("the second one")
+        };
+        assert_eq!(arrived_ns, first_ns, "both came together");
+    }
 }

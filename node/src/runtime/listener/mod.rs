@@ -9,9 +9,10 @@
 //! once, each for a few seconds, and none of them takes a client's place.
 //!
 //! Overload goes back to where it comes from: requests for data are let in by the [`Gate`](crate::runtime::gate::Gate), or
-//! answered as overloaded at once; a session takes no more requests than
-//! [`limits::REQUESTS_PER_CLIENT`](crate::runtime::limits::REQUESTS_PER_CLIENT) whose answers the client has not been
-//! sent, and the driver's queue is bounded, so a client that asks too fast or reads too slowly waits in its own socket.
+//! answered as overloaded at once, and so is what one connection asks beyond
+//! [`limits::REQUESTS_PER_CLIENT`](crate::runtime::limits::REQUESTS_PER_CLIENT) requests at work. Whoever was let in has a
+//! place in the driver's queue, so a session goes on reading and refusing whatever the node is busy with; only while answers
+//! wait that its client does not read, it stops, and the client waits in its own socket.
 //! What is large is counted by its bytes besides, against bounds of all clients together (`account`); without room the
 //! answer is Overloaded at once. Who sends a frame byte by byte or never reads is cut off.
 

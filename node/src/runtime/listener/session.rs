@@ -1,4 +1,9 @@
 //! One client's conversation, over whatever carries bytes both ways.
+//!
+//! A request is let in or refused as soon as it has been read, so nobody waits where the gate does not see it: what is too much
+//! for the node, for the tenant or for the connection is answered Overloaded before those who were let in are answered. What
+//! bounds that are the answers which the client has not read: while too many bytes of them wait, nothing more is read from
+//! it, and its own socket fills up.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,13 +17,12 @@ use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
 use kvorum_protocol::message::hello::{Features, Greeting, PROTOCOL_VERSION, Welcome, negotiate};
 use kvorum_protocol::message::{AccessRefusal, ArgumentKind, LimitKind, RequestError, Response};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::timeout;
 
 use crate::limits::RETRY_AFTER_MS;
 use crate::runtime::access::{Caller, Shown};
-use crate::runtime::gate::Refused;
+use crate::runtime::gate::{Refused, Ticket};
 use crate::runtime::limits;
 use crate::runtime::listener::account::Account;
 use crate::runtime::listener::door::{ClientEvent, ClientNumber, Door};
@@ -81,18 +85,16 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin + 'static,
 {
-    let mut intake = Intake::new(reader);
+    let mut intake = Intake::new(reader, door.clock);
     let greeting = greet(&door, (source, shown), &mut intake, &mut writer);
     let (_place, caller) = stranger.until(greeting).await??;
     drop(stranger);
     let client = door.next_number();
-    // The permits bound how many answers gather here, and `push_answer` how many bytes of values.
+    // The session reads no further while much waits here, and `push_answer` bounds what its requests at work add to it.
     let outgoing = Rc::new(Outgoing::new(usize::MAX));
-    let permits = Rc::new(Semaphore::new(limits::REQUESTS_PER_CLIENT));
     let (account, tenant) = (door.account(source), door.tenant(caller, source));
     intake.account_to(account.clone());
-    let writing = write(writer, outgoing.clone(), account.clone(), permits.clone());
-    let writing = spawn_local(writing);
+    let writing = spawn_local(write(writer, outgoing.clone(), account.clone()));
     let opened = ClientEvent::Opened {
         client,
         caller,
@@ -102,7 +104,7 @@ where
     door.events.send(opened).await.map_err(|_| SessionError::Stopping)?;
     let session = Session { door: &door, client, outgoing: &outgoing, account: &account, tenant };
     let ended = tokio::select! {
-        ended = session.read(&mut intake, &permits) => ended,
+        ended = session.read(&mut intake) => ended,
         // Nothing that is still asked could be answered.
         _ = writing => Err(SessionError::Stopping),
     };
@@ -123,7 +125,7 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let Arrived::Frame(frame, _) = intake.next().await? else {
+    let Arrived::Frame { frame, .. } = intake.next().await? else {
         return Err(SessionError::Greeting);
     };
     let place = door.place(source);
@@ -185,97 +187,91 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn read<R: AsyncRead + Unpin>(
-        &self,
-        intake: &mut Intake<R>,
-        permits: &Semaphore,
-    ) -> Result<(), SessionError> {
+    async fn read<R: AsyncRead + Unpin>(&self, intake: &mut Intake<R>) -> Result<(), SessionError> {
         loop {
-            let arrived = intake.next().await?;
-            if matches!(arrived, Arrived::End) {
-                return Ok(());
-            }
-            // Given back by the writer when the answer has been written.
-            permits.acquire().await.map_err(|_| SessionError::Stopping)?.forget();
-            match arrived {
+            self.outgoing.pending_below(limits::UNREAD_FREE_BYTES).await;
+            match intake.next().await? {
                 Arrived::End => return Ok(()),
-                Arrived::Frame(frame, room) => self.take(frame, room).await?,
+                Arrived::Frame { frame, room, arrived_ns } => {
+                    self.take(frame, room, arrived_ns).await?;
+                }
                 Arrived::NoRoom(None) => return Err(SessionError::Frame),
-                Arrived::NoRoom(Some(request_id)) => self.refuse(request_id, overloaded()),
+                Arrived::NoRoom(Some(request_id)) => {
+                    self.refuse(request_id, Response::Error { error: overloaded() }).await;
+                }
             }
         }
     }
 
-    async fn take(&self, frame: Bytes, room: Option<Taken>) -> Result<(), SessionError> {
-        match read_message::<Request>(frame) {
-            Ok((request_id, request)) => {
-                if let Some(room) = room {
-                    self.account.began(request_id, room).map_err(|_| SessionError::Frame)?;
-                }
-                self.ask(request_id, request).await
-            }
+    async fn take(
+        &self,
+        frame: Bytes,
+        room: Option<Taken>,
+        arrived_ns: u64,
+    ) -> Result<(), SessionError> {
+        let (request_id, request) = match read_message::<Request>(frame) {
+            Ok(read) => read,
             Err(BadMessage { request_id: Some(request_id), error }) => {
-                self.refuse(request_id, not_understood(error));
+                let error = not_understood(error);
+                self.refuse(request_id, Response::Error { error }).await;
+                return Ok(());
+            }
+            Err(BadMessage { request_id: None, .. }) => return Err(SessionError::Frame),
+        };
+        match self.admit(&request, arrived_ns) {
+            Ok(ticket) => {
+                self.account.began(request_id, room).map_err(|_| SessionError::Frame)?;
+                let client = self.client;
+                let asked =
+                    ClientEvent::Request { client, request_id, request, arrived_ns, ticket };
+                self.door.events.send(asked).await.map_err(|_| SessionError::Stopping)
+            }
+            Err(Refused { retry_after_ms }) => {
+                let error = request.refused(RequestError::Overloaded { retry_after_ms });
+                let answer = Response::Error { error };
+                self.door.meters.requests.turned_away(Operation::of(&request), &answer);
+                self.refuse(request_id, answer).await;
                 Ok(())
             }
-            Err(BadMessage { request_id: None, .. }) => Err(SessionError::Frame),
         }
     }
 
-    /// Hands a request to the driver, if it is let in. Requests about the cluster always are.
-    async fn ask(&self, request_id: u64, request: Request) -> Result<(), SessionError> {
-        let arrived_ns = self.door.clock.now().mono_ns;
-        let enter = |_| self.door.gate.enter(&self.tenant, weight(&request), arrived_ns);
-        let ticket = match request.options().map(enter).transpose() {
-            Ok(ticket) => ticket,
-            Err(refused) => {
-                self.turn_away(request_id, &request, refused);
-                return Ok(());
-            }
-        };
-        let client = self.client;
-        let asked = ClientEvent::Request { client, request_id, request, arrived_ns, ticket };
-        self.door.events.send(asked).await.map_err(|_| SessionError::Stopping)
+    /// Lets a request in, if there is a place for it. Requests about the cluster need one of their connection only.
+    fn admit(&self, request: &Request, arrived_ns: u64) -> Result<Option<Ticket>, Refused> {
+        let gate = &self.door.gate;
+        if !self.account.has_place() {
+            return Err(gate.over_connection());
+        }
+        let enter = |_| gate.enter(&self.tenant, weight(request), arrived_ns);
+        request.options().map(enter).transpose()
     }
 
-    /// Refuses a request that was not let in.
-    fn turn_away(&self, request_id: u64, request: &Request, refused: Refused) {
-        self.account.answered(request_id);
-        let Refused { retry_after_ms } = refused;
-        let error = request.refused(RequestError::Overloaded { retry_after_ms });
-        let answer = Response::Error { error };
-        self.door.meters.requests.turned_away(Operation::of(request), &answer);
+    /// Answers what is not begun. Whoever sends nothing else must not keep everybody else from their turn.
+    async fn refuse(&self, request_id: u64, answer: Response) {
         push_answer(self.outgoing, self.account, request_id, &answer);
-    }
-
-    fn refuse(&self, request_id: u64, error: RequestError) {
-        push_answer(self.outgoing, self.account, request_id, &Response::Error { error });
+        if self.door.gate.refused_enough() {
+            yield_now().await;
+        }
     }
 }
 
-async fn write<W: AsyncWrite + Unpin>(
-    mut writer: W,
-    outgoing: Rc<Outgoing>,
-    account: Rc<Account>,
-    permits: Rc<Semaphore>,
-) {
+async fn write<W: AsyncWrite + Unpin>(mut writer: W, outgoing: Rc<Outgoing>, account: Rc<Account>) {
     while let Some(batch) = outgoing.take().await {
         let _owed = account.take_owed();
         let written = async {
-            writer.write_all(&batch.bytes).await?;
+            writer.write_all(&batch).await?;
             writer.flush().await
         };
         match timeout(limits::READ_WITHIN, written).await {
-            Ok(Ok(())) => permits.add_permits(batch.frames),
+            Ok(Ok(())) => {}
             Ok(Err(_)) => break,
             Err(_) => {
-                tracing::info!(unread = batch.bytes.len(), "closing a client that does not read");
+                tracing::info!(unread = batch.len(), "closing a client that does not read");
                 break;
             }
         }
     }
-    // Wakes a reader that waits for a permit; and tells the client that nothing more comes.
-    permits.close();
+    // Wakes a reader that waits for the answers to be written; and tells the client that nothing more comes.
     outgoing.finish();
     let _ = timeout(limits::READ_WITHIN, writer.shutdown()).await;
 }

@@ -1,5 +1,6 @@
 //! Sessions over a pipe in memory: greeting, bad frames, and a client that does not read.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -16,10 +17,10 @@ use kvorum_protocol::{
     AccessToken, Actor, Dot, Key, OperationId, Request, RequestError, Response, TokenId,
 };
 use kvorum_ring::NodeId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{Instant, interval};
 
 use crate::limits::RETRY_AFTER_MS;
@@ -39,6 +40,9 @@ const ME: NodeId = NodeId(1);
 
 /// Clients for whom there is room; half of them may come from one source.
 const PLACES: usize = 2;
+
+/// Bytes on their way in each direction between a client and its session.
+const PIPE_BYTES: usize = 16 << 10;
 
 fn run(test: impl Future<Output = ()>) {
     run_with(Builder::new_current_thread().enable_all(), test);
@@ -71,7 +75,11 @@ fn client_of(shown: Shown) -> Client {
 }
 
 fn client_at(gate: Rc<Gate>, shown: Shown) -> Client {
-    let (pipe, theirs) = duplex(16 << 10);
+    client_with(gate, shown, PIPE_BYTES)
+}
+
+fn client_with(gate: Rc<Gate>, shown: Shown, pipe_bytes: usize) -> Client {
+    let (pipe, theirs) = duplex(pipe_bytes);
     let (sender, events) = mpsc::channel(4_096);
     let (_members, members) = watch::channel(BTreeMap::from([(ME, String::new())]));
     let door =
@@ -116,7 +124,10 @@ impl Client {
     }
 
     async fn greeted_at(gate: Rc<Gate>) -> (Client, Answers) {
-        let mut client = client_at(gate, Shown::Certificate);
+        Client::greeted_by(client_at(gate, Shown::Certificate)).await
+    }
+
+    async fn greeted_by(mut client: Client) -> (Client, Answers) {
         client.say(0, &Greeting::Hello(Hello::current())).await;
         let (_, answer) = read_message::<Greeting>(client.frame().await).unwrap();
         let Greeting::Welcome(welcome) = answer else { panic!("welcome") };
@@ -134,33 +145,51 @@ impl Client {
     }
 
     async fn frame(&mut self) -> bytes::Bytes {
-        loop {
-            if let Some(frame) = self.decoder.next_frame().unwrap() {
-                return frame;
-            }
-            assert!(
-                self.pipe.read_buf(self.decoder.buffer()).await.unwrap() > 0,
-                "the session closed the pipe"
-            );
-        }
+        next_frame(&mut self.pipe, &mut self.decoder).await
     }
+}
+
+async fn next_frame(
+    reader: &mut (impl AsyncRead + Unpin),
+    decoder: &mut FrameDecoder,
+) -> bytes::Bytes {
+    loop {
+        if let Some(frame) = decoder.next_frame().unwrap() {
+            return frame;
+        }
+        let count = reader.read_buf(decoder.buffer()).await.unwrap();
+        assert!(count > 0, "the session closed the pipe");
+    }
+}
+
+fn put(retry: bool) -> Request {
+    Request::Put(Put {
+        bucket: "default".parse().unwrap(),
+        key: Key::new(vec![1]).unwrap(),
+        value: Default::default(),
+        replaces: Replacing::Latest,
+        options: RequestOptions { retry, ..RequestOptions::new(OperationId(3)) },
+        expires_at_ms: None,
+    })
+}
+
+fn figures(meters: &Meters) -> String {
+    let mut figures = Exposition::default();
+    meters.requests.expose(&mut figures);
+    figures.finish()
+}
+
+/// Whether so many requests have ended like this.
+fn result_counted(meters: &Meters, operation: &str, result: &str, count: u64) -> bool {
+    let name = "kvorum_requests_total";
+    let line = format!("{name}{{operation=\"{operation}\",result=\"{result}\"}} {count}");
+    figures(meters).lines().any(|found| found == line)
 }
 
 #[test]
 fn what_is_too_much_is_refused_at_once_and_questions_about_the_cluster_are_not() {
     run(async {
         let (mut client, _answers) = Client::greeted_at(Gate::of(1)).await;
-        let put = |retry| {
-            let options = RequestOptions { retry, ..RequestOptions::new(OperationId(3)) };
-            Request::Put(Put {
-                bucket: "default".parse().unwrap(),
-                key: Key::new(vec![1]).unwrap(),
-                value: Default::default(),
-                replaces: Replacing::Latest,
-                options,
-                expires_at_ms: None,
-            })
-        };
         client.say(1, &put(false)).await;
         let Some(ClientEvent::Request { ticket: Some(_inside), .. }) = client.events.recv().await
         else {
@@ -177,12 +206,8 @@ fn what_is_too_much_is_refused_at_once_and_questions_about_the_cluster_are_not()
         client.say(4, &Request::Status(Nothing {})).await;
         let asked = client.events.recv().await;
         assert!(matches!(asked, Some(ClientEvent::Request { request_id: 4, ticket: None, .. })));
-        let mut figures = Exposition::default();
-        client.meters.requests.expose(&mut figures);
-        let figures = figures.finish();
-        assert!(
-            figures.contains("kvorum_requests_total{operation=\"put\",result=\"overloaded\"} 1")
-        );
+        assert!(result_counted(&client.meters, "put", "overloaded", 1));
+        let figures = figures(&client.meters);
         assert!(!figures.contains("kvorum_request_seconds_count"), "{figures}");
     });
 }
@@ -333,28 +358,113 @@ fn values_that_nobody_reads_do_not_gather_without_bound() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_asked_no_more_than_its_share() {
+fn whatever_one_connection_asks_at_once_is_answered_and_what_is_too_much_before_the_rest() {
+    const ASKED: u64 = 5_000;
+    const LET_IN: u64 = limits::REQUESTS_PER_CLIENT as u64;
     run(async {
         let (client, answers) = Client::greeted().await;
-        let Client { mut pipe, mut events, session: _session, .. } = client;
-        let mut out = Vec::new();
-        for request_id in 0..limits::REQUESTS_PER_CLIENT as u64 + 100 {
-            write_message(&mut out, CLIENT_FRAME_BYTES, request_id, &Request::Status(Nothing {}))
-                .unwrap();
+        let Client { pipe, mut decoder, mut events, meters, .. } = client;
+        let (mut reader, mut writer) = split(pipe);
+        let mut asked = Vec::new();
+        for request_id in 0..ASKED {
+            let put = put(request_id % 2 == 0);
+            write_message(&mut asked, CLIENT_FRAME_BYTES, request_id, &put).unwrap();
         }
-        // The pipe takes it all in only as the session reads.
-        let writer = spawn_local(async move {
-            pipe.write_all(&out).await.unwrap();
-            pipe
+        let writing = spawn_local(async move {
+            writer.write_all(&asked).await.unwrap();
+            writer
         });
-        for _ in 0..limits::REQUESTS_PER_CLIENT {
-            assert!(matches!(events.recv().await, Some(ClientEvent::Request { .. })));
+        // Nobody works on those that were let in, and the others hear at once.
+        let overloaded = RequestError::Overloaded { retry_after_ms: RETRY_AFTER_MS };
+        assert!(overloaded.is_not_applied());
+        for request_id in LET_IN..ASKED {
+            let error = match request_id % 2 {
+                0 => overloaded.clone().of_retry(OperationId(3)),
+                _ => overloaded.clone(),
+            };
+            let refused = (request_id, Response::Error { error });
+            let frame = next_frame(&mut reader, &mut decoder).await;
+            assert_eq!(read_message::<Response>(frame).unwrap(), refused);
+            assert!(answers.outgoing.pending() < limits::UNREAD_FREE_BYTES + 100);
         }
-        let mut pipe = writer.await.unwrap();
-        assert!(events.is_empty(), "no more until an answer has been written");
-        answers.push(0, &Response::Done(Nothing {}));
-        assert!(matches!(events.recv().await, Some(ClientEvent::Request { .. })));
-        assert!(pipe.read_u8().await.is_ok());
+        // Of the retries nobody knows what came of the attempt before.
+        assert!(result_counted(&meters, "put", "overloaded", (ASKED - LET_IN) / 2));
+        for expected in 0..LET_IN {
+            let Some(ClientEvent::Request { request_id, ticket: Some(_), .. }) =
+                events.recv().await
+            else {
+                panic!("those that came first were let in")
+            };
+            assert_eq!(request_id, expected);
+        }
+        assert!(events.is_empty());
+        for request_id in 0..LET_IN {
+            answers.push(request_id, &Response::Done(Nothing {}));
+            let frame = next_frame(&mut reader, &mut decoder).await;
+            assert_eq!(read_message::<Response>(frame).unwrap().0, request_id);
+        }
+        let mut again = Vec::new();
+        write_message(&mut again, CLIENT_FRAME_BYTES, ASKED, &put(false)).unwrap();
+        writing.await.unwrap().write_all(&again).await.unwrap();
+        let asked = events.recv().await;
+        assert!(matches!(asked, Some(ClientEvent::Request { request_id: ASKED, .. })));
+    });
+}
+
+#[test]
+fn who_does_not_read_its_refusals_is_read_no_further_and_cut_off() {
+    run_without_waiting(async {
+        let (mut client, answers) = Client::greeted_at(Gate::of(0)).await;
+        let begun = Instant::now();
+        let mut put_frame = Vec::new();
+        write_message(&mut put_frame, CLIENT_FRAME_BYTES, 1, &put(false)).unwrap();
+        // Ends because the session closes the pipe.
+        while client.pipe.write_all(&put_frame).await.is_ok() {}
+        assert!(matches!(client.session.await.unwrap(), Err(SessionError::Stopping)));
+        assert!((limits::READ_WITHIN..limits::READ_WITHIN * 2).contains(&begun.elapsed()));
+        assert!(answers.outgoing.pending() < limits::UNREAD_FREE_BYTES + 100);
+        let mut refusal = Vec::new();
+        let error = RequestError::Overloaded { retry_after_ms: RETRY_AFTER_MS };
+        write_message(&mut refusal, CLIENT_FRAME_BYTES, 1, &Response::Error { error }).unwrap();
+        // What waits, what is being written, and what is in the pipe.
+        let most = (2 * limits::UNREAD_FREE_BYTES + PIPE_BYTES) / refusal.len() + 3;
+        let counted = |refused| result_counted(&client.meters, "put", "overloaded", refused as u64);
+        let refused = (0..=most).find(|refused| counted(*refused));
+        assert!(refused.is_some_and(|refused| refused > most / 4), "{refused:?} of {most}");
+        assert!(
+            client
+                .events
+                .recv()
+                .await
+                .is_some_and(|event| { matches!(event, ClientEvent::Gone { .. }) })
+        );
+    });
+}
+
+#[test]
+fn a_flood_of_refusals_lets_everybody_else_have_their_turns() {
+    const ASKED: usize = 4 * limits::REFUSALS_PER_TURN;
+    run(async {
+        let (mut client, _answers) =
+            Client::greeted_by(client_with(Gate::of(0), Shown::Certificate, 1 << 20)).await;
+        let mut asked = Vec::new();
+        for request_id in 0..ASKED {
+            write_message(&mut asked, CLIENT_FRAME_BYTES, request_id as u64, &put(false)).unwrap();
+        }
+        client.pipe.write_all(&asked).await.unwrap();
+        let turns = Rc::new(Cell::new(0));
+        let counted = turns.clone();
+        spawn_local(async move {
+            loop {
+                counted.set(counted.get() + 1);
+                yield_now().await;
+            }
+        });
+        for _ in 0..ASKED {
+            client.frame().await;
+        }
+        let least = ASKED - limits::REFUSALS_PER_TURN;
+        assert!(turns.get() >= least, "{} turns", turns.get());
     });
 }
 

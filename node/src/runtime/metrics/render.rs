@@ -67,6 +67,9 @@ fn engine(out: &mut Exposition, figures: &Figures) {
     one("kvorum_token_over_in_flight_total", Counter, help, number(figures.gate.over_in_flight));
     let help = "Client requests over the rate of their token.";
     one("kvorum_token_over_rate_total", Counter, help, number(figures.gate.over_rate));
+    let help = "Client requests over the limit of their connection on requests at work.";
+    let over = number(figures.gate.over_connection);
+    one("kvorum_connection_over_in_flight_total", Counter, help, over);
     let help = "Requests of clients and peers whose deadline had passed before anybody looked.";
     one("kvorum_expired_unstarted_total", Counter, help, number(figures.gate.expired));
     let help = "Client requests refused before anything happened.";

@@ -83,7 +83,7 @@ pub(crate) async fn carry(greeted: Greeted, clock: Clock, events: mpsc::Sender<P
 /// Writes what gathers until the connection or the buffer is closed. The stream's loss shows as the connection's.
 async fn write(mut stream: SendStream, outgoing: Rc<Outgoing>) {
     while let Some(batch) = outgoing.take().await {
-        if stream.write_chunk(batch.bytes).await.is_err() {
+        if stream.write_chunk(batch).await.is_err() {
             break;
         }
     }
