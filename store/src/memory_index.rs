@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::index::{Index, IndexBatch, IndexEntry, IndexError, IndexKey, IndexOpener, Sentinel};
+use crate::index::{
+    Boot, Index, IndexBatch, IndexEntry, IndexError, IndexKey, IndexOpener, Sentinel, verify,
+};
+use crate::location::SegmentId;
 use crate::random::Stream;
 
 /// What a crash does to the index.
@@ -54,6 +57,8 @@ struct Disk {
     /// Flushed images, the newest last. The empty index counts as flushed at the beginning.
     flushed: Vec<Image>,
     unopenable: bool,
+    /// Power cuts so far.
+    cuts: u64,
     /// Calls until one fails, for tests of every failing call.
     fail_after: Option<u64>,
 }
@@ -81,13 +86,7 @@ impl MemoryDisk {
 
     /// A disk of its own that holds the same.
     pub fn snapshot(&self) -> MemoryDisk {
-        let Disk { live, flushed, unopenable, .. } = &*self.lock();
-        let disk = Disk {
-            live: live.clone(),
-            flushed: flushed.clone(),
-            unopenable: *unopenable,
-            fail_after: None,
-        };
+        let disk = Disk { fail_after: None, ..self.lock().clone() };
         MemoryDisk { disk: Arc::new(Mutex::new(disk)) }
     }
 
@@ -113,6 +112,7 @@ impl MemoryDisk {
             }
         };
         disk.flushed = vec![disk.live.clone()];
+        disk.cuts += u64::from(damage != IndexDamage::Unflushed);
         disk.fail_after = None;
     }
 
@@ -144,6 +144,15 @@ impl MemoryDisk {
     /// Entries in the open index.
     pub fn entries(&self) -> usize {
         self.lock().live.entries.len()
+    }
+
+    /// What the open index says that it names of each segment, when that and all else that it says of itself is true.
+    pub fn audited(&self) -> Option<BTreeMap<SegmentId, u64>> {
+        let disk = MemoryDisk { disk: Arc::new(Mutex::new(self.lock().clone())) };
+        let index = MemoryIndex { disk: disk.clone() };
+        let agrees = verify(&index, |_, _| {}).is_ok_and(|agrees| agrees);
+        let sentinel = disk.lock().live.sentinel.clone();
+        sentinel.filter(|_| agrees).map(|sentinel| sentinel.sum.live)
     }
 }
 
@@ -192,6 +201,10 @@ impl IndexOpener for MemoryDisk {
         Ok(MemoryIndex { disk: self.clone() })
     }
 
+    fn boot(&self) -> Option<Boot> {
+        Some(Boot(u128::from(self.lock().cuts)))
+    }
+
     fn destroy(&mut self) -> Result<(), IndexError> {
         let mut disk = self.lock();
         disk.count_call()?;
@@ -224,7 +237,7 @@ impl Index for MemoryIndex {
                 None => drop(disk.live.entries.remove(key)),
             }
         }
-        disk.live.sentinel = Some(batch.sentinel);
+        disk.live.sentinel = Some(batch.sentinel.clone());
         Ok(())
     }
 
@@ -248,7 +261,7 @@ impl Index for MemoryIndex {
     fn sentinel(&self) -> Result<Option<Sentinel>, IndexError> {
         let mut disk = self.disk.lock();
         disk.count_call()?;
-        Ok(disk.live.sentinel)
+        Ok(disk.live.sentinel.clone())
     }
 
     fn flush(&self) -> Result<(), IndexError> {

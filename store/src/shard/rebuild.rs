@@ -40,7 +40,8 @@ impl Shard {
 
     pub(super) fn rebuild_job(&mut self) -> Indexing {
         self.rebuilding = Rebuilding::Running;
-        Indexing::Rebuild { segments: self.segments.main_first() }
+        let names_through = self.commits.last_batch();
+        Indexing::Rebuild { segments: self.segments.main_first(), names_through }
     }
 
     pub(super) fn rebuilt(&mut self, result: Result<Rebuilt, RebuildError>) {
@@ -53,8 +54,9 @@ impl Shard {
         // Everything is synced, and the index names all of it: the table may begin anew.
         self.table.clear();
         self.unindexed.clear();
-        self.sum = rebuilt.sum;
-        self.segments.set_live(&rebuilt.live);
+        self.feed.forget_unasked();
+        self.indexed_keys = rebuilt.sum.entries;
+        self.segments.set_live(&rebuilt.sum.live);
         self.find_hints(rebuilt.hinted);
         self.rebuilding = Rebuilding::No;
         self.checkpoint.demand();
