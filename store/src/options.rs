@@ -24,6 +24,10 @@ pub struct ShardOptions {
     pub table_bytes: usize,
     /// Bytes of records that may wait for their sync before requests are refused.
     pub pending_bytes: usize,
+    /// Entries of a batch from which on the next one begins at a pace, to gather company.
+    pub paced_entries: usize,
+    /// That pace, from the beginning of a batch to that of the next, in nanoseconds; 0 for none.
+    pub pace_ns: u64,
     /// Records that may be synced and not yet indexed before requests are refused.
     pub unindexed_records: usize,
     /// Operations that may wait for reads from the disk before requests are refused.
@@ -62,6 +66,8 @@ impl Default for ShardOptions {
             reserve_segments: limits::RESERVE_SEGMENTS,
             table_bytes: limits::TABLE_BYTES,
             pending_bytes: limits::PENDING_BYTES,
+            paced_entries: limits::PACED_ENTRIES,
+            pace_ns: limits::PACE_NS,
             unindexed_records: limits::UNINDEXED_RECORDS,
             queued_operations: limits::QUEUED_OPERATIONS,
             index_batch: limits::INDEX_BATCH,
@@ -102,12 +108,14 @@ pub enum OptionsError {
 }
 
 impl ShardOptions {
-    /// Small segments and queues, so that a short run meets every boundary.
+    /// Small segments and queues, so that a short run meets every boundary. Batches have no pace, so
+    /// that a test need not let time pass.
     pub fn small() -> ShardOptions {
         ShardOptions {
             segment_bytes: 8 * 1024,
             table_bytes: 8 * 1024,
             pending_bytes: 16 * 1024,
+            pace_ns: 0,
             unindexed_records: 64,
             queued_operations: 256,
             index_batch: 16,

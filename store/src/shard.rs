@@ -246,10 +246,9 @@ impl Shard {
         match self.life {
             Life::Closed | Life::Poisoned => None,
             Life::Open | Life::Closing => {
-                [self.checkpoint_deadline(), self.space_deadline(), self.hints_deadline()]
-                    .into_iter()
-                    .flatten()
-                    .min()
+                let log = [self.commit_deadline(), self.checkpoint_deadline()];
+                let rest = [self.space_deadline(), self.hints_deadline()];
+                log.into_iter().chain(rest).flatten().min()
             }
         }
     }

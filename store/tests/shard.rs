@@ -266,6 +266,59 @@ fn a_key_that_is_overwritten_often_reaches_the_index_once() {
     assert_eq!(stats.checkpoint_batch, stats.last_batch);
 }
 
+/// Lets `count` writes gather and says how many entries the next batch has, which is synced then.
+fn next_batch(store: &mut Store, count: usize) -> Option<usize> {
+    for number in 0..count {
+        store.put(&format!("k{number}"), "v");
+    }
+    let Job::Commit(job) = store.opened.shard.poll_job()? else { return None };
+    let entries = job.entries();
+    let done = store.opened.committer.run(job);
+    store.opened.shard.complete(store.now, done);
+    store.collect();
+    Some(entries)
+}
+
+#[test]
+fn after_a_crowd_a_batch_waits_for_company_and_has_a_deadline() {
+    let options =
+        ShardOptions { paced_entries: 4, pace_ns: 1_000_000, pending_bytes: 1 << 20, ..patient() };
+    let mut store = Store::open(&SimFiles::new(), &MemoryDisk::new(), options, 1).unwrap();
+    for _ in 0..3 {
+        // The keys are new, and the first writes of each wait for the index to say so.
+        store.put("k0", "v");
+        store.settle();
+        assert_eq!(next_batch(&mut store, 1), Some(1), "a lone writer waits for nobody");
+    }
+    for number in 0..200 {
+        store.put(&format!("k{number}"), "v");
+    }
+    store.settle();
+    store.pass_ms(2);
+    store.now.mono_ns += 2_000_000;
+    let began_ns = store.now.mono_ns;
+    assert_eq!(next_batch(&mut store, 4), Some(4), "long after the batch before");
+
+    assert_eq!(next_batch(&mut store, 2), None, "it waits");
+    let last = store.put("k9", "last");
+    assert!(!store.outcome(last).durable);
+    assert_eq!(store.opened.shard.next_deadline(), Some(began_ns + 1_000_000));
+    store.now.mono_ns = began_ns + 999_999;
+    store.opened.shard.tick(store.now);
+    assert_eq!(next_batch(&mut store, 0), None, "not early");
+    store.now.mono_ns += 1;
+    store.opened.shard.tick(store.now);
+    assert_eq!(next_batch(&mut store, 0), Some(3), "and then they go together");
+    assert!(store.outcome(last).durable);
+
+    store.now.mono_ns += 2_000_000;
+    assert_eq!(next_batch(&mut store, 4), Some(4));
+    assert_eq!(next_batch(&mut store, 130), Some(130), "a full company waits for nobody");
+    assert_eq!(next_batch(&mut store, 1), None);
+    store.close();
+    assert!(store.closed, "closing does not wait");
+}
+
 /// A shard that spreads a checkpoint over a second, with forty keys that wait for it.
 fn spreading(checkpoint_bytes: u64) -> Store {
     let options = ShardOptions { spread_ms: 1_000, index_batch: 16, checkpoint_bytes, ..patient() };

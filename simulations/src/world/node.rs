@@ -180,6 +180,11 @@ fn shard_options(plan: &Plan) -> ShardOptions {
         options.unindexed_records = divide(options.unindexed_records);
         options.queued_operations = divide(options.queued_operations);
     }
+    if plan.buggify % 2 == 1 {
+        // About what a sync of the simulated disk takes, so that some batches wait and some do not.
+        options.paced_entries = 2;
+        options.pace_ns = 1_000_000;
+    }
     #[cfg(feature = "planted")]
     {
         options.planted = plan.planted.as_deref().and_then(crate::planted::in_store);
