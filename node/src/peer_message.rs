@@ -92,6 +92,18 @@ wire_enum! {
             /// The keys.
             outcome: ScanOutcome,
         },
+        /// What time is it there?
+        30 = AskClock {
+            /// The asking machine.
+            token: u64,
+        },
+        /// The answer to [`PeerMessage::AskClock`].
+        31 = Clock {
+            /// The asking machine.
+            token: u64,
+            /// Wall-clock milliseconds since 1970.
+            wall_ms: u64,
+        },
     }
 }
 
@@ -302,6 +314,8 @@ mod tests {
                 outcome: ScanOutcome::Page(PeerPage { entries, more: true }),
             },
             PeerMessage::Scanned { token: 8, scan: 3, outcome: ScanOutcome::Damaged },
+            PeerMessage::AskClock { token: 9 },
+            PeerMessage::Clock { token: 9, wall_ms: 1_800_000_000_000 },
         ]
     }
 
@@ -362,7 +376,7 @@ mod tests {
     #[test]
     fn tags_are_pinned() {
         let tags: Vec<u8> = every_kind().iter().map(|message| encode(message)[1]).collect();
-        assert_eq!(tags, [1, 2, 2, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8]);
+        assert_eq!(tags, [1, 2, 2, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8, 30, 31]);
         let fetch =
             PeerMessage::Fetch { token: 3, key: record_key(), digest_only: false, deadline_ms: 5 };
         assert_eq!(

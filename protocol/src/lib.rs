@@ -1,6 +1,7 @@
 //! What is stored and what is said: keys, version sets, records, contexts, and the messages between clients and nodes.
 //!
 //! - [`version`]: dotted version vector sets, how a write is minted and how replicas merge.
+//! - [`mergeable`]: values that merge themselves: counters, sets, registers, maps.
 //! - [`actor_rule`]: when a node may go on minting under an actor's name.
 //! - [`context`]: the authenticated token that a client hands back to say what it has read.
 //! - [`record`]: what a store keeps for one key; [`encoded`]: a version set beside its encoding, made once.
@@ -21,6 +22,7 @@ pub mod encoded;
 pub mod frame;
 pub mod key;
 pub mod limits;
+pub mod mergeable;
 pub mod message;
 pub mod record;
 pub mod version;
@@ -38,5 +40,5 @@ pub use message::response::Response;
 pub use record::{Mark, Record, Run};
 pub use version::{
     Actor, Change, Clock, Deletion, Dot, Found, LiveDigest, MintRefusal, Minted, OperationId,
-    Replaces, SupersededIds, Version, VersionSet,
+    Replaces, Stamping, SupersededIds, Version, VersionSet,
 };

@@ -104,3 +104,32 @@ pub const HINTED_FOR: usize = 64;
 /// A set of at most so many bytes is copied out of the frame that it comes in, instead of holding the frame: below it the copy
 /// is cheaper than what it saves.
 pub const COPIED_SET_BYTES: usize = 4 * 1024;
+
+/// Increments of one actor that a counter holds unfolded, with their operation ids. An id is recognised for so many increments of
+/// its actor, and each write of the counter carries them: some 20 bytes each.
+pub const UNFOLDED_INCREMENTS: usize = 1_024;
+
+/// Events of one actor whose operation ids a set remembers: twice the eight later writes within which a retry is promised to be
+/// recognised.
+pub const REMEMBERED_EVENTS: usize = 16;
+
+/// Elements of a set, or fields of a map, from which on an operation that adds one is refused: so few that two concurrent sets of
+/// this size are still one answer.
+pub const SET_ELEMENTS: usize = 32_768;
+
+/// Longest element of a set in bytes: like a key, it is a name and no content.
+pub const ELEMENT_BYTES: usize = 4 * 1024;
+
+/// Longest name of a field of a map in bytes.
+pub const FIELD_NAME_BYTES: usize = 256;
+
+/// Elements or fields that one operation names: as many as a batch has items.
+pub const OPERATION_ITEMS: usize = 1_024;
+
+/// Elements of one list in the state of a mergeable value. A state is at most [`INLINE_VALUE_BYTES`] long when it is written, and
+/// the join of a few can be longer: this only bounds what is not a state of ours.
+pub const STATE_ITEMS: usize = 1 << 24;
+
+/// How far the clock of a coordinator may be from those of a majority of a key's owners, in milliseconds, for it to stamp a write
+/// of a `lossy-lww` bucket. Far above what NTP leaves and the time of a question between nodes, far below a wrong hour.
+pub const CLOCK_SKEW_MS: u64 = 1_000;

@@ -163,6 +163,13 @@ fn limits_are_told_as_they_are() {
         format!("| buckets | {} |", with_commas(limits::BUCKETS)),
         format!("from one connection | {} |", with_commas(limits::REQUESTS_IN_FLIGHT)),
         format!("at most {} requests of one connection", with_commas(limits::REQUESTS_IN_FLIGHT)),
+        format!("as it is stored | {} MiB |", limits::INLINE_VALUE_BYTES >> 20),
+        format!("| element of a set | {} bytes |", with_commas(limits::ELEMENT_BYTES)),
+        format!("| name of a field | 1 to {} bytes |", limits::FIELD_NAME_BYTES),
+        format!("one operation names | 1 to {} |", with_commas(limits::OPERATION_ITEMS)),
+        format!("fields of a map | {} |", with_commas(limits::SET_ELEMENTS)),
+        format!("ids of the last {} operations", with_commas(limits::UNFOLDED_INCREMENTS)),
+        format!("and a set of the last {}.", limits::REMEMBERED_EVENTS),
     ] {
         assert!(text.contains(&row), "the specification lacks: {row}");
     }

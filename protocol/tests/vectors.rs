@@ -17,6 +17,7 @@ use kvorum_protocol::Record;
 use kvorum_protocol::codec::{Surplus, Tagged, decode, encode};
 use kvorum_protocol::frame::{read_message, write_frame, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
+use kvorum_protocol::mergeable::{Stamped, State};
 use kvorum_protocol::message::{Greeting, Request, Response, TokenTerms};
 use kvorum_ring::{ClassId, KeyHash, Layout};
 use serde::Deserialize;
@@ -41,6 +42,8 @@ const REQUESTS: &[&str] = &[
     "token-create-request",
     "token-list-request",
     "token-revoke-request",
+    "update-request",
+    "update-map-request",
 ];
 
 /// The files of `samples::responses`, in order: an error of each code first.
@@ -68,6 +71,7 @@ const RESPONSES: &[&str] = &[
     "error-forbidden",
     "error-no-such-token",
     "error-earlier-attempt-unknown",
+    "error-clock-skew",
     "error-of-a-later-version",
     "done-response",
     "put-response",
@@ -80,6 +84,9 @@ const RESPONSES: &[&str] = &[
     "diag-response",
     "buckets-response",
     "tokens-response",
+    "update-response",
+    "merged-response",
+    "batch-merged-response",
 ];
 
 /// The files of `samples::greetings`, in order.
@@ -121,7 +128,10 @@ struct RoutedKey {
 fn stored_things() -> Vec<(&'static str, Vec<u8>)> {
     let mut record = Vec::new();
     samples::record().encode(&mut record);
-    vec![
+    let states = samples::states();
+    let mut things: Vec<(&str, Vec<u8>)> =
+        states.iter().map(|(name, state)| (*name, state.encode().to_vec())).collect();
+    things.extend([
         ("record-2", record),
         ("record-key-1", samples::record_key().to_index_bytes()),
         ("version-set-1", encode(&samples::version_set()).to_vec()),
@@ -129,7 +139,9 @@ fn stored_things() -> Vec<(&'static str, Vec<u8>)> {
         ("context-1", samples::context().to_vec()),
         ("bucket-settings-1", samples::bucket_settings().settings.to_bytes().to_vec()),
         ("token-terms-2", encode(&samples::token_terms()).to_vec()),
-    ]
+        ("stamped-value-1", samples::stamped().encode().to_vec()),
+    ]);
+    things
 }
 
 fn path(name: &str, ending: &str) -> PathBuf {
@@ -281,6 +293,10 @@ fn what_was_stored_when_the_format_was_new_is_read_today() {
     let opened =
         samples::KEYS.open(&samples::bucket(), &samples::key("greeting"), &stored("context-1"));
     assert_eq!(opened, Ok(samples::clock()));
+    for (name, state) in samples::states() {
+        assert_eq!(State::decode(stored(name)), Ok(state), "{name}");
+    }
+    assert_eq!(Stamped::decode(stored("stamped-value-1")), Ok(samples::stamped()));
     let without_limits = TokenTerms { in_flight: None, rate: None, ..samples::token_terms() };
     assert_eq!(decode(stored("token-terms-1")), Ok(without_limits));
 }

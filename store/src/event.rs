@@ -1,5 +1,6 @@
 //! What a shard answers.
 
+use kvorum_protocol::mergeable::OperationRefusal;
 use kvorum_protocol::{Dot, EncodedSet, RecordKey};
 
 use crate::files::FileError;
@@ -134,6 +135,9 @@ pub enum StoreRefusal {
     /// A delete that replaces nothing.
     #[error("there is nothing to delete")]
     NothingToDelete,
+    /// An operation that does not fit the mergeable value that is there, or would make too much of it.
+    #[error("{0}")]
+    Operation(OperationRefusal),
     /// The record would have more clock entries or versions than any reader takes. No correct node's writes come near it.
     #[error("the record would be too large")]
     Oversized,

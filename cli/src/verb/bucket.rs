@@ -1,7 +1,7 @@
 //! `kv bucket create|set|show|ls`: the buckets and their settings.
 
 use kvorum_client::{Client, OperationError, Topology};
-use kvorum_protocol::message::{Bucket, BucketSettings, MergeRule};
+use kvorum_protocol::message::{Bucket, BucketSettings};
 use serde_json::{Value, json};
 
 use crate::args::bucket::{BucketVerb, SettingsArguments};
@@ -105,7 +105,7 @@ fn all(topology: &Topology, buckets: &[Bucket], output: Output) -> Outcome<ExitC
         };
         table.row(vec![
             style.name(bucket.name.as_str()),
-            rule_name(bucket.settings.rule).to_owned(),
+            bucket.settings.rule.name().to_owned(),
             n.map_or_else(|| "?".to_owned(), |n| n.to_string()),
             quorum(bucket.settings.r),
             quorum(bucket.settings.w),
@@ -124,16 +124,10 @@ fn copies(bucket: &Bucket, topology: &Topology) -> Option<u8> {
         .map(|class| class.n())
 }
 
-fn rule_name(rule: MergeRule) -> &'static str {
-    match rule {
-        MergeRule::Siblings => "siblings",
-    }
-}
-
 fn bucket_json(bucket: &Bucket, topology: &Topology) -> Value {
     let settings = &bucket.settings;
     json!({
-        "name": bucket.name.as_str(), "rule": rule_name(settings.rule), "class": settings.class.0,
+        "name": bucket.name.as_str(), "rule": settings.rule.name(), "class": settings.class.0,
         "n": copies(bucket, topology), "r": settings.r, "w": settings.w,
     })
 }

@@ -211,6 +211,7 @@ fn bucket_of(request: &Request) -> Option<&BucketName> {
         Request::List(list) => Some(&list.bucket),
         Request::BatchPut(batch) => Some(&batch.bucket),
         Request::BatchGet(batch) => Some(&batch.bucket),
+        Request::Update(update) => Some(&update.bucket),
         _ => None,
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Everything that can be known to be wrong is found here: a bucket that does not exist, a quorum out of range, a value too
 //! large, a context that was not made by this cluster for this key. A request refused here has changed nothing anywhere,
-//! and cost nobody a message. Of a retried write that is said of this attempt only: the one before may have been applied.
+//! and cost nobody a message. Whether it fits its bucket's merge rule is `admit/rule.rs`. Of a retried write that is said of this attempt only: the one before may have been applied.
+
+mod rule;
 
 use std::sync::Arc;
 
@@ -17,9 +19,10 @@ use kvorum_store::Now;
 
 use crate::engine::asked::Asked;
 use crate::engine::coordinator::batch::Batch;
+use crate::engine::coordinator::clocked::Clocked;
 use crate::engine::coordinator::get::{Get, Read};
 use crate::engine::coordinator::list::{List, Listing};
-use crate::engine::coordinator::put::{Put, Write};
+use crate::engine::coordinator::put::Write;
 use crate::engine::coordinator::small;
 use crate::engine::forward::{Errand, Forward};
 use crate::engine::machine::Machine;
@@ -98,6 +101,10 @@ impl Desk<'_> {
                 let task = Task::Write(self.check_delete(&delete)?);
                 self.carry(task, Request::Delete(delete), hops, deadline_ns)
             }
+            Request::Update(update) => {
+                let task = Task::Write(self.check_update(&update)?);
+                self.carry(task, Request::Update(update), hops, deadline_ns)
+            }
             Request::Get(get) => {
                 let task = Task::Read(self.check_get(&get)?);
                 self.carry(task, Request::Get(get), hops, deadline_ns)
@@ -142,7 +149,7 @@ impl Desk<'_> {
         }
         let reaches = |node| node == self.me || self.peers.is_up(node);
         Ok(match task {
-            Task::Write(write) => Box::new(Put::new(write, deadline_ns, reaches)),
+            Task::Write(write) => Clocked::or_put(write, deadline_ns, reaches),
             Task::Read(read) => Box::new(Get::new(read, deadline_ns, reaches)),
         })
     }
@@ -155,7 +162,7 @@ impl Desk<'_> {
         if is_expired && !put.options.retry {
             return Err(invalid(ArgumentKind::Expired));
         }
-        let change = Change::Value { bytes: put.value.clone(), expires_at_ms: put.expires_at_ms };
+        let change = self.change_of(put)?;
         self.check_write(place, &put.replaces, change, &put.options)
     }
 
@@ -174,31 +181,35 @@ impl Desk<'_> {
         change: Change,
         options: &RequestOptions,
     ) -> Result<Write, RequestError> {
-        let quorums = quorums(self.view.bucket(&place.key.bucket)?, options, &place)?;
+        let settings = self.view.bucket(&place.key.bucket)?;
+        let quorums = quorums(settings, options, &place)?;
         if options.strict && quorums.w < quorums.bucket_w {
             return Err(invalid(ArgumentKind::StrictWriteQuorum));
         }
-        let replaces = self.replaces(place.hash, replaces)?;
-        let (operation, retry) = (options.operation, options.retry);
-        Ok(Write { place, replaces, change, operation, w: quorums.w, retry })
+        let replaces = match self.replaces(place.hash, replaces)? {
+            _ if change.replaces_latest() => Replaces::Latest,
+            replaces => replaces,
+        };
+        let (operation, retry, rule) = (options.operation, options.retry, settings.rule);
+        Ok(Write { place, rule, replaces, change, operation, w: quorums.w, retry })
     }
 
     fn check_get(&self, get: &GetRequest) -> Result<Read, RequestError> {
         let place = self.view.place(&get.bucket, &get.key)?;
-        let quorums = quorums(self.view.bucket(&get.bucket)?, &get.options, &place)?;
-        let Quorums { r, bucket_w, .. } = quorums;
-        Ok(Read { place, r, bucket_w, strict: get.options.strict })
+        let settings = self.view.bucket(&get.bucket)?;
+        let Quorums { r, bucket_w, .. } = quorums(settings, &get.options, &place)?;
+        Ok(Read { place, rule: settings.rule, r, bucket_w, strict: get.options.strict })
     }
 
     fn check_list(&self, list: ListRequest) -> Result<Listing, RequestError> {
-        let class = self.view.bucket(&list.bucket)?.class;
+        let BucketSettings { class, rule, .. } = *self.view.bucket(&list.bucket)?;
         let limit = usize::try_from(list.limit).unwrap_or(usize::MAX);
         if limit == 0 {
             return Err(invalid(ArgumentKind::Empty));
         }
         check_size(LimitKind::Page, limit, bounds::LIST_PAGE_ITEMS)?;
         let ListRequest { bucket, prefix, after, partial, .. } = list;
-        Ok(Listing { class, bucket, prefix, after, limit, partial })
+        Ok(Listing { class, rule, bucket, prefix, after, limit, partial })
     }
 
     fn check_batch_put(&self, batch: &BatchPut) -> Result<(), RequestError> {

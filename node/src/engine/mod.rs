@@ -57,6 +57,7 @@ use crate::engine::machine::{Machine, Progress};
 use crate::engine::machines::{Machines, Running};
 use crate::engine::origin::Origin;
 use crate::engine::peers::Peers;
+use crate::engine::replica::time;
 use crate::engine::turn::{Part, Turn};
 use crate::peer_message::PeerMessage;
 
@@ -186,7 +187,9 @@ impl Engine {
                     }
                 }
             }
-            PeerMessage::Replicated { token, .. }
+            PeerMessage::AskClock { token } => self.effects.push_back(time(now, from, token)),
+            PeerMessage::Clock { token, .. }
+            | PeerMessage::Replicated { token, .. }
             | PeerMessage::Fetched { token, .. }
             | PeerMessage::Forwarded { token, .. }
             | PeerMessage::Scanned { token, .. } => {

@@ -10,9 +10,10 @@
 use kvorum_protocol::{RecordKey, Space};
 use kvorum_ring::{NodeId, PartitionId};
 use kvorum_store::{
-    Apply, ReadError, ScanPage, ScanRange, StoreEvent, StoreRefusal, StoreRequest, Token,
+    Apply, Now, ReadError, ScanPage, ScanRange, StoreEvent, StoreRefusal, StoreRequest, Token,
 };
 
+use crate::engine::effect::Effect;
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::turn::Turn;
 use crate::engine::view::ClusterView;
@@ -77,6 +78,11 @@ pub(crate) fn task(
         Some(reason) => Err(Box::new(refuse(token, asked, reason))),
         None => Ok(Box::new(Replica { from, token, asked, request: Some(request) })),
     }
+}
+
+/// The answer to who asks for the time.
+pub(crate) fn time(now: Now, to: NodeId, token: u64) -> Effect {
+    Effect::Send { to, message: PeerMessage::Clock { token, wall_ms: now.wall_ms } }
 }
 
 /// Why a record does not belong here, if it does not.
@@ -146,7 +152,9 @@ pub(crate) fn refusal_of(reason: StoreRefusal) -> ReplicaRefusal {
         StoreRefusal::HintsFull => ReplicaRefusal::HintsFull,
         StoreRefusal::Closing => ReplicaRefusal::Stopping,
         StoreRefusal::Oversized => ReplicaRefusal::Oversized,
-        StoreRefusal::TooManySiblings | StoreRefusal::NothingToDelete => {
+        StoreRefusal::TooManySiblings
+        | StoreRefusal::NothingToDelete
+        | StoreRefusal::Operation(_) => {
             unreachable!("merging, reading and scanning mint nothing")
         }
     }

@@ -23,6 +23,8 @@ pub struct EngineStats {
     pub digests_agreed: u64,
     /// Digests that differed, so that the record itself was asked for.
     pub digests_differed: u64,
+    /// Writes of `lossy-lww` buckets refused, because the clocks of too few owners agreed with this node's.
+    pub clocks_refused: u64,
     /// Record copies sent, or merged here, because a get found an owner stale.
     pub repairs: u64,
 }

@@ -217,6 +217,7 @@ fn need(request: &Request) -> Need<'_> {
         Request::Put(put) => Need::Rights(&put.bucket, Rights::WRITE),
         Request::Delete(delete) => Need::Rights(&delete.bucket, Rights::WRITE),
         Request::BatchPut(batch) => Need::Rights(&batch.bucket, Rights::WRITE),
+        Request::Update(update) => Need::Rights(&update.bucket, Rights::WRITE),
         Request::Get(get) => Need::Rights(&get.bucket, Rights::READ),
         Request::List(list) => Need::Rights(&list.bucket, Rights::READ),
         Request::BatchGet(batch) => Need::Rights(&batch.bucket, Rights::READ),

@@ -56,7 +56,9 @@ pub(crate) fn peer_span(peer: NodeId, message: &PeerMessage, partitions: Partiti
             tracing::trace_span!("fetch", %peer, bucket = %key.bucket, partition = key.partition.0)
         }
         PeerMessage::Scan { .. } => tracing::trace_span!("scan", %peer),
+        PeerMessage::AskClock { .. } => tracing::trace_span!("clock", %peer),
         PeerMessage::Replicated { .. }
+        | PeerMessage::Clock { .. }
         | PeerMessage::Fetched { .. }
         | PeerMessage::Forwarded { .. }
         | PeerMessage::Scanned { .. } => Span::none(),
@@ -93,6 +95,7 @@ fn kind(request: &Request) -> &'static str {
         Request::List(_) => "list",
         Request::BatchPut(_) => "batch put",
         Request::BatchGet(_) => "batch get",
+        Request::Update(_) => "update",
         Request::Topology(_) => "topology",
         Request::Status(_) => "status",
         Request::Diag(_) => "diag",

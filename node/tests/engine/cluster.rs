@@ -9,8 +9,8 @@ use kvorum_node::engine::{
 };
 use kvorum_node::peer_message::PeerMessage;
 use kvorum_protocol::message::{
-    BucketSettings, Delete, Get, GetDone, Put, PutDone, Replacing, Request, RequestError,
-    RequestOptions, Response,
+    BucketSettings, Delete, Get, GetDone, MergeRule, Put, PutDone, Replacing, Request,
+    RequestError, RequestOptions, Response,
 };
 use kvorum_protocol::{BucketName, Context, ContextKeys, Key, OperationId, RecordKey, VersionSet};
 use kvorum_ring::{
@@ -26,11 +26,14 @@ use crate::disk::Disk;
 pub(crate) struct Settings {
     pub(crate) engine: EngineOptions,
     pub(crate) store: ShardOptions,
+    /// The merge rule of the one bucket.
+    pub(crate) rule: MergeRule,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { engine: EngineOptions::default(), store: ShardOptions::small() }
+        let (engine, store) = (EngineOptions::default(), ShardOptions::small());
+        Settings { engine, store, rule: MergeRule::Siblings }
     }
 }
 
@@ -50,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) up: bool,
     /// Syncs only when the test says so.
     pub(crate) holds_syncs: bool,
+    /// How far its wall clock is ahead.
+    pub(crate) ahead_ms: u64,
     run: u64,
 }
 
@@ -115,7 +120,9 @@ impl Cluster {
     }
 
     pub(crate) fn with(nodes: usize, settings: Settings) -> Cluster {
-        let view = Arc::new(view_of(nodes, 8));
+        let mut view = view_of(nodes, 8);
+        view.buckets.insert(bucket(), BucketSettings { rule: settings.rule, ..Default::default() });
+        let view = Arc::new(view);
         let mut cluster = Cluster {
             now: Now { mono_ns: 1_000_000_000, wall_ms: 1_700_000_000_000 },
             nodes: Vec::new(),
@@ -131,7 +138,15 @@ impl Cluster {
             let id = node_id(index);
             let engine = Engine::new(id, settings.engine, seed(index, 1), Arc::clone(&view));
             let disk = Disk::new(index, settings.store.clone());
-            cluster.nodes.push(Node { id, engine, disk, up: true, holds_syncs: false, run: 1 });
+            cluster.nodes.push(Node {
+                id,
+                engine,
+                disk,
+                up: true,
+                holds_syncs: false,
+                ahead_ms: 0,
+                run: 1,
+            });
         }
         for index in 0..nodes {
             for other in (0..nodes).filter(|other| *other != index) {
@@ -182,11 +197,18 @@ impl Cluster {
 
     /// Gives one node one input, and carries out what it wants, except that messages wait in the air and syncs in the disk.
     pub(crate) fn tell(&mut self, node: usize, input: Input) {
-        self.nodes[node].engine.handle(self.now, input);
+        let now = self.now_at(node);
+        self.nodes[node].engine.handle(now, input);
         self.carry_out(node);
     }
 
+    /// The time at a node, by its own wall clock.
+    fn now_at(&self, node: usize) -> Now {
+        Now { wall_ms: self.now.wall_ms + self.nodes[node].ahead_ms, ..self.now }
+    }
+
     fn carry_out(&mut self, index: usize) {
+        let now = self.now_at(index);
         loop {
             let node = &mut self.nodes[index];
             if let Some(effect) = node.engine.poll_effect() {
@@ -199,12 +221,12 @@ impl Cluster {
                         let to = self.index_of(to);
                         self.in_flight.push(Flight { from: index, to, message });
                     }
-                    Effect::Store(request) => node.disk.submit(self.now, request),
+                    Effect::Store(request) => node.disk.submit(now, request),
                 }
                 continue;
             }
             match node.disk.poll_event() {
-                Some(event) => node.engine.handle(self.now, Input::Store(event)),
+                Some(event) => node.engine.handle(now, Input::Store(event)),
                 None => return,
             }
         }

@@ -9,6 +9,7 @@ mod disk;
 mod forwarding;
 mod gets;
 mod many;
+mod merging;
 #[cfg(feature = "planted")]
 mod planted;
 mod puts;

@@ -75,6 +75,9 @@ pub enum Invalid {
     /// A list of operation ids is at most eight times sixteen bytes.
     #[error("not a list of operation ids")]
     OperationIds,
+    /// A mergeable value whose parts do not fit together: see [`State`](crate::mergeable::State).
+    #[error("not the state of a mergeable value")]
+    State,
     /// See [`AccessToken`](crate::access::AccessToken): what it was is not said, since it may have been a secret.
     #[error("not an access token")]
     Token,

@@ -27,6 +27,13 @@ pub struct Fields {
     left: u32,
 }
 
+impl Fields {
+    /// How many are left.
+    pub fn left(&self) -> u32 {
+        self.left
+    }
+}
+
 impl Reader {
     /// A reader at the start of `frame`.
     pub fn new(frame: Bytes) -> Reader {
@@ -112,8 +119,17 @@ impl Reader {
 
     /// The next field, which was there from the first version on.
     pub fn field<T: Wire>(&mut self, fields: &mut Fields) -> Result<T, DecodeError> {
+        self.field_with(fields, T::read)
+    }
+
+    /// The next field, which was there from the first version on, in an encoding that is not its type's own.
+    pub fn field_with<T>(
+        &mut self,
+        fields: &mut Fields,
+        read: impl FnOnce(&mut Reader) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
         fields.left = fields.left.checked_sub(1).ok_or(DecodeError::MissingField)?;
-        T::read(self)
+        read(self)
     }
 
     /// The next field, or its default when the writer did not know it yet.

@@ -5,14 +5,66 @@ use kvorum_ring::ClassId;
 
 use crate::codec::{self, DecodeError, Reader, Surplus, Wire, Writer};
 use crate::key::BucketName;
+use crate::mergeable::Operation;
 
 crate::wire_enum! {
-    /// What becomes of concurrent versions. Tags 2 to 5 are reserved for counters, sets, maps and `lossy-lww`.
+    /// What becomes of concurrent versions.
     #[derive(Copy, Default)]
     pub enum MergeRule {
         /// They stay side by side until a client that read them replaces them.
         #[default]
         1 = Siblings,
+        /// Every value is a counter.
+        2 = Counter,
+        /// Every value is a set in which adds win.
+        3 = Set,
+        /// Every value is a map of counters, sets and registers.
+        4 = Map,
+        /// One of them wins by the coordinators' clocks, and the others are lost.
+        5 = LossyLww,
+        /// Every value is a register that keeps concurrent assignments.
+        6 = Register,
+    }
+}
+
+impl MergeRule {
+    /// All of them.
+    pub const ALL: [MergeRule; 6] = [
+        MergeRule::Siblings,
+        MergeRule::Counter,
+        MergeRule::Set,
+        MergeRule::Map,
+        MergeRule::Register,
+        MergeRule::LossyLww,
+    ];
+
+    /// How it is written on a command line and shown to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            MergeRule::Siblings => "siblings",
+            MergeRule::Counter => "counter",
+            MergeRule::Set => "set",
+            MergeRule::Map => "map",
+            MergeRule::Register => "register",
+            MergeRule::LossyLww => "lossy-lww",
+        }
+    }
+
+    /// Whether values are states that operations change, and no client's bytes.
+    pub fn is_mergeable(self) -> bool {
+        !matches!(self, MergeRule::Siblings | MergeRule::LossyLww)
+    }
+
+    /// Whether the operation is one of such a bucket.
+    pub fn takes(self, operation: &Operation) -> bool {
+        let rule = match operation {
+            Operation::Increment { .. } | Operation::Decrement { .. } => MergeRule::Counter,
+            Operation::Add { .. } | Operation::Remove { .. } => MergeRule::Set,
+            Operation::Assign { .. } => MergeRule::Register,
+            Operation::Fields { .. } => MergeRule::Map,
+            Operation::Clear => return false,
+        };
+        rule == self
     }
 }
 

@@ -1,150 +1,10 @@
 //! Why a request was not carried out, what became of it, and what the client may do.
 
-use kvorum_ring::NodeId;
-
 use crate::context::ContextError;
+use crate::mergeable::OperationRefusal;
 use crate::message::access::{AccessRefusal, Needed};
+pub use crate::message::causes::{ArgumentKind, LimitKind, OwnerCause, OwnerFailure};
 use crate::version::{MintRefusal, OperationId};
-
-crate::wire_enum! {
-    /// Why an owner's answer does not count.
-    #[derive(Copy, thiserror::Error)]
-    pub enum OwnerCause {
-        /// It is believed down, or the connection to it broke.
-        #[error("unreachable")]
-        1 = Unreachable,
-        /// It did not answer before the deadline.
-        #[error("timed out")]
-        2 = TimedOut,
-        /// Its queues or its disk are full.
-        #[error("overloaded")]
-        3 = Overloaded,
-        /// Its copy is damaged and being healed.
-        #[error("damaged copy")]
-        4 = Damaged,
-        /// It lost part of its log and its "not found" does not count yet.
-        #[error("refilling")]
-        5 = Refilling,
-        /// It has another layout.
-        #[error("other layout")]
-        6 = WrongLayout,
-        /// It stopped or is stopping.
-        #[error("stopping")]
-        7 = Stopping,
-        /// Its disk has no room for writes.
-        #[error("disk full")]
-        8 = DiskFull,
-        /// Only a fallback could have taken the write, and the request asked for owners.
-        #[error("a fallback, and the request is strict")]
-        9 = NotAnOwner,
-        /// Its copy and what it was sent do not fit into one record: some node has made up versions or actors.
-        #[error("the record would be too large")]
-        10 = Oversized,
-    } else {
-        /// A cause that a later version added.
-        #[error("cause {0}")]
-        Other
-    }
-}
-
-crate::wire_struct! {
-    /// An owner whose answer does not count.
-    #[derive(Copy)]
-    pub struct OwnerFailure {
-        /// The owner.
-        pub node: NodeId,
-        /// Why.
-        pub cause: OwnerCause,
-    }
-}
-
-crate::wire_enum! {
-    /// The argument that is wrong.
-    #[derive(Copy, thiserror::Error)]
-    pub enum ArgumentKind {
-        /// The request could not be decoded.
-        #[error("the request is malformed")]
-        1 = Malformed,
-        /// `r` is not from 1 to the number of owners.
-        #[error("r is not from 1 to the number of owners")]
-        2 = ReadQuorum,
-        /// `w` is not from 1 to the number of owners.
-        #[error("w is not from 1 to the number of owners")]
-        3 = WriteQuorum,
-        /// The deadline is zero or too long.
-        #[error("the deadline is zero or over a minute")]
-        4 = Deadline,
-        /// The replication class does not exist.
-        #[error("no such replication class")]
-        5 = Class,
-        /// A setting that is fixed when the bucket is made.
-        #[error("the class and the merge rule of a bucket cannot be changed")]
-        6 = FixedSetting,
-        /// A delete that names nothing to delete: it replaces nothing, or there is nothing.
-        #[error("there is nothing to delete")]
-        7 = NothingToDelete,
-        /// An empty batch, or a page of no keys.
-        #[error("nothing is asked for")]
-        8 = Empty,
-        /// The tag of the request is unknown to this node.
-        #[error("a request that this node does not know")]
-        9 = UnknownRequest,
-        /// The expiry has passed already.
-        #[error("the expiry has passed already")]
-        10 = Expired,
-        /// There is a token of this id already, and it is another one.
-        #[error("another access token has this id")]
-        11 = Token,
-        /// No rights, or rights that this node does not know.
-        #[error("no rights, or rights that this node does not know")]
-        12 = Rights,
-        /// A strict write that asks for fewer copies than the bucket: strict reads rely on the bucket's number.
-        #[error("a strict write asks for no fewer copies than the bucket's w")]
-        13 = StrictWriteQuorum,
-        /// A token's limit that would let nothing through.
-        #[error("a limit of an access token is 1 or more")]
-        14 = TokenLimit,
-    } else {
-        /// A kind that a later version added.
-        #[error("argument {0}")]
-        Other
-    }
-}
-
-crate::wire_enum! {
-    /// What is too large.
-    #[derive(Copy, thiserror::Error)]
-    pub enum LimitKind {
-        /// An inline value, in bytes.
-        #[error("bytes of value")]
-        1 = Value,
-        /// A batch, in items.
-        #[error("items in a batch")]
-        2 = Batch,
-        /// A page, in keys.
-        #[error("keys in a page")]
-        3 = Page,
-        /// An answer, in bytes.
-        #[error("bytes of answer")]
-        4 = Answer,
-        /// The buckets of the cluster.
-        #[error("buckets")]
-        5 = Buckets,
-        /// The access tokens of the cluster, revoked ones included.
-        #[error("access tokens")]
-        6 = Tokens,
-        /// The grants of one access token.
-        #[error("grants")]
-        7 = Grants,
-        /// The versions of one key, with everything that its clock knows.
-        #[error("entries in one record")]
-        8 = Record,
-    } else {
-        /// A kind that a later version added.
-        #[error("of kind {0}")]
-        Other
-    }
-}
 
 crate::wire_enum! {
     /// Why a request was not carried out as asked. [`RequestError::class`] and [`RequestError::retry`] say what follows.
@@ -276,6 +136,13 @@ crate::wire_enum! {
             /// Why this attempt was refused.
             refusal: Box<RequestError>,
         },
+        /// The coordinator's clock is not that of most of its peers, and the bucket goes by clocks. Nothing was applied. Ask
+        /// another owner.
+        #[error("the coordinator's clock is {skew_ms} ms off")]
+        24 = ClockSkew {
+            /// How far it is at least from the clock of the peer that is nearest.
+            skew_ms: u64,
+        },
     } else {
         /// An error that a later version added.
         #[error("error {0} of a later version")]
@@ -333,6 +200,7 @@ impl RequestError {
             | RequestError::WrongLayout
             | RequestError::Moved
             | RequestError::Uncovered { .. }
+            | RequestError::ClockSkew { .. }
             | RequestError::Stopping => ErrorClass::Unavailable,
             RequestError::BadContext { .. } | RequestError::BucketExists => ErrorClass::Conflict,
             RequestError::TooManySiblings => ErrorClass::Conflict,
@@ -381,6 +249,7 @@ impl RequestError {
             | RequestError::OutcomeUnknown { .. }
             | RequestError::DeadlineExceeded
             | RequestError::Uncovered { .. }
+            | RequestError::ClockSkew { .. }
             | RequestError::Stopping => Retry::After { ms: 0 },
             _ => Retry::No,
         }
@@ -394,6 +263,27 @@ impl From<MintRefusal> for RequestError {
             MintRefusal::NothingToDelete => {
                 RequestError::InvalidArgument { argument: ArgumentKind::NothingToDelete }
             }
+            MintRefusal::Operation(refusal) => refusal.into(),
+        }
+    }
+}
+
+impl From<OperationRefusal> for RequestError {
+    fn from(refusal: OperationRefusal) -> RequestError {
+        let invalid = |argument| RequestError::InvalidArgument { argument };
+        match refusal {
+            // What fits no bucket was refused before it came to a value; within a map it is a field's kind.
+            OperationRefusal::WrongType => invalid(ArgumentKind::FieldKind),
+            OperationRefusal::Empty => invalid(ArgumentKind::Empty),
+            OperationRefusal::FieldTwice => invalid(ArgumentKind::Field),
+            OperationRefusal::OutOfRange => invalid(ArgumentKind::Amount),
+            OperationRefusal::TooLarge { bytes, limit } => {
+                RequestError::TooLarge { what: LimitKind::Mergeable, size: bytes, limit }
+            }
+            OperationRefusal::TooMany { items, limit } => {
+                RequestError::TooLarge { what: LimitKind::Items, size: items, limit }
+            }
+            OperationRefusal::Unreadable => RequestError::Damaged,
         }
     }
 }

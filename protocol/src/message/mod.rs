@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod bucket;
+pub mod causes;
 pub mod error;
 pub mod hello;
 pub mod request;
@@ -21,11 +22,11 @@ pub use error::{ArgumentKind, ErrorClass, LimitKind, OwnerCause, OwnerFailure, R
 pub use hello::{Features, Greeting, Hello, NoCommonVersion, PROTOCOL_VERSION, Welcome, negotiate};
 pub use request::{
     BatchGet, BatchPut, BucketRequest, BucketSet, Delete, Diag, Get, List, Nothing, Put, PutItem,
-    Replacing, Request, RequestOptions,
+    Replacing, Request, RequestOptions, Update,
 };
 pub use response::{
     BatchGetDone, BatchPutDone, Buckets, DiagSection, Diagnosis, GetDone, GetOutcome, GetValue,
-    ListDone, ListItem, PutDone, PutOutcome, Response,
+    ListDone, ListItem, MergedDone, PutDone, PutOutcome, Response, UpdateDone,
 };
 pub use status::{NodeStatus, PeerStatus, StatusDone, TaskStatus};
 pub use topology::{LayoutLabel, TopologyDone, TopologyNode};

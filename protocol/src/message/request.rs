@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::context::Context;
 use crate::key::{BucketName, Key};
 use crate::limits;
+use crate::mergeable::Operation;
 use crate::message::access::{TokenCreate, TokenRevoke};
 use crate::message::bucket::Bucket;
 use crate::message::error::RequestError;
@@ -164,6 +165,20 @@ crate::wire_struct! {
 }
 
 crate::wire_struct! {
+    /// Applies an operation to a mergeable value.
+    pub struct Update {
+        /// The bucket, whose rule the operation has to fit.
+        pub bucket: BucketName,
+        /// The key.
+        pub key: Key,
+        /// What is done.
+        pub change: Operation,
+        /// How it wants to be served.
+        pub options: RequestOptions,
+    }
+}
+
+crate::wire_struct! {
     /// Names a bucket.
     pub struct BucketRequest {
         /// The bucket.
@@ -208,6 +223,8 @@ crate::wire_enum! {
         14 = BatchPut(batch: BatchPut),
         /// Read several keys. Answered by `BatchGet`.
         15 = BatchGet(batch: BatchGet),
+        /// Apply an operation to a mergeable value. Answered by `Update`.
+        16 = Update(update: Update),
         /// Nodes, their addresses and the layout. Answered by `Topology`.
         20 = Topology(nothing: Nothing),
         /// Figures of the node that answers. Answered by `Status`.
@@ -241,6 +258,7 @@ impl Request {
             Request::List(list) => Some(&list.options),
             Request::BatchPut(batch) => Some(&batch.options),
             Request::BatchGet(batch) => Some(&batch.options),
+            Request::Update(update) => Some(&update.options),
             Request::Topology(_) | Request::Status(_) | Request::Diag(_) => None,
             Request::BucketCreate(_) | Request::BucketSet(_) => None,
             Request::BucketShow(_) | Request::BucketList(_) => None,
@@ -257,6 +275,7 @@ impl Request {
             Request::List(list) => Some(&mut list.options),
             Request::BatchPut(batch) => Some(&mut batch.options),
             Request::BatchGet(batch) => Some(&mut batch.options),
+            Request::Update(update) => Some(&mut update.options),
             _ => None,
         }
     }
@@ -264,7 +283,7 @@ impl Request {
     /// The operation, if this is a write of which an earlier attempt may have been applied.
     pub fn retried(&self) -> Option<OperationId> {
         match self {
-            Request::Put(_) | Request::Delete(_) | Request::BatchPut(_) => {
+            Request::Put(_) | Request::Delete(_) | Request::BatchPut(_) | Request::Update(_) => {
                 self.options().filter(|options| options.retry).map(|options| options.operation)
             }
             _ => None,
@@ -286,6 +305,7 @@ impl Request {
             Request::Put(put) => Some((&put.bucket, &put.key)),
             Request::Get(get) => Some((&get.bucket, &get.key)),
             Request::Delete(delete) => Some((&delete.bucket, &delete.key)),
+            Request::Update(update) => Some((&update.bucket, &update.key)),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use kvorum_ring::PartitionId;
 
 use crate::context::Context;
 use crate::key::Key;
+use crate::mergeable::Joined;
 use crate::message::access::Tokens;
 use crate::message::bucket::Bucket;
 use crate::message::error::RequestError;
@@ -75,6 +76,42 @@ impl GetDone {
 }
 
 crate::wire_struct! {
+    /// An operation is durable in as many places as was asked.
+    pub struct UpdateDone {
+        /// The dot of the version that holds its effect.
+        pub dot: Dot,
+        /// Owners that have it durably.
+        pub acked_owners: u8,
+        /// Fallbacks that have it durably.
+        pub acked_fallbacks: u8,
+        /// Durable copies that were asked for.
+        pub needed: u8,
+        /// As in [`PutDone::retry_checked`].
+        pub retry_checked: bool = true,
+        /// Of a counter: what its coordinator holds with the operation applied. Absent of other values, which may be large.
+        pub value: Option<Joined> = None,
+    }
+}
+
+crate::wire_struct! {
+    /// What a read of a mergeable value found.
+    pub struct MergedDone {
+        /// The join of what the owners that were heard hold. Absent: not found.
+        pub value: Option<Joined>,
+        /// What was read, to hand back with a delete. As in [`GetDone::context`].
+        pub context: Option<Context>,
+        /// As in [`GetDone::complete`].
+        pub complete: bool,
+        /// Owners that answered.
+        pub owners: u8,
+        /// Fallbacks that answered.
+        pub fallbacks: u8,
+        /// Answers that were asked for.
+        pub needed: u8,
+    }
+}
+
+crate::wire_struct! {
     /// A listed key.
     pub struct ListItem {
         /// The key.
@@ -129,6 +166,8 @@ crate::wire_enum! {
             /// Why.
             error: RequestError,
         },
+        /// It was read, and is a mergeable value.
+        3 = Merged(done: MergedDone),
     }
 }
 
@@ -178,7 +217,7 @@ crate::wire_enum! {
         2 = Done(nothing: Nothing),
         /// A put or a delete.
         10 = Put(done: PutDone),
-        /// A get.
+        /// A get of a value that does not merge itself.
         11 = Get(done: GetDone),
         /// A listing.
         13 = List(done: ListDone),
@@ -186,6 +225,10 @@ crate::wire_enum! {
         14 = BatchPut(done: BatchPutDone),
         /// A batch of gets.
         15 = BatchGet(done: BatchGetDone),
+        /// An operation on a mergeable value.
+        16 = Update(done: UpdateDone),
+        /// A get of a mergeable value.
+        17 = Merged(done: MergedDone),
         /// Nodes and layout.
         20 = Topology(done: TopologyDone),
         /// A node's figures.

@@ -11,6 +11,7 @@ use super::set::{Deletion, Version, VersionSet};
 use super::superseded::SupersededIds;
 use crate::codec::Surplus;
 use crate::limits;
+use crate::mergeable::{self, Event, Operation, OperationRefusal, Stamped, stamped};
 
 /// What a write says that it replaces.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,8 +34,31 @@ pub enum Change {
         /// Wall-clock time in milliseconds since 1970 from which on the version reads as deleted.
         expires_at_ms: Option<u64>,
     },
+    /// Stores a value of a `lossy-lww` bucket, stamped when it is minted. Replaces the latest, whatever the write says. See [`stamped`](crate::mergeable::stamped).
+    Stamped(Box<Stamping>),
+    /// Applies an operation to the join of what is live. Replaces the latest, whatever the write says. See
+    /// [`mergeable`](crate::mergeable).
+    Operation(Box<Operation>),
     /// Leaves no value in place of what it replaces.
     Delete,
+}
+
+impl Change {
+    /// Whether it replaces what is latest, whatever the write says: it is made of that, or made to win against it.
+    pub fn replaces_latest(&self) -> bool {
+        matches!(self, Change::Operation(_) | Change::Stamped(_))
+    }
+}
+
+/// A value that is about to be stamped. Boxed where it stands, because every change is moved as if it were the largest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stamping {
+    /// The value, up to [`limits::INLINE_VALUE_BYTES`].
+    pub bytes: Bytes,
+    /// The coordinator's wall clock in milliseconds since 1970.
+    pub wall_ms: u64,
+    /// As of a plain value.
+    pub expires_at_ms: Option<u64>,
 }
 
 /// A minted write.
@@ -57,6 +81,9 @@ pub enum MintRefusal {
     /// A delete that replaces nothing, or a delete of the latest where nothing is live.
     #[error("there is nothing to delete")]
     NothingToDelete,
+    /// The operation does not fit what is stored, or what it would make of it is too much.
+    #[error("{0}")]
+    Operation(OperationRefusal),
 }
 
 impl VersionSet {
@@ -74,6 +101,23 @@ impl VersionSet {
         change: Change,
         operation: OperationId,
     ) -> Result<Minted, MintRefusal> {
+        let known = match &replaces {
+            Replaces::Context(clock) => self.clock.get(actor).max(clock.get(actor)),
+            Replaces::Latest | Replaces::Nothing => self.clock.get(actor),
+        };
+        self.mint_as(Dot::new(actor, known + 1), replaces, change, operation)
+    }
+
+    /// Mints a write under a dot that nothing here has seen, nor any later one of its actor.
+    pub(crate) fn mint_as(
+        &self,
+        dot: Dot,
+        replaces: Replaces,
+        change: Change,
+        operation: OperationId,
+    ) -> Result<Minted, MintRefusal> {
+        let replaces = if change.replaces_latest() { Replaces::Latest } else { replaces };
+        let change = self.settled(change, dot, operation)?;
         let names_reads = matches!(replaces, Replaces::Context(_));
         let covered = match replaces {
             Replaces::Context(clock) => clock,
@@ -92,12 +136,11 @@ impl VersionSet {
             deletions,
             surplus: self.surplus.clone(),
         };
-        let dot = Dot::new(actor, set.clock.get(actor) + 1);
         set.clock.raise(dot);
         let knows_all = self.clock.descends(&covered);
         let superseded = superseded_ids(&replaced, &undone, knows_all);
         match change {
-            Change::Value { bytes, expires_at_ms } => {
+            Settled::Value { bytes, expires_at_ms } => {
                 let version = Version {
                     operation,
                     superseded,
@@ -108,7 +151,7 @@ impl VersionSet {
                 let place = set.versions.partition_point(|entry| entry.0 < dot);
                 set.versions.insert(place, (dot, version));
             }
-            Change::Delete => {
+            Settled::Delete => {
                 // A dropped deletion stays covered, so merging drops it everywhere: only its ids are forgotten.
                 set.deletions.truncate(limits::SUPERSEDED_IDS - 1);
                 let deletion = Deletion { operation, superseded, surplus: Surplus::NONE };
@@ -120,16 +163,40 @@ impl VersionSet {
         Ok(Minted { set, dot, replaced })
     }
 
+    /// The change as what is to be stored.
+    fn settled(
+        &self,
+        change: Change,
+        dot: Dot,
+        operation: OperationId,
+    ) -> Result<Settled, MintRefusal> {
+        Ok(match change {
+            Change::Value { bytes, expires_at_ms } => Settled::Value { bytes, expires_at_ms },
+            Change::Stamped(stamping) => {
+                let Stamping { bytes, wall_ms, expires_at_ms } = *stamping;
+                let stamped = Stamped { at_ms: stamped::stamp(self, wall_ms), value: bytes };
+                Settled::Value { bytes: stamped.encode(), expires_at_ms }
+            }
+            Change::Operation(applied) => {
+                let event = Event { dot, operation };
+                let bytes =
+                    mergeable::operate(self, event, &applied).map_err(MintRefusal::Operation)?;
+                Settled::Value { bytes, expires_at_ms: None }
+            }
+            Change::Delete => Settled::Delete,
+        })
+    }
+
     /// Whether the change may be minted. A context that covers no live version adds a sibling just as `none` does.
     fn check(
         &self,
-        change: &Change,
+        change: &Settled,
         deletes_nothing: bool,
         replaces_nothing: bool,
     ) -> Result<(), MintRefusal> {
         match change {
-            Change::Delete if deletes_nothing => Err(MintRefusal::NothingToDelete),
-            Change::Value { .. } if replaces_nothing && self.is_crowded() => {
+            Settled::Delete if deletes_nothing => Err(MintRefusal::NothingToDelete),
+            Settled::Value { .. } if replaces_nothing && self.is_crowded() => {
                 Err(MintRefusal::TooManySiblings)
             }
             _ => Ok(()),
@@ -139,6 +206,12 @@ impl VersionSet {
     fn is_crowded(&self) -> bool {
         self.versions.len() >= limits::SIBLINGS || self.value_bytes() >= limits::SIBLING_BYTES
     }
+}
+
+/// A change whose bytes are what is stored.
+enum Settled {
+    Value { bytes: Bytes, expires_at_ms: Option<u64> },
+    Delete,
 }
 
 type Entry<T> = (Dot, T);

@@ -24,7 +24,7 @@ pub use actor::Actor;
 pub use clock::Clock;
 pub use digest::LiveDigest;
 pub use dot::Dot;
-pub use mint::{Change, MintRefusal, Minted, Replaces};
+pub use mint::{Change, MintRefusal, Minted, Replaces, Stamping};
 pub use operation::OperationId;
 pub use set::{Deletion, Found, Version, VersionSet};
 pub use superseded::SupersededIds;

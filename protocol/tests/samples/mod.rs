@@ -4,6 +4,9 @@
 
 use bytes::Bytes;
 use kvorum_protocol::codec::Surplus;
+use kvorum_protocol::mergeable::{
+    Event, FieldChange, Joined, JoinedField, Operation, Stamped, State,
+};
 use kvorum_protocol::message::{
     AccessRefusal, ListedToken, Needed, TokenCreate, TokenRevoke, TokenTerms, Tokens,
 };
@@ -15,6 +18,7 @@ use kvorum_protocol::message::{
     Replacing, Request, RequestError, RequestOptions, Response, StatusDone, TaskStatus,
     TopologyDone, TopologyNode, Welcome,
 };
+use kvorum_protocol::message::{MergedDone, Update, UpdateDone};
 use kvorum_protocol::{AccessToken, Grant, Rights, TokenId};
 use kvorum_protocol::{
     Actor, BucketName, Change, Clock, Context, ContextError, ContextKeys, Dot, EncodedSet, Key,
@@ -79,6 +83,70 @@ pub(crate) fn record() -> Record {
         spare: true,
         ..Record::new(record_key().in_space(Space::Hinted), EncodedSet::new(&version_set()))
     }
+}
+
+/// One state of each kind, after a few operations of two actors that met once.
+pub(crate) fn states() -> Vec<(&'static str, State)> {
+    let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let change = |name, change| FieldChange { name: bytes(name), change };
+    let elements = |texts: &[&'static str]| texts.iter().copied().map(bytes).collect();
+    let fields = vec![
+        change("logins", Operation::Increment { by: 3 }),
+        change("name", Operation::Assign { value: bytes("Ada") }),
+        change("tags", Operation::Add { elements: elements(&["new"]) }),
+    ];
+    let kinds = [
+        (
+            "counter-state-1",
+            [
+                Operation::Increment { by: 300 },
+                Operation::Decrement { by: 1 },
+                Operation::Increment { by: 7 },
+            ],
+        ),
+        (
+            "set-state-1",
+            [
+                Operation::Add { elements: elements(&["apple", "pear"]) },
+                Operation::Remove { elements: elements(&["pear"]) },
+                Operation::Add { elements: elements(&["plum"]) },
+            ],
+        ),
+        (
+            "register-state-1",
+            [
+                Operation::Assign { value: bytes("first") },
+                Operation::Assign { value: bytes("second") },
+                Operation::Assign { value: bytes("other") },
+            ],
+        ),
+        (
+            "map-state-1",
+            [
+                Operation::Fields { changes: fields },
+                Operation::Fields { changes: vec![change("name", Operation::Clear)] },
+                Operation::Fields {
+                    changes: vec![change("logins", Operation::Decrement { by: 1 })],
+                },
+            ],
+        ),
+    ];
+    let state = |operations: [Operation; 3]| {
+        let [first, second, concurrent] = operations;
+        let event = |actor, counter, operation| Event {
+            dot: Dot::new(Actor(actor), counter),
+            operation: OperationId(operation),
+        };
+        let begun = State::empty_for(&first).applied(event(1, 1, 1), &first).expect("applies");
+        let one = begun.applied(event(1, 4, 2), &second).expect("applies");
+        let other = begun.applied(event(u64::MAX, 1, 3), &concurrent).expect("applies");
+        one.join(&other).expect("one kind")
+    };
+    kinds.into_iter().map(|(name, operations)| (name, state(operations))).collect()
+}
+
+pub(crate) fn stamped() -> Stamped {
+    Stamped { at_ms: 1_800_000_000_000, value: Bytes::from_static(b"the last one") }
 }
 
 pub(crate) fn options() -> RequestOptions {
@@ -187,7 +255,60 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::TokenCreate(TokenCreate { id: token().id(), terms: token_terms() }),
         Request::TokenList(Nothing {}),
         Request::TokenRevoke(TokenRevoke { id: token().id(), revoked_at_ms: 1_800_000_000_000 }),
+        update(Operation::Increment { by: 300 }),
+        update(every_change()),
     ]
+}
+
+pub(crate) fn update(change: Operation) -> Request {
+    let bucket = "merged".parse().expect("a bucket name");
+    Request::Update(Update { bucket, key: key("greeting"), change, options: options() })
+}
+
+/// Every operation that a field can have.
+fn every_change() -> Operation {
+    let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let change = |name, change| FieldChange { name: bytes(name), change };
+    Operation::Fields {
+        changes: vec![
+            change("logins", Operation::Increment { by: 1 }),
+            change("credit", Operation::Decrement { by: 70_000 }),
+            change("tags", Operation::Add { elements: vec![bytes("new"), bytes("paid")] }),
+            change("seen", Operation::Remove { elements: vec![bytes("offer")] }),
+            change("name", Operation::Assign { value: bytes("Ada") }),
+            change("mail", Operation::Clear),
+        ],
+    }
+}
+
+/// Every kind of value, a map of which holds the others.
+pub(crate) fn merged_done() -> MergedDone {
+    let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let field = |name, value| JoinedField { name: bytes(name), value };
+    let fields = vec![
+        field("credit", Joined::Counter { negative: true, magnitude: 70_000 }),
+        field("name", Joined::Register { values: vec![bytes("Ada")] }),
+        field("tags", Joined::Set { elements: vec![bytes("new"), bytes("paid")] }),
+    ];
+    MergedDone {
+        value: Some(Joined::Map { fields }),
+        context: Some(context()),
+        complete: true,
+        owners: 3,
+        fallbacks: 0,
+        needed: 2,
+    }
+}
+
+pub(crate) fn update_done() -> UpdateDone {
+    UpdateDone {
+        dot: Dot::new(Actor(0x1111_2222_3333_4444), 3),
+        acked_owners: 2,
+        acked_fallbacks: 1,
+        needed: 2,
+        retry_checked: true,
+        value: Some(Joined::Counter { negative: true, magnitude: 5 }),
+    }
 }
 
 pub(crate) fn put_done() -> PutDone {
@@ -292,6 +413,7 @@ pub(crate) fn errors() -> Vec<RequestError> {
         },
         RequestError::NoSuchToken,
         RequestError::WrongLayout.of_retry(OPERATION),
+        RequestError::ClockSkew { skew_ms: 3_600_000 },
         RequestError::Other(200),
     ]
 }
@@ -325,6 +447,16 @@ pub(crate) fn responses() -> Vec<Response> {
         Response::Diag(Diagnosis { sections: vec![section] }),
         Response::Buckets(Buckets { buckets: vec![bucket_settings()] }),
         Response::Tokens(Tokens { tokens: vec![listed_token()] }),
+        Response::Update(update_done()),
+        Response::Merged(merged_done()),
+        Response::BatchGet(BatchGetDone {
+            outcomes: vec![GetOutcome::Merged(MergedDone {
+                value: None,
+                context: None,
+                complete: false,
+                ..merged_done()
+            })],
+        }),
     ]);
     responses
 }

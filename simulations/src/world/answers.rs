@@ -97,15 +97,19 @@ impl World {
                     match outcome {
                         GetOutcome::Done(done) => self.hear_read(id, done),
                         GetOutcome::Failed { error } => self.hear_item_error(attempt, id, error),
+                        GetOutcome::Merged(done) => self.hear_unasked(id, done),
                     }
                 }
             }
-            other => {
-                let what = format!("operation {id} was answered with {other:?}");
-                self.accuse(Err(Violation::new(Property::P19, what)), None, None);
-            }
+            other => self.hear_unasked(id, &other),
         }
         self.end(attempt.slot, Outcome::Ok);
+    }
+
+    /// An answer of a kind that nobody asked for.
+    fn hear_unasked(&mut self, id: WriteId, answer: &impl std::fmt::Debug) {
+        let what = format!("operation {id} was answered with {answer:?}");
+        self.accuse(Err(Violation::new(Property::P19, what)), None, None);
     }
 
     fn hear_item_error(&mut self, attempt: Attempt, id: WriteId, error: &RequestError) {

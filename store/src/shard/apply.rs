@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kvorum_protocol::actor_rule::{choose_actor, mark_after_merge};
 use kvorum_protocol::codec::Surplus;
+use kvorum_protocol::mergeable;
 use kvorum_protocol::{
     Actor, Change, EncodedSet, Mark, MintRefusal, OperationId, Record, RecordKey, Replaces,
     VersionSet,
@@ -21,6 +22,8 @@ pub(super) fn change_bytes(change: &Apply) -> usize {
     match change {
         Apply::Merge { set } => set.encoded().len(),
         Apply::Update { change: Change::Value { bytes, .. }, .. } => bytes.len(),
+        Apply::Update { change: Change::Stamped(stamping), .. } => stamping.bytes.len(),
+        Apply::Update { change: Change::Operation(operation), .. } => operation.bytes(),
         Apply::Update { change: Change::Delete, .. } => 0,
     }
 }
@@ -58,7 +61,7 @@ impl Shard {
         let Write { replaces, change, operation } = write;
         let current = self.current(slot);
         if let Some(record) = &current
-            && record.set.find_operation(operation).is_some()
+            && knows(&record.set, operation, &change)
         {
             // The request came twice: what it did is here, and doing it again would add a second effect.
             return self.unchanged(token, slot, record, hint);
@@ -303,9 +306,17 @@ fn own_actor_in(set: &VersionSet, store_id: u128, drawn: Actor) -> Actor {
         .unwrap_or(Actor(drawn.0 & !half | u64::from(own)))
 }
 
+/// Whether the operation was applied here before. The state of a mergeable value remembers more of them than its version does.
+fn knows(set: &VersionSet, operation: OperationId, change: &Change) -> bool {
+    let is_mergeable = matches!(change, Change::Operation(_));
+    set.find_operation(operation).is_some()
+        || (is_mergeable && mergeable::remembering(set, operation).is_some())
+}
+
 fn refusal_of(refusal: MintRefusal) -> StoreRefusal {
     match refusal {
         MintRefusal::TooManySiblings => StoreRefusal::TooManySiblings,
         MintRefusal::NothingToDelete => StoreRefusal::NothingToDelete,
+        MintRefusal::Operation(refusal) => StoreRefusal::Operation(refusal),
     }
 }

@@ -86,7 +86,10 @@ impl Shard {
         }
         let (spares, reserve) = (self.space.spares.len(), self.options.reserve_segments);
         match change {
-            Apply::Update { change: Change::Value { .. }, .. } => spares <= reserve,
+            Apply::Update {
+                change: Change::Value { .. } | Change::Stamped(_) | Change::Operation(_),
+                ..
+            } => spares <= reserve,
             Apply::Update { change: Change::Delete, .. } | Apply::Merge { .. } => {
                 self.lacks_room_for_set(change_bytes(change))
             }

@@ -323,7 +323,7 @@ class Bucket:
 
     async def get_batch(
         self, keys: Iterable[bytes], *, r: int | None = None, strict: bool = False, deadline: float | None = None
-    ) -> list[messages.GetDone | RequestError]:
+    ) -> list[messages.GetDone | messages.MergedDone | RequestError]:
         """Reads several keys at once; at most 1,024. The outcomes stand in the order of the keys."""
         options = self._options(r, None, strict, None, False)
         request = messages.BatchGet(self.name, tuple(check_key(key) for key in keys), options)

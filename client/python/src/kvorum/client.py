@@ -243,6 +243,6 @@ class Bucket:
 
     def get_batch(
         self, keys: Iterable[bytes], *, r: int | None = None, strict: bool = False, deadline: float | None = None
-    ) -> list[messages.GetDone | RequestError]:
+    ) -> list[messages.GetDone | messages.MergedDone | RequestError]:
         """Reads several keys at once; each succeeds or fails by itself."""
         return self._loop.run(self._bucket.get_batch(keys, r=r, strict=strict, deadline=deadline))

@@ -140,7 +140,7 @@ class Cluster:
         options = getattr(request, "options", None)
         is_write = isinstance(
             request,
-            messages.Put | messages.Delete | messages.BatchPut | messages.CreateBucket | messages.SetBucket,
+            messages.Put | messages.Delete | messages.BatchPut | messages.Update | messages.CreateBucket | messages.SetBucket,
         )
         operation = os.urandom(16) if options is None else options.operation
         given = self.deadline_s if deadline_s is None else deadline_s

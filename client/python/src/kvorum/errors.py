@@ -87,6 +87,10 @@ class Argument(OpenEnum):
     RIGHTS = 12
     STRICT_WRITE_QUORUM = 13
     TOKEN_LIMIT = 14
+    RULE = 15
+    FIELD_KIND = 16
+    FIELD = 17
+    AMOUNT = 18
 
 
 class Limit(OpenEnum):
@@ -100,6 +104,8 @@ class Limit(OpenEnum):
     TOKENS = 6
     GRANTS = 7
     RECORD = 8
+    MERGEABLE = 9
+    ITEMS = 10
 
 
 class AccessReason(OpenEnum):
@@ -438,6 +444,16 @@ class EarlierAttemptUnknown(RequestError):
         return self.refusal.retry
 
 
+@dataclass(eq=False)
+class ClockSkew(RequestError):
+    """The coordinator's clock is not that of most other owners, and the bucket goes by clocks. Nothing was applied."""
+
+    code = 24
+    _advice = Retry()
+    _text = "the coordinator's clock is {skew_ms} ms off"
+    skew_ms: int
+
+
 class UnknownError(RequestError):
     """An error of a later version: nothing may be concluded about a write."""
 
@@ -455,7 +471,7 @@ ERRORS: dict[int, type[RequestError]] = {
         Unavailable, AppliedBelowW, OutcomeUnknown, Overloaded, BadContext, NoSuchBucket, BucketExists, InvalidArgument,
         TooLarge, TooManySiblings, DeadlineExceeded, WrongLayout, Moved, Damaged, NotAllowed, UnsupportedVersion, Uncovered,
         DiskFull, Stopping, Unauthenticated, Forbidden, NoSuchToken,
-        EarlierAttemptUnknown,
+        EarlierAttemptUnknown, ClockSkew,
     )
 }  # fmt: skip
 """Every error that a node of this version sends, by its code."""

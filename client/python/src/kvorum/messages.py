@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from kvorum.errors import ERRORS, OpenEnum, RequestError, UnknownError
 from kvorum.wire import Choice, Name
@@ -153,6 +153,88 @@ class BatchGet:
 
 
 @dataclass(frozen=True)
+class Increment:
+    """Adds to a counter, up to 2**63 - 1."""
+
+    by: int
+
+
+@dataclass(frozen=True)
+class Decrement:
+    """Subtracts from a counter, up to 2**63 - 1."""
+
+    by: int
+
+
+@dataclass(frozen=True)
+class Add:
+    """Has elements in a set, whatever others remove at the same time."""
+
+    elements: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Takes elements out of a set, as far as the coordinator knows of their adds."""
+
+    elements: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Gives a register a value, in place of those that the coordinator knows."""
+
+    value: bytes
+
+
+@dataclass(frozen=True)
+class Clear:
+    """Removes a field of a map."""
+
+
+class _AnyOperation(Choice):
+    """An operation within an operation. What they are is looked up when one is written or read."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def put(self, value: Any) -> list[Any]:
+        return OPERATION.put(value)
+
+    def take_kind(self, tag: int, fields: list[Any]) -> Any:
+        return OPERATION.take_kind(tag, fields)
+
+
+@dataclass(frozen=True)
+class FieldChange:
+    """Changes one field of a map, by any operation but :class:`Fields`."""
+
+    name: bytes
+    change: Annotated[Operation, _AnyOperation()]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Changes fields of a map, all or none."""
+
+    changes: tuple[FieldChange, ...]
+
+
+Operation = Increment | Decrement | Add | Remove | Assign | Fields | Clear
+OPERATION = Choice({1: Increment, 2: Decrement, 3: Add, 4: Remove, 5: Assign, 6: Fields, 7: Clear})
+
+
+@dataclass(frozen=True)
+class Update:
+    """Applies an operation to a mergeable value."""
+
+    bucket: BucketName
+    key: bytes
+    change: Annotated[Operation, OPERATION]
+    options: Options
+
+
+@dataclass(frozen=True)
 class GetTopology:
     """Asks for nodes, addresses and layout."""
 
@@ -173,6 +255,11 @@ class MergeRule(OpenEnum):
     """What becomes of concurrent versions."""
 
     SIBLINGS = 1
+    COUNTER = 2
+    SET = 3
+    MAP = 4
+    LOSSY_LWW = 5
+    REGISTER = 6
 
 
 @dataclass(frozen=True)
@@ -274,6 +361,7 @@ REQUEST = Choice(
         13: List,
         14: BatchPut,
         15: BatchGet,
+        16: Update,
         20: GetTopology,
         21: GetStatus,
         22: GetDiagnosis,
@@ -341,6 +429,101 @@ class GetDone:
 
 
 @dataclass(frozen=True)
+class CounterValue:
+    """A counter."""
+
+    negative: bool
+    magnitude: int
+
+    @property
+    def value(self) -> int:
+        """The number itself."""
+        return -self.magnitude if self.negative else self.magnitude
+
+
+@dataclass(frozen=True)
+class SetValue:
+    """A set: its elements, ascending."""
+
+    elements: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class RegisterValue:
+    """A register: one value, those of concurrent assignments, or none."""
+
+    values: tuple[bytes, ...]
+
+
+class _AnyJoined(Choice):
+    """A value within a map. What they are is looked up when one is written or read."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def put(self, value: Any) -> list[Any]:
+        return JOINED.put(value)
+
+    def take_kind(self, tag: int, fields: list[Any]) -> Any:
+        return JOINED.take_kind(tag, fields)
+
+
+@dataclass(frozen=True)
+class JoinedField:
+    """A field of a map."""
+
+    name: bytes
+    value: Annotated[Joined, _AnyJoined()]
+
+
+@dataclass(frozen=True)
+class MapValue:
+    """A map: its fields, ascending by name."""
+
+    fields: tuple[JoinedField, ...]
+
+
+@dataclass(frozen=True)
+class OtherValue:
+    """A kind of value that a later version added."""
+
+    code: int
+
+
+Joined = CounterValue | SetValue | MapValue | RegisterValue | OtherValue
+JOINED = Choice({2: CounterValue, 3: SetValue, 4: MapValue, 6: RegisterValue}, OtherValue)
+
+
+@dataclass(frozen=True)
+class UpdateDone:
+    """An operation is durable in as many places as was asked."""
+
+    dot: Dot
+    acked_owners: int
+    acked_fallbacks: int
+    needed: int
+    retry_checked: bool = True
+    """``False``, and only in a retry: the operation may have been applied twice."""
+    value: Annotated[Joined, JOINED] | None = None
+    """Of a counter what its coordinator holds now; ``None`` of other values."""
+
+
+@dataclass(frozen=True)
+class MergedDone:
+    """What a read of a mergeable value found."""
+
+    value: Annotated[Joined, JOINED] | None
+    """What all owners that were heard hold together; ``None``: not found."""
+    context: bytes | None
+    """To be handed back with a delete of exactly this."""
+    complete: bool
+    """Whether everybody who could know more was heard. When ``False``, "not found" is not certain."""
+    owners: int
+    fallbacks: int
+    needed: int
+
+
+@dataclass(frozen=True)
 class ListItem:
     """A listed key, with how many live versions the answering owner holds, and their bytes."""
 
@@ -378,7 +561,7 @@ class BatchPutDone:
 class BatchGetDone:
     """What became of a batch of gets, in the order of its keys."""
 
-    outcomes: tuple[Annotated[GetDone | Failed, Choice({1: GetDone, 2: Failed})], ...]
+    outcomes: tuple[Annotated[GetDone | Failed | MergedDone, Choice({1: GetDone, 2: Failed, 3: MergedDone})], ...]
 
 
 @dataclass(frozen=True)
@@ -523,6 +706,8 @@ RESPONSE = Choice(
         13: ListDone,
         14: BatchPutDone,
         15: BatchGetDone,
+        16: UpdateDone,
+        17: MergedDone,
         20: TopologyDone,
         21: StatusDone,
         22: Diagnosis,
@@ -531,13 +716,13 @@ RESPONSE = Choice(
     }
 )
 
-DataRequest = Put | Get | Delete | List | BatchPut | BatchGet
+DataRequest = Put | Get | Delete | List | BatchPut | BatchGet | Update
 Request = (
     DataRequest | GetTopology | GetStatus | GetDiagnosis | CreateBucket | SetBucket | ShowBucket | ListBuckets
     | CreateToken | ListTokens | RevokeToken
 )  # fmt: skip
 Response = (
-    Failed | Done | PutDone | GetDone | ListDone | BatchPutDone | BatchGetDone
+    Failed | Done | PutDone | GetDone | ListDone | BatchPutDone | BatchGetDone | UpdateDone | MergedDone
     | TopologyDone | StatusDone | Diagnosis | Buckets | Tokens
 )  # fmt: skip
 

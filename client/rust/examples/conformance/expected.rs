@@ -78,6 +78,7 @@ impl From<GetOutcome> for Outcome {
         match outcome {
             GetOutcome::Done(done) => Outcome::Read(done),
             GetOutcome::Failed { error } => error.into(),
+            GetOutcome::Merged(_) => Outcome::Done,
         }
     }
 }

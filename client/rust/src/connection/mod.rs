@@ -152,6 +152,7 @@ fn about_bytes(request: &Request) -> usize {
         request.key().map_or(0, |(bucket, key)| bucket.as_bytes().len() + key.as_bytes().len());
     match request {
         Request::Put(put) => HEADS + key + put.value.len(),
+        Request::Update(update) => HEADS + key + update.change.bytes(),
         _ => HEADS + key,
     }
 }

@@ -109,6 +109,7 @@ fn put_outcome(response: Response) -> PutOutcome {
 fn get_outcome(response: Response) -> GetOutcome {
     match response {
         Response::Get(done) => GetOutcome::Done(done),
+        Response::Merged(done) => GetOutcome::Merged(done),
         other => GetOutcome::Failed { error: error_of(other) },
     }
 }

@@ -23,6 +23,10 @@ pub(super) fn unexpired_values(set: &VersionSet, wall_ms: u64) -> Vec<GetValue> 
 }
 
 fn unexpired(set: &VersionSet, wall_ms: u64) -> impl Iterator<Item = &(Dot, Version)> {
-    set.values()
-        .filter(move |(_, version)| version.expires_at_ms.is_none_or(|at_ms| at_ms > wall_ms))
+    set.values().filter(move |(_, version)| is_unexpired(version, wall_ms))
+}
+
+/// Whether the version's expiry has not passed.
+pub(super) fn is_unexpired(version: &Version, wall_ms: u64) -> bool {
+    version.expires_at_ms.is_none_or(|at_ms| at_ms > wall_ms)
 }

@@ -33,14 +33,14 @@ mod digests;
 mod ending;
 
 use kvorum_protocol::EncodedSet;
-use kvorum_protocol::message::OwnerCause;
+use kvorum_protocol::message::{MergeRule, OwnerCause};
 use kvorum_ring::NodeId;
 use kvorum_store::{StoreEvent, StoreRequest};
 
 use crate::engine::coordinator::cause_of;
-use crate::engine::coordinator::expiry::has_unexpired;
 use crate::engine::coordinator::get::digests::{Digests, Own};
 use crate::engine::coordinator::repair::Holdings;
+use crate::engine::coordinator::shown::finds;
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::peers::Asking;
 use crate::engine::quorum::Quorum;
@@ -53,6 +53,8 @@ use crate::peer_message::{FetchOutcome, PeerMessage, ReplicateOutcome};
 #[derive(Clone, Debug)]
 pub(crate) struct Read {
     pub(crate) place: Place,
+    /// The bucket's.
+    pub(crate) rule: MergeRule,
     /// Answers to wait for.
     pub(crate) r: usize,
     /// Durable copies that the bucket's writes wait for: what makes "not found" complete in a strict get.
@@ -64,6 +66,7 @@ pub(crate) struct Read {
 #[derive(Clone)]
 pub(crate) struct Get {
     place: Place,
+    rule: MergeRule,
     bucket_w: usize,
     strict: bool,
     deadline_ns: u64,
@@ -84,6 +87,7 @@ impl Get {
         let heard = Quorum::new(read.r, &[&read.place.owners], reaches);
         Get {
             place: read.place,
+            rule: read.rule,
             bucket_w: read.bucket_w,
             strict: read.strict,
             deadline_ns,
@@ -133,7 +137,8 @@ impl Get {
     /// Goes on as far as what was heard allows.
     fn judge(&mut self, turn: &mut Turn<'_>) -> Progress {
         if !self.answered && self.confirming.is_none() {
-            let is_found = self.holdings.is_found(|set| has_unexpired(set, turn.now.wall_ms));
+            let (rule, wall_ms) = (self.rule, turn.now.wall_ms);
+            let is_found = self.holdings.is_found(|set| finds(set, rule, wall_ms));
             if self.heard.is_reached() && (is_found || self.knows_nothing()) {
                 self.conclude(turn);
             } else if self.heard.is_settled() && !self.heard.is_reached() {

@@ -12,7 +12,7 @@
 //! of the others does.
 
 use bytes::Bytes;
-use kvorum_protocol::message::{ListDone, RequestError, Response};
+use kvorum_protocol::message::{ListDone, MergeRule, RequestError, Response};
 use kvorum_protocol::{BucketName, Key};
 use kvorum_ring::{ClassId, NodeId, PartitionId};
 use kvorum_store::{StoreEvent, StoreRequest};
@@ -28,6 +28,7 @@ use crate::peer_message::{PeerMessage, PeerPage, PeerScan, ScanOutcome};
 #[derive(Clone, Debug)]
 pub(crate) struct Listing {
     pub(crate) class: ClassId,
+    pub(crate) rule: MergeRule,
     pub(crate) bucket: BucketName,
     pub(crate) prefix: Bytes,
     pub(crate) after: Option<Key>,
@@ -61,7 +62,7 @@ pub(crate) struct List {
 impl List {
     /// A listing that has not begun.
     pub(crate) fn new(listing: Listing, deadline_ns: u64) -> List {
-        let pages = Pages::new(listing.limit);
+        let pages = Pages::new(listing.limit, listing.rule == MergeRule::Siblings);
         let (scans, failed, uncovered) = (Vec::new(), Vec::new(), Vec::new());
         List { listing, deadline_ns, scans, pages, failed, uncovered, asked: 0 }
     }

@@ -2,11 +2,14 @@
 //!
 //! A put or delete is [`put`], a get is [`get`]; their second thoughts have files of their own ([`recall`] finds out
 //! whether a retried write was applied before, [`search`] whether the other owners hold what a delete could delete, [`repair`]
-//! brings stale owners up to date). [`list`] and [`batch`] spread over many keys.
+//! brings stale owners up to date, [`clocked`] compares clocks where the last write wins). What a read is shown, and whether an operation is known,
+//! depends on the bucket's merge rule ([`shown`], [`known`]). [`list`] and [`batch`] spread over many keys.
 
 pub(crate) mod batch;
+pub(crate) mod clocked;
 mod expiry;
 pub(crate) mod get;
+mod known;
 pub(crate) mod list;
 mod outcome;
 mod pages;
@@ -14,6 +17,7 @@ pub(crate) mod put;
 mod recall;
 mod repair;
 mod search;
+mod shown;
 
 use kvorum_protocol::message::OwnerCause;
 

@@ -1,7 +1,8 @@
 //! What a put says became of it, and what the answer of a part says.
 
 use kvorum_protocol::limits as bounds;
-use kvorum_protocol::message::{LimitKind, PutDone, RequestError, Response};
+use kvorum_protocol::mergeable::Joined;
+use kvorum_protocol::message::{LimitKind, PutDone, RequestError, Response, UpdateDone};
 use kvorum_protocol::{Clock, Dot, EncodedSet, Found, MintRefusal, OperationId, Replaces};
 use kvorum_ring::KeyHash;
 use kvorum_store::{MintedDot, StoreRefusal};
@@ -18,13 +19,15 @@ pub(super) struct Applied {
     replaced: Vec<Dot>,
     /// What the reply's context covers, if one is exact.
     context: Option<Clock>,
+    /// What an operation's answer says of the value.
+    pub(super) value: Option<Joined>,
 }
 
 impl Applied {
     /// A write minted just now, which left `set` in the record.
     pub(super) fn now(replaces: &Replaces, minted: MintedDot, set: &EncodedSet) -> Applied {
         let context = exact_context(replaces, minted.dot, set);
-        Applied { dot: minted.dot, replaced: minted.replaced, context }
+        Applied { dot: minted.dot, replaced: minted.replaced, context, value: None }
     }
 
     /// A write of an earlier attempt. What it replaced, and so what a context may cover, is no longer known.
@@ -33,10 +36,22 @@ impl Applied {
             Found::Live(dot) | Found::Deleted(dot) => dot,
             Found::Superseded { by } => by,
         };
-        Applied { dot, replaced: Vec::new(), context: None }
+        Applied { dot, replaced: Vec::new(), context: None, value: None }
     }
 
-    /// The reply of a write that has its quorum, which it gets once.
+    /// The reply of an operation that has its quorum, which it gets once.
+    pub(super) fn update_done(&mut self, copies: &Quorum, retry_checked: bool) -> UpdateDone {
+        UpdateDone {
+            dot: self.dot,
+            acked_owners: small(copies.counted().len()),
+            acked_fallbacks: 0,
+            needed: small(copies.needed()),
+            retry_checked,
+            value: self.value.take(),
+        }
+    }
+
+    /// The reply of a put or delete that has its quorum, which it gets once.
     pub(super) fn done(
         &mut self,
         view: &ClusterView,
@@ -86,6 +101,7 @@ pub(super) fn refused(reason: StoreRefusal) -> RequestError {
         }
         StoreRefusal::TooManySiblings => RequestError::TooManySiblings,
         StoreRefusal::NothingToDelete => MintRefusal::NothingToDelete.into(),
+        StoreRefusal::Operation(refusal) => refusal.into(),
         StoreRefusal::Oversized => RequestError::TooLarge {
             what: LimitKind::Record,
             size: bounds::CLOCK_ENTRIES as u64 + 1,

@@ -40,6 +40,8 @@ pub(super) struct Page {
 #[derive(Clone)]
 pub(super) struct Pages {
     limit: usize,
+    /// Versions that live side by side are siblings of a key; else the reader is shown one value.
+    tells_siblings: bool,
     positions: Vec<Position>,
     /// Live keys only: a tombstone moves its scan's position and is forgotten.
     items: BTreeMap<Key, ListItem>,
@@ -47,8 +49,8 @@ pub(super) struct Pages {
 
 impl Pages {
     /// No scans yet; the page is to hold `limit` keys.
-    pub(super) fn new(limit: usize) -> Pages {
-        Pages { limit, positions: Vec::new(), items: BTreeMap::new() }
+    pub(super) fn new(limit: usize, tells_siblings: bool) -> Pages {
+        Pages { limit, tells_siblings, positions: Vec::new(), items: BTreeMap::new() }
     }
 
     /// One more scan, asked for its keys behind `after`.
@@ -82,7 +84,7 @@ impl Pages {
         for entry in page.entries.into_iter().filter(|entry| entry.siblings > 0) {
             let item = ListItem {
                 key: entry.key,
-                siblings: entry.siblings,
+                siblings: if self.tells_siblings { entry.siblings } else { 1 },
                 value_bytes: entry.value_bytes,
             };
             self.items.insert(item.key.clone(), item);

@@ -22,15 +22,15 @@
 
 mod ending;
 
-use kvorum_protocol::message::{OwnerCause, RequestError, Response};
+use kvorum_protocol::message::{MergeRule, OwnerCause, RequestError, Response};
 use kvorum_protocol::{Change, EncodedSet, Found, OperationId, RecordKey, Replaces};
 use kvorum_ring::{KeyHash, NodeId};
 use kvorum_store::{Apply, StoreEvent, StoreRequest};
 
-use crate::engine::coordinator::cause_of;
 use crate::engine::coordinator::outcome::{self, Applied};
 use crate::engine::coordinator::recall::{Recall, Recalled};
 use crate::engine::coordinator::search;
+use crate::engine::coordinator::{cause_of, known};
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::planted::Planted;
 use crate::engine::quorum::Quorum;
@@ -42,6 +42,8 @@ use crate::peer_message::{PeerMessage, ReplicateOutcome};
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
     pub(crate) place: Place,
+    /// The bucket's.
+    pub(crate) rule: MergeRule,
     pub(crate) replaces: Replaces,
     pub(crate) change: Change,
     pub(crate) operation: OperationId,
@@ -68,6 +70,9 @@ pub(crate) struct Put {
     key: RecordKey,
     /// The hash of bucket and key.
     hash: KeyHash,
+    rule: MergeRule,
+    /// Whether an operation is answered, or else a put or delete.
+    is_update: bool,
     replaces: Replaces,
     /// Gone once it is handed to the store.
     change: Option<Change>,
@@ -89,10 +94,12 @@ impl Put {
     /// A write whose coordinator is this node, one of the owners.
     pub(crate) fn new(write: Write, deadline_ns: u64, reaches: impl Fn(NodeId) -> bool) -> Put {
         let copies = Quorum::new(write.w, &[&write.place.owners], &reaches);
-        let recall = write.retry.then(|| Recall::new(&write.place.owners, &reaches));
+        let recall = write.retry.then(|| Recall::new(&write.place.owners, write.rule, &reaches));
         Put {
             key: write.place.key,
             hash: write.place.hash,
+            rule: write.rule,
+            is_update: matches!(write.change, Change::Operation(_)),
             replaces: write.replaces,
             change: Some(write.change),
             operation: write.operation,
@@ -126,6 +133,11 @@ impl Put {
         Progress::Waiting
     }
 
+    /// A peer went before the write began.
+    pub(super) fn forget(&mut self, node: NodeId) {
+        self.copies.fail(node, OwnerCause::Unreachable);
+    }
+
     /// Whether the write was handed to the store, so that it may take effect.
     fn is_begun(&self) -> bool {
         self.recall.is_none() && self.search != Search::UnderWay
@@ -147,11 +159,13 @@ impl Put {
             Some(minted) => self.applied = Some(Applied::now(&self.replaces, minted, &set)),
             // The request came twice, and the store minted nothing because its record knows the operation.
             None if self.applied.is_none() => {
-                let found =
-                    set.find_operation(self.operation).expect("an update mints or is known");
-                self.applied = Some(Applied::before(found));
+                let found = known::found(&set, self.rule, self.operation);
+                self.applied = Some(Applied::before(found.expect("an update mints or is known")));
             }
             None => {}
+        }
+        if self.is_update {
+            self.applied.as_mut().expect("just noted").value = known::told(&set, self.rule);
         }
         self.spread(turn, set)
     }

@@ -8,12 +8,12 @@
 //! same, for waiting would make one slow owner stop everybody, and the reply says that it could not be checked. Two dots
 //! of one operation that arise so become one version again when they meet in a merge.
 
-use kvorum_protocol::message::OwnerCause;
+use kvorum_protocol::message::{MergeRule, OwnerCause};
 use kvorum_protocol::{EncodedSet, Found, OperationId, RecordKey, VersionSet};
 use kvorum_ring::NodeId;
 use kvorum_store::{StoreEvent, StoreRequest};
 
-use crate::engine::coordinator::cause_of;
+use crate::engine::coordinator::{cause_of, known};
 use crate::engine::quorum::Quorum;
 use crate::engine::replica::fetch_outcome;
 use crate::engine::turn::{Turn, remaining_ms};
@@ -42,6 +42,7 @@ pub(super) enum Recalled {
 pub(super) struct Recall {
     key: Option<RecordKey>,
     deadline_ns: u64,
+    rule: MergeRule,
     answers: Quorum,
     heard: VersionSet,
     forgetful: bool,
@@ -49,9 +50,14 @@ pub(super) struct Recall {
 
 impl Recall {
     /// A search that has not begun.
-    pub(super) fn new(owners: &[NodeId], reaches: impl Fn(NodeId) -> bool) -> Recall {
+    pub(super) fn new(
+        owners: &[NodeId],
+        rule: MergeRule,
+        reaches: impl Fn(NodeId) -> bool,
+    ) -> Recall {
         let answers = Quorum::new(owners.len(), &[owners], reaches);
-        Recall { key: None, deadline_ns: 0, answers, heard: VersionSet::empty(), forgetful: false }
+        let heard = VersionSet::empty();
+        Recall { key: None, deadline_ns: 0, rule, answers, heard, forgetful: false }
     }
 
     /// Reads the own record. The search may take half of the time that is left; the write needs the other half.
@@ -97,7 +103,7 @@ impl Recall {
         match outcome {
             FetchOutcome::Held { set } => {
                 self.heard.merge_into(&set);
-                if let Some(found) = set.find_operation(operation) {
+                if let Some(found) = known::found(&set, self.rule, operation) {
                     // What several owners hold may together be more than a record can be; then this one's own has to do.
                     let set = EncodedSet::bounded(&self.heard).unwrap_or(set);
                     return Recalled::Found { set, found };

@@ -46,17 +46,19 @@ pub(super) fn not_here(owners: usize) -> RequestError {
 
 /// Whether there is something to delete after all. "Nothing" is certain only when every one of the `owners` said so.
 pub(super) fn verdict(response: Response, owners: usize) -> Result<(), RequestError> {
-    match response {
-        Response::Get(done) if done.is_found() => Ok(()),
-        Response::Get(done) if done.complete => {
+    let (is_found, is_complete, got) = match response {
+        Response::Get(done) => (done.is_found(), done.complete, done.owners),
+        Response::Merged(done) => (done.value.is_some(), done.complete, done.owners),
+        other => return Err(error_of(other)),
+    };
+    match (is_found, is_complete) {
+        (true, _) => Ok(()),
+        (false, true) => {
             Err(RequestError::InvalidArgument { argument: ArgumentKind::NothingToDelete })
         }
-        Response::Get(done) => Err(RequestError::Unavailable {
-            needed: small(owners),
-            got: done.owners,
-            causes: Vec::new(),
-        }),
-        other => Err(error_of(other)),
+        (false, false) => {
+            Err(RequestError::Unavailable { needed: small(owners), got, causes: Vec::new() })
+        }
     }
 }
 

@@ -198,6 +198,8 @@ fn pace(took_ns: u64, response: &Response) -> Option<Pace> {
     match response {
         Response::Put(_)
         | Response::Get(_)
+        | Response::Update(_)
+        | Response::Merged(_)
         | Response::Error { error: RequestError::Unavailable { .. } } => Some(Pace::Took(took_ns)),
         Response::Error { error } if is_late(error) => Some(Pace::Late(took_ns)),
         _ => None,

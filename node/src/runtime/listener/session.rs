@@ -321,6 +321,7 @@ fn tells(answer: &Response) -> bool {
     matches!(
         answer,
         Response::Get(_)
+            | Response::Merged(_)
             | Response::BatchGet(_)
             | Response::List(_)
             | Response::Topology(_)

@@ -83,6 +83,8 @@ fn engine(out: &mut Exposition, figures: &Figures) {
     one("kvorum_writes_applied_total", Counter, help, number(engine.writes_applied));
     let help = "Puts and deletes that ended with an owner not known to hold them.";
     one("kvorum_writes_left_behind_total", Counter, help, number(engine.writes_left_behind));
+    let help = "Writes of lossy-lww buckets refused, because the clocks of too few owners agreed with this node's.";
+    one("kvorum_clock_refusals_total", Counter, help, number(engine.clocks_refused));
     let help = "Digests of other owners' records that a read found equal to its own record's.";
     one("kvorum_read_digests_agreed_total", Counter, help, number(engine.digests_agreed));
     let help = "Digests that differed, so that the record itself was asked for.";

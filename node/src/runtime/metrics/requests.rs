@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use kvorum_protocol::message::{ErrorClass, GetDone, PutDone, RequestError};
+use kvorum_protocol::message::{ErrorClass, RequestError};
 use kvorum_protocol::{Request, Response};
 
 use crate::runtime::metrics::exposition::{Exposition, Kind};
@@ -20,18 +20,21 @@ pub(crate) enum Operation {
     List,
     BatchPut,
     BatchGet,
+    /// An operation on a counter, set, map or register.
+    Update,
     /// Topology, status, diagnosis, buckets: everything that is not about keys.
     Admin,
 }
 
 impl Operation {
-    const ALL: [(Operation, &'static str); 7] = [
+    const ALL: [(Operation, &'static str); 8] = [
         (Operation::Put, "put"),
         (Operation::Get, "get"),
         (Operation::Delete, "delete"),
         (Operation::List, "list"),
         (Operation::BatchPut, "batch_put"),
         (Operation::BatchGet, "batch_get"),
+        (Operation::Update, "update"),
         (Operation::Admin, "admin"),
     ];
 
@@ -44,6 +47,7 @@ impl Operation {
             Request::List(_) => Operation::List,
             Request::BatchPut(_) => Operation::BatchPut,
             Request::BatchGet(_) => Operation::BatchGet,
+            Request::Update(_) => Operation::Update,
             _ => Operation::Admin,
         }
     }
@@ -105,8 +109,10 @@ impl RequestCounts {
         self.turned_away(operation, response);
         self.times[operation as usize].record_ns(ns);
         match response {
-            Response::Put(done) => self.written(done),
-            Response::Get(done) => self.read(done),
+            Response::Put(done) => self.written(done.acked_owners, done.acked_fallbacks),
+            Response::Update(done) => self.written(done.acked_owners, done.acked_fallbacks),
+            Response::Get(done) => self.read(done.complete, done.owners, done.fallbacks),
+            Response::Merged(done) => self.read(done.complete, done.owners, done.fallbacks),
             Response::Error { error } => self.failed(operation, error),
             _ => {}
         }
@@ -117,21 +123,21 @@ impl RequestCounts {
         add(&self.results[operation as usize][result_of(response)], 1);
     }
 
-    fn written(&self, done: &PutDone) {
+    fn written(&self, owners: u8, fallbacks: u8) {
         add(&self.outcomes[WRITES][0], 1);
-        add(&self.owners[WRITES], done.acked_owners.into());
-        add(&self.fallbacks[WRITES], done.acked_fallbacks.into());
+        add(&self.owners[WRITES], owners.into());
+        add(&self.fallbacks[WRITES], fallbacks.into());
     }
 
-    fn read(&self, done: &GetDone) {
-        add(&self.outcomes[READS][usize::from(!done.complete)], 1);
-        add(&self.owners[READS], done.owners.into());
-        add(&self.fallbacks[READS], done.fallbacks.into());
+    fn read(&self, complete: bool, owners: u8, fallbacks: u8) {
+        add(&self.outcomes[READS][usize::from(!complete)], 1);
+        add(&self.owners[READS], owners.into());
+        add(&self.fallbacks[READS], fallbacks.into());
     }
 
     fn failed(&self, operation: Operation, error: &RequestError) {
         let row = match operation {
-            Operation::Put | Operation::Delete => WRITES,
+            Operation::Put | Operation::Delete | Operation::Update => WRITES,
             Operation::Get => READS,
             _ => return,
         };
@@ -163,7 +169,7 @@ impl RequestCounts {
                 out.histogram(&[("operation", name)], times);
             }
         }
-        let help = "Quorums of single puts, deletes and gets: met; met but somebody who could know more was not heard \
+        let help = "Quorums of single puts, deletes, updates and gets: met; met but somebody who could know more was not heard \
                     (incomplete); fewer answers than asked for (short); not known (unknown).";
         out.family("kvorum_quorums_total", Kind::Counter, help);
         for (row, name) in ["write", "read"].into_iter().enumerate() {

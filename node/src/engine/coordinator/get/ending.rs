@@ -1,10 +1,12 @@
 //! What a get answers.
 
 use kvorum_protocol::EncodedSet;
-use kvorum_protocol::message::{GetDone, OwnerCause, OwnerFailure, RequestError, Response};
+use kvorum_protocol::message::{
+    GetDone, MergedDone, OwnerCause, OwnerFailure, RequestError, Response,
+};
 
-use crate::engine::coordinator::expiry::unexpired_values;
 use crate::engine::coordinator::get::Get;
+use crate::engine::coordinator::shown::{Shown, shown};
 use crate::engine::coordinator::small;
 use crate::engine::turn::Turn;
 
@@ -20,17 +22,22 @@ impl Get {
     pub(super) fn succeed(&mut self, turn: &mut Turn<'_>, merged: Option<&EncodedSet>) {
         let (hash, keys) = (self.place.hash, &turn.view.context_keys);
         let context = merged.map(|set| keys.seal_hashed(hash, set.clock()));
-        let values = merged.map_or_else(Vec::new, |set| unexpired_values(set, turn.now.wall_ms));
-        let complete = !values.is_empty() || self.is_complete();
         self.answered = true;
-        turn.answer(Response::Get(GetDone {
-            values,
-            context,
-            complete,
-            owners: small(self.heard.counted().len()),
-            fallbacks: 0,
-            needed: small(self.heard.needed()),
-        }));
+        let shown = match shown(merged, self.rule, turn.now.wall_ms) {
+            Ok(shown) => shown,
+            Err(error) => return turn.answer(Response::Error { error }),
+        };
+        let complete = shown.is_found() || self.is_complete();
+        let (owners, fallbacks) = (small(self.heard.counted().len()), 0);
+        let needed = small(self.heard.needed());
+        turn.answer(match shown {
+            Shown::Values(values) => {
+                Response::Get(GetDone { values, context, complete, owners, fallbacks, needed })
+            }
+            Shown::Merged(value) => {
+                Response::Merged(MergedDone { value, context, complete, owners, fallbacks, needed })
+            }
+        });
     }
 
     /// Says why there is no answer: damaged when no owner has anything else; else unavailable, also when r asks for more than

@@ -26,13 +26,21 @@ impl Put {
 
     fn succeed(&mut self, turn: &mut Turn<'_>) {
         let applied = self.applied.as_mut().expect("copies are counted only of what is applied");
-        let done = applied.done(turn.view, self.hash, &self.copies, self.retry_checked);
+        let (copies, retry_checked) = (&self.copies, self.retry_checked);
+        let response = match self.is_update {
+            true => Response::Update(applied.update_done(copies, retry_checked)),
+            false => Response::Put(applied.done(turn.view, self.hash, copies, retry_checked)),
+        };
         turn.stats.writes_applied += 1;
-        self.answer(turn, Response::Put(done));
+        self.answer(turn, response);
     }
 
     /// Ends a write of which nothing was applied by this attempt.
-    pub(super) fn fail(&mut self, turn: &mut Turn<'_>, error: RequestError) -> Progress {
+    pub(in crate::engine::coordinator) fn fail(
+        &mut self,
+        turn: &mut Turn<'_>,
+        error: RequestError,
+    ) -> Progress {
         let error = if self.is_retry { error.of_retry(self.operation) } else { error };
         self.answer(turn, Response::Error { error });
         Progress::Done
