@@ -130,7 +130,7 @@ async fn read(
         let answer = match bucket.get_batch(names).send().await {
             Ok(answer) => answer,
             Err(error) => {
-                reason = kind(&error);
+                reason = kind(&error).into_owned();
                 continue;
             }
         };

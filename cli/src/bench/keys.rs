@@ -2,10 +2,13 @@
 //!
 //! Two writes of one key at a time would make siblings, or leave it to the node what replaces what. So a key has at most one
 //! write on its way, and a worker that draws a key that is being written draws again. The context of a reply is kept for
-//! the next write. After a write whose outcome is not known, the key is read before it is written again.
+//! the next write. A write whose outcome is not known may still be on its way, and would become a sibling of whatever
+//! replaces the same before it arrives. So its key rests until the write can have no time left, and is then read from all
+//! owners before it is written again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use kvorum_protocol::Context;
@@ -19,6 +22,8 @@ pub(crate) enum Known {
     /// Nothing: it has to be read before it is written.
     #[default]
     Nothing,
+    /// The outcome of its last write is not known: it has to be read from all owners before it is written.
+    Doubt,
     /// This context covers all that it holds.
     Context(Context),
 }
@@ -35,12 +40,17 @@ impl Known {
     }
 }
 
+/// At most one key in so many rests. Those with a write on its way are up to half of all, and some have to be left.
+const RESTING: usize = 4;
+
 #[derive(Debug, Default)]
 struct State {
     /// One for each key that may be overwritten.
     known: Vec<Known>,
-    /// Keys with a write on its way.
+    /// Keys with a write on its way, resting ones included.
     busy: BTreeSet<u64>,
+    /// Keys that nobody writes until a moment, the first ones first.
+    resting: VecDeque<(Instant, u64)>,
     /// Numbers given to new keys so far, the loaded ones included.
     given: u64,
     /// New keys that are not acknowledged yet.
@@ -87,9 +97,16 @@ impl Keys {
         distribution.draw(readable.max(1), random)
     }
 
-    /// A key to overwrite, and what is known of it. Nobody else writes it until it is given back by [`Keys::written`].
-    pub(crate) fn take(&self, distribution: Distribution, random: &mut SmallRng) -> (u64, Known) {
+    /// A key to overwrite, and what is known of it. Nobody else writes it until it is given back by [`Keys::written`] or
+    /// [`Keys::rest`].
+    pub(crate) fn take(
+        &self,
+        distribution: Distribution,
+        random: &mut SmallRng,
+        now: Instant,
+    ) -> (u64, Known) {
         let mut state = self.state();
+        state.wake(now);
         let overwritable = state.known.len() as u64;
         loop {
             let key = distribution.draw(overwritable, random);
@@ -105,6 +122,20 @@ impl Keys {
         let mut state = self.state();
         state.busy.remove(&key);
         state.known[key as usize] = known;
+    }
+
+    /// A key's write has ended, and perhaps it has not: nobody writes the key until a moment, and then it is in doubt. Of
+    /// more keys than there may be resting the first one wakes too early, which may make a sibling: there have to be keys
+    /// that can be written.
+    pub(crate) fn rest(&self, key: u64, until: Instant) {
+        let mut state = self.state();
+        state.known[key as usize] = Known::Doubt;
+        state.resting.push_back((until, key));
+        if state.resting.len() > state.known.len() / RESTING
+            && let Some((_, early)) = state.resting.pop_front()
+        {
+            state.busy.remove(&early);
+        }
     }
 
     /// A key was loaded.
@@ -150,6 +181,16 @@ impl Keys {
 }
 
 impl State {
+    /// Lets keys go that have rested for long enough.
+    fn wake(&mut self, now: Instant) {
+        while let Some((until, key)) = self.resting.front().copied()
+            && until <= now
+        {
+            self.resting.pop_front();
+            self.busy.remove(&key);
+        }
+    }
+
     /// Keys below this number have been acknowledged, or have failed.
     fn readable(&self) -> u64 {
         self.coming.first().copied().unwrap_or(self.given)
@@ -159,6 +200,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::{Duration, Instant};
 
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
@@ -170,15 +212,38 @@ mod tests {
     fn a_key_is_written_by_one_at_a_time_and_keeps_its_context() {
         let keys = Keys::new(8, true);
         let mut random = SmallRng::seed_from_u64(3);
+        let now = Instant::now();
         let taken: Vec<u64> =
-            (0..8).map(|_| keys.take(Distribution::Zipfian, &mut random).0).collect();
+            (0..8).map(|_| keys.take(Distribution::Zipfian, &mut random, now).0).collect();
         assert_eq!(taken.iter().collect::<BTreeSet<_>>().len(), 8, "{taken:?}");
         assert!(keys.redrawn() > 0);
         let context = kvorum_protocol::Context::from_bytes(vec![5]);
         keys.written(taken[2], Known::of(Some(&context)));
-        let (key, known) = keys.take(Distribution::Uniform, &mut random);
+        let (key, known) = keys.take(Distribution::Uniform, &mut random, now);
         assert_eq!(key, taken[2]);
         assert!(matches!(known, Known::Context(held) if held == context));
+    }
+
+    #[test]
+    fn a_key_whose_write_may_still_be_on_its_way_rests_and_is_in_doubt_then() {
+        let keys = Keys::new(8, true);
+        let mut random = SmallRng::seed_from_u64(3);
+        let now = Instant::now();
+        let after = |ms| now + Duration::from_millis(ms);
+        let mut take = |at| keys.take(Distribution::Uniform, &mut random, at);
+        let first = take(now).0;
+        keys.rest(first, after(10));
+        let others: BTreeSet<u64> = (0..7).map(|_| take(after(9)).0).collect();
+        assert!(!others.contains(&first), "{others:?}");
+        let (key, known) = take(after(10));
+        assert_eq!(key, first);
+        assert!(matches!(known, Known::Doubt));
+        for key in 0..3 {
+            keys.rest(key, after(20));
+        }
+        let (key, known) = take(after(11));
+        assert_eq!(key, 0, "the first of too many");
+        assert!(matches!(known, Known::Doubt));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kvorum_client::Client;
 use tokio::task::JoinSet;
 
 use crate::bench::keys::Known;
@@ -57,10 +58,14 @@ pub(crate) async fn load(bench: &Arc<Bench>, output: Output) -> Outcome<()> {
 
 async fn write(bench: &Bench, worker: usize, key: u64) -> Result<(), String> {
     let bucket = bench.bucket(worker);
+    let operation = Client::draw_operation();
     let mut tries = 0;
     loop {
         let name = bench.keys.name(key);
         let put = put_request(&bucket, name, bench.value.clone(), &bench.options.keys);
+        // One and the same operation, however often it is tried: two of them could become siblings.
+        let put = put.operation(operation);
+        let put = if tries > 0 { put.retry() } else { put };
         match put.send().await {
             Ok(done) => {
                 bench.keys.loaded(key, Known::of(done.context.as_ref()));

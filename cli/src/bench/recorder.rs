@@ -4,6 +4,7 @@
 //! counted. The rate counts what ended within the measured time; the latencies also those that were due within it and ended
 //! later, because the slowest must not be the ones that are left out.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -129,7 +130,7 @@ impl Recorder {
         operation: Operation,
         due: Instant,
         ended: Instant,
-        outcome: Result<(), String>,
+        outcome: Result<(), Cow<'static, str>>,
     ) {
         if due < self.from {
             return;
@@ -153,7 +154,10 @@ impl Recorder {
                 if is_refused {
                     tally.refusals.saturating_record(us);
                 }
-                *tally.failures.entry(kind).or_insert(0) += 1;
+                match tally.failures.get_mut(&*kind) {
+                    Some(count) => *count += 1,
+                    None => _ = tally.failures.insert(kind.into_owned(), 1),
+                }
             }
         }
         if in_time {
@@ -221,7 +225,7 @@ mod tests {
         let record = |due, ended, outcome| recorder.record(Operation::Read, due, ended, outcome);
         record(from - Duration::from_millis(1), at(5), Ok(()));
         record(at(0), at(10), Ok(()));
-        record(at(1), at(20), Err("Overloaded".to_owned()));
+        record(at(1), at(20), Err("Overloaded".into()));
         record(at(1_500), at(3_500), Ok(()));
         assert_eq!(recorder.done(), 1);
         let (measured, tallies, seconds) = recorder.finish();
@@ -239,7 +243,7 @@ mod tests {
     fn a_success_that_took_longer_than_it_may_is_late_and_a_failure_is_not() {
         let from = Instant::now();
         let recorder = Recorder::new(from, None).within(Duration::from_millis(100));
-        for (took, outcome) in [(99, Ok(())), (102, Ok(())), (300, Err("NoNode".to_owned()))] {
+        for (took, outcome) in [(99, Ok(())), (102, Ok(())), (300, Err("NoNode".into()))] {
             let ended = from + Duration::from_millis(took);
             recorder.record(Operation::Update, from, ended, outcome);
         }

@@ -1,7 +1,7 @@
 //! One workload from warm-up to report.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -43,17 +43,7 @@ pub(crate) async fn run(bench: &Bench, workload: Workload, output: Output) -> Ou
         None => Pace::closed(begin, bound),
         Some(rate) => Pace::open(begin, bound, rate),
     };
-    let work = Arc::new(Work {
-        mix: workload.mix(),
-        distribution: bench.options.keys.distribution.unwrap_or(workload.distribution()),
-        keys: Arc::clone(&bench.keys),
-        value: bench.value.clone(),
-        options: bench.options.keys.clone(),
-        pace,
-        recorder: Recorder::new(from, until),
-        read_again: AtomicU64::new(0),
-        siblings: AtomicU64::new(0),
-    });
+    let work = Arc::new(Work::new(bench, workload, pace, Recorder::new(from, until)));
     let redrawn = bench.keys.redrawn();
     let mut workers = JoinSet::new();
     for worker in 0..load.in_flight {

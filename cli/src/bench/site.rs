@@ -87,9 +87,13 @@ impl Site<'_> {
     ///
     /// # Errors
     /// Unavailable when no node answers.
-    pub(crate) async fn connect(&self, adjust: impl Fn(Config) -> Config) -> Outcome<Vec<Client>> {
+    pub(crate) async fn connect(
+        &self,
+        connections: usize,
+        adjust: impl Fn(Config) -> Config,
+    ) -> Outcome<Vec<Client>> {
         let mut clients = Vec::new();
-        for _ in 0..self.options.load.connections {
+        for _ in 0..connections {
             clients.push(match self.own {
                 Some(cluster) => self.connect_to_own(cluster, &adjust).await?,
                 None => connect_with(&self.options.connection, self.output, &adjust).await?,

@@ -1,12 +1,14 @@
 //! One worker: takes a turn, does an operation, records what came of it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kvorum_client::OperationError;
 use kvorum_client::bucket::{Bucket, GetRequest, PutRequest};
+use kvorum_client::{ErrorKind, OperationError};
+use kvorum_protocol::RequestError;
 use kvorum_protocol::message::{ErrorClass, GetOutcome};
 use kvorum_protocol::{Context, Key};
 use rand::rngs::SmallRng;
@@ -15,21 +17,29 @@ use rand::{RngExt, SeedableRng};
 use crate::args::bench::KeyArguments;
 use crate::bench::distribution::Distribution;
 use crate::bench::keys::{Keys, Known};
-use crate::bench::kind;
 use crate::bench::pace::Pace;
 use crate::bench::recorder::Recorder;
-use crate::bench::workload::{Mix, Operation};
+use crate::bench::workload::{Mix, Operation, Workload};
+use crate::bench::{Bench, kind};
 
 /// The most keys of one scan, as in YCSB's workload E.
 const SCAN_KEYS: u32 = 100;
 
+/// How much longer than its deadline a write is looked upon as being on its way: what it may take to be sent and read on
+/// machines that have more to do than they can.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
+
 /// What all workers of a workload share.
 pub(crate) struct Work {
-    pub(crate) mix: Mix,
+    mix: Mix,
     pub(crate) distribution: Distribution,
-    pub(crate) keys: Arc<Keys>,
-    pub(crate) value: Bytes,
-    pub(crate) options: KeyArguments,
+    keys: Arc<Keys>,
+    value: Bytes,
+    options: KeyArguments,
+    /// How many owners a key has.
+    owners: Option<u8>,
+    /// How long a key rests after a write whose outcome is not known.
+    rest: Duration,
     pub(crate) pace: Pace,
     pub(crate) recorder: Recorder,
     /// Reads that were needed before a write, because the last reply of the key was not known.
@@ -39,9 +49,26 @@ pub(crate) struct Work {
 }
 
 /// What an operation came to.
-type Done = Result<(), String>;
+type Done = Result<(), Cow<'static, str>>;
 
 impl Work {
+    /// A workload on the keys of a run.
+    pub(crate) fn new(bench: &Bench, workload: Workload, pace: Pace, recorder: Recorder) -> Work {
+        Work {
+            mix: workload.mix(),
+            distribution: bench.options.keys.distribution.unwrap_or(workload.distribution()),
+            keys: Arc::clone(&bench.keys),
+            value: bench.value.clone(),
+            options: bench.options.keys.clone(),
+            owners: bench.owners(),
+            rest: bench.deadline + ON_ITS_WAY,
+            pace,
+            recorder,
+            read_again: AtomicU64::new(0),
+            siblings: AtomicU64::new(0),
+        }
+    }
+
     /// Works until there are no more turns.
     pub(crate) async fn run(self: Arc<Work>, bucket: Bucket, seed: u64) {
         let mut random = SmallRng::seed_from_u64(seed);
@@ -64,14 +91,17 @@ impl Work {
 
     async fn read(&self, bucket: &Bucket, random: &mut SmallRng) -> Done {
         let key = self.keys.draw(self.distribution, random);
-        self.get(bucket, key).await.map(drop)
+        let get = self.get_request(bucket, key);
+        self.get(get, key).await.map(drop).map_err(|error| error.kind)
     }
 
     /// Reads a key that must be there.
-    async fn get(&self, bucket: &Bucket, key: u64) -> Result<Known, String> {
-        let found = self.get_request(bucket, key).send().await.map_err(|error| kind(&error))?;
+    async fn get(&self, get: GetRequest, key: u64) -> Result<Known, NotRead> {
+        let found = get.send().await.map_err(|error| NotRead::of(&error))?;
         match found.values.len() {
-            0 if self.keys.is_certain(key) => return Err("KeyMissing".to_owned()),
+            0 if self.keys.is_certain(key) => {
+                return Err(NotRead { kind: "KeyMissing".into(), too_few: false });
+            }
             0 | 1 => {}
             _ => {
                 self.siblings.fetch_add(1, Ordering::Relaxed);
@@ -91,36 +121,62 @@ impl Work {
     }
 
     async fn update(&self, bucket: &Bucket, random: &mut SmallRng) -> Done {
-        let (key, known) = self.keys.take(self.distribution, random);
-        let known = match known {
-            Known::Context(_) => Ok(known),
-            Known::Nothing => {
+        match self.keys.take(self.distribution, random, Instant::now()) {
+            (key, Known::Context(context)) => self.replace(bucket, key, context).await,
+            (key, known) => {
                 self.read_again.fetch_add(1, Ordering::Relaxed);
-                self.get(bucket, key).await
+                self.read_and_replace(bucket, key, known).await
             }
-        };
-        self.replace(bucket, key, known).await
+        }
     }
 
     async fn modify(&self, bucket: &Bucket, random: &mut SmallRng) -> Done {
-        let (key, _) = self.keys.take(self.distribution, random);
-        let known = self.get(bucket, key).await;
-        self.replace(bucket, key, known).await
+        let (key, known) = self.keys.take(self.distribution, random, Instant::now());
+        self.read_and_replace(bucket, key, known).await
+    }
+
+    /// Reads a key that was taken, overwrites what it holds, and gives it back.
+    async fn read_and_replace(&self, bucket: &Bucket, key: u64, known: Known) -> Done {
+        let read = match known {
+            Known::Doubt => self.get_from_all(bucket, key).await,
+            _ => self.get(self.get_request(bucket, key), key).await,
+        };
+        let failure = match read {
+            Ok(Known::Context(context)) => return self.replace(bucket, key, context).await,
+            Ok(_) => "NoContext".into(),
+            Err(error) => error.kind,
+        };
+        self.keys.written(key, known);
+        Err(failure)
+    }
+
+    /// Reads a key whose owners may hold different things. While not all of them can be reached, from as many as is usual.
+    async fn get_from_all(&self, bucket: &Bucket, key: u64) -> Result<Known, NotRead> {
+        let get = self.owners.into_iter().fold(self.get_request(bucket, key), GetRequest::r);
+        match self.get(get, key).await {
+            Err(NotRead { too_few: true, .. }) => {
+                self.get(self.get_request(bucket, key), key).await
+            }
+            read => read,
+        }
     }
 
     /// Overwrites a key that was taken, and gives it back.
-    async fn replace(&self, bucket: &Bucket, key: u64, known: Result<Known, String>) -> Done {
-        let put = self.put_request(bucket, key);
-        let (known, done) = match known {
-            Err(failure) => (Known::Nothing, Err(failure)),
-            Ok(Known::Nothing) => (Known::Nothing, Err("NoContext".to_owned())),
-            Ok(Known::Context(context)) => match put.context(context.clone()).send().await {
-                Ok(done) => (Known::of(done.context.as_ref()), Ok(())),
-                Err(error) => (known_after(&error, context), Err(kind(&error))),
-            },
+    async fn replace(&self, bucket: &Bucket, key: u64, context: Context) -> Done {
+        let put = self.put_request(bucket, key).context(context.clone());
+        let error = match put.send().await {
+            Ok(done) => {
+                self.keys.written(key, Known::of(done.context.as_ref()));
+                return Ok(());
+            }
+            Err(error) => error,
         };
-        self.keys.written(key, known);
-        done
+        match error.class() {
+            ErrorClass::Unavailable => self.keys.written(key, Known::Context(context)),
+            _ if error.is_not_applied() => self.keys.written(key, Known::Nothing),
+            _ => self.keys.rest(key, Instant::now() + self.rest),
+        }
+        Err(kind(&error))
     }
 
     async fn insert(&self, bucket: &Bucket) -> Done {
@@ -134,7 +190,7 @@ impl Work {
     async fn scan(&self, bucket: &Bucket, random: &mut SmallRng) -> Done {
         let from = self.keys.name(self.keys.draw(self.distribution, random));
         let count = random.random_range(1..=SCAN_KEYS);
-        let from = Key::new(from.into_bytes()).map_err(|_| "InvalidKey".to_owned())?;
+        let from = Key::new(from.into_bytes()).map_err(|_| "InvalidKey")?;
         let page = bucket.list("bench/").after(from).limit(count).send().await;
         let page = page.map_err(|error| kind(&error))?;
         let names: Vec<Key> = page.items.iter().map(|item| item.key.clone()).collect();
@@ -143,15 +199,24 @@ impl Work {
         }
         let values = bucket.get_batch(names).send().await.map_err(|error| kind(&error))?;
         let failed = |outcome: &GetOutcome| matches!(outcome, GetOutcome::Failed { .. });
-        if values.outcomes.iter().any(failed) { Err("ScanIncomplete".to_owned()) } else { Ok(()) }
+        if values.outcomes.iter().any(failed) { Err("ScanIncomplete".into()) } else { Ok(()) }
     }
 }
 
-/// What is known of a key after a put that failed: what was known before, if it is certain that the key holds that still.
-fn known_after(error: &OperationError, context: Context) -> Known {
-    match error.class() {
-        ErrorClass::Unavailable => Known::Context(context),
-        _ => Known::Nothing,
+/// Why a key could not be read.
+struct NotRead {
+    kind: Cow<'static, str>,
+    /// Fewer owners than asked for have answered.
+    too_few: bool,
+}
+
+impl NotRead {
+    fn of(error: &OperationError) -> NotRead {
+        let too_few = matches!(
+            error.kind,
+            ErrorKind::Answered { error: RequestError::Unavailable { .. }, .. }
+        );
+        NotRead { kind: kind(error), too_few }
     }
 }
 

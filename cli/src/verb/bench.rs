@@ -23,7 +23,7 @@ const FORMAT: u32 = 1;
 pub(super) async fn run(options: &RunArguments, output: Output) -> Outcome<ExitCode> {
     options.check()?;
     let report = at_site(options, output, async |site| {
-        let clients = site.connect(|config| config).await?;
+        let clients = site.connect(options.load.connections.into(), |config| config).await?;
         measure(clients, site.transport(), options, output).await
     });
     let report = report.await?;

@@ -5,7 +5,8 @@
 //! overload ends. The first two are warm before they are measured. What is concluded from all is the [`verdict`]'s.
 //!
 //! **Invariant:** the generator does not throttle itself. It has as many operations on their way as can be due before
-//! one that nobody answers is given up, repeats nothing that was refused, and says so when it fell behind all the same.
+//! one that nobody answers is given up, connections enough for all of them, repeats nothing that was refused, and says so
+//! when it fell behind all the same.
 
 mod memory;
 mod phase;
@@ -16,7 +17,7 @@ mod verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvorum_client::limits::ANSWER_GRACE;
+use kvorum_client::limits::{ANSWER_GRACE, IN_FLIGHT};
 use tokio::join;
 
 use crate::args::bench::RunArguments;
@@ -38,6 +39,9 @@ const USUAL: f64 = 0.4;
 /// The most operations that a generator has on their way, whatever the rate: each takes a few KiB.
 const MOST_IN_FLIGHT: u64 = 100_000;
 
+/// One node has at most one part in so many more on its way than the mean of all.
+const UNEVEN: usize = 2;
+
 /// Overloads a cluster.
 ///
 /// # Errors
@@ -49,9 +53,9 @@ pub(crate) async fn run(
     output: Output,
 ) -> Outcome<OverloadReport> {
     let push = &options.push;
-    let bench = Arc::new(Bench::new(site.connect(|config| config).await?, arguments)?);
-    let eager = site.connect(|config| config.attempts(1).deadline(push.deadline)).await?;
-    let eager = Arc::new(bench.over(eager));
+    let connections = usize::from(push.connections);
+    let clients = site.connect(connections, |config| config).await?;
+    let bench = Arc::new(Bench::new(clients, arguments)?);
     let topology = bench.clients[0].topology();
     if !options.keys.no_load {
         load::load(&bench, output).await?;
@@ -62,11 +66,14 @@ pub(crate) async fn run(
     let peaks = peaks(&bench, push, output).await?;
     let per_second = peaks.iter().map(Phase::good_per_second).fold(0.0, f64::max);
     let open = |rate: f64| {
-        let lasts = push.deadline + ANSWER_GRACE;
-        let due = (rate * lasts.as_secs_f64()) as u64 + u64::from(push.most_in_flight());
-        let in_flight = due.min(MOST_IN_FLIGHT).min(options.keys.keys / 2).max(1) as u32;
+        let in_flight = in_flight(push, rate).min(options.keys.keys / 2).max(1) as u32;
         Load { rate: Some((rate as u64).max(1)), in_flight, within: push.deadline }
     };
+    let most = in_flight(push, per_second * f64::from(push.factor));
+    let connections = connections.max(needed(most, topology.nodes.len()));
+    let eager =
+        site.connect(connections, |config| config.attempts(1).deadline(push.deadline)).await?;
+    let eager = Arc::new(bench.over(eager, push.deadline));
     let usual = open(per_second * USUAL);
     let before = alone("usual load", &eager, usual, push.warmup(), push.calm, output).await?;
     let calm_memory = watch.most();
@@ -104,6 +111,20 @@ pub(crate) async fn run(
     })
 }
 
+/// How many operations of an open loop may be on their way: as many as are due before one that nobody answers is given up.
+fn in_flight(push: &PushArguments, rate: f64) -> u64 {
+    let lasts = push.deadline + ANSWER_GRACE;
+    let due = (rate * lasts.as_secs_f64()) as u64 + u64::from(push.most_in_flight());
+    due.min(MOST_IN_FLIGHT)
+}
+
+/// How many connections to each node carry so many operations, so that none waits in the client for its place on one: the
+/// keys that are drawn do not belong to all nodes alike.
+fn needed(in_flight: u64, nodes: usize) -> usize {
+    let places = IN_FLIGHT * nodes.max(1);
+    (in_flight as usize + in_flight as usize / UNEVEN).div_ceil(places)
+}
+
 /// Closed loops, one for each number in flight: which of them the nodes do best with is not known before.
 async fn peaks(bench: &Arc<Bench>, push: &PushArguments, output: Output) -> Outcome<Vec<Phase>> {
     let mut peaks = Vec::new();
@@ -131,4 +152,19 @@ async fn alone(
     let phase = running.finish().await;
     step.end(&format!("{}/s", units::count(phase.good_per_second() as u64)));
     phase.with_successes(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needed;
+    use kvorum_client::limits::IN_FLIGHT;
+
+    #[test]
+    fn there_are_places_for_all_that_is_due_also_where_more_of_it_goes() {
+        for (in_flight, nodes) in [(1, 1), (50_000, 3), (100_000, 5)] {
+            let places = needed(in_flight, nodes) * IN_FLIGHT;
+            assert!(places * nodes * 2 >= in_flight as usize * 3, "{in_flight} over {nodes} nodes");
+        }
+        assert_eq!(needed(1_000, 3), 1);
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -99,17 +98,8 @@ impl Running {
             Some(rate) => Pace::open(begun, bound, rate),
         };
         let workload = bench.options.workloads[0];
-        let work = Arc::new(Work {
-            mix: workload.mix(),
-            distribution: bench.options.keys.distribution.unwrap_or(workload.distribution()),
-            keys: Arc::clone(&bench.keys),
-            value: bench.value.clone(),
-            options: bench.options.keys.clone(),
-            pace,
-            recorder: Recorder::new(from, Some(until)).within(load.within),
-            read_again: AtomicU64::new(0),
-            siblings: AtomicU64::new(0),
-        });
+        let recorder = Recorder::new(from, Some(until)).within(load.within);
+        let work = Arc::new(Work::new(bench, workload, pace, recorder));
         let mut workers = JoinSet::new();
         for worker in 0..load.in_flight {
             let seed = bench.options.load.seed.wrapping_mul(1_000_003) + u64::from(worker);
