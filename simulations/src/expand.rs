@@ -6,7 +6,8 @@
 
 use crate::plan::{
     Action, ClockPlan, ContextChoice, DetectorPlan, DiskErrorKind, DiskPlan, Fault, GossipPlan,
-    IndexDamage, NetworkPlan, Operation, OperationKind, PLAN_FORMAT, Plan, PlanEvent, Topology,
+    IndexDamage, NetworkPlan, Operation, OperationKind, PLAN_FORMAT, Plan, PlanEvent, Rule,
+    Topology,
 };
 use crate::streams::{Purpose, Stream};
 
@@ -84,6 +85,7 @@ pub fn expand(seed: u64) -> Plan {
         planted: None,
         note: None,
         expect: None,
+        rule: rule(seed),
         topology,
         network,
         disk,
@@ -98,6 +100,17 @@ pub fn expand(seed: u64) -> Plan {
         over_budget,
         reach,
         events,
+    }
+}
+
+/// A quarter of the seeds have a bucket that merges by itself.
+fn rule(seed: u64) -> Rule {
+    let mut own = Stream::new(seed, Purpose::Topology, 3);
+    match own.below(16) {
+        0 | 1 => Rule::Counter,
+        2 => Rule::Set,
+        3 => Rule::LossyLww,
+        _ => Rule::Siblings,
     }
 }
 

@@ -28,6 +28,9 @@ pub struct Plan {
     /// The property that the plan violates, where it is kept to show that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Property>,
+    /// The merge rule of the one bucket.
+    #[serde(default, skip_serializing_if = "Rule::is_siblings")]
+    pub rule: Rule,
     /// How large the cluster is.
     pub topology: Topology,
     /// How links behave while no fault touches them.
@@ -64,6 +67,27 @@ pub struct Plan {
     pub reach: Vec<Vec<u16>>,
     /// Operations and faults in the order of their times.
     pub events: Vec<PlanEvent>,
+}
+
+/// What a bucket's merge rule makes of the writes of a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Puts and deletes are what they say.
+    #[default]
+    Siblings,
+    /// Puts and deletes are increments, each by an amount that tells it from all others.
+    Counter,
+    /// A put adds the operation's number to the key's set; a delete removes the few numbers before its own.
+    Set,
+    /// Puts replace the latest, and the last one wins. Deletes are deletes.
+    LossyLww,
+}
+
+impl Rule {
+    const fn is_siblings(&self) -> bool {
+        matches!(self, Self::Siblings)
+    }
 }
 
 /// How large the cluster is.

@@ -99,11 +99,17 @@ pub enum Rare {
     Renewed,
     /// A request was passed on to another owner than the first that was up, because that one had failed again and again.
     PassedOver,
+    /// A read of a mergeable value was checked against acknowledged operations.
+    MergedOwed,
+    /// A record of a bucket that merges held states that had not heard of each other.
+    BranchesMet,
+    /// A write was refused because its coordinator's clock was no majority's.
+    ClockRefused,
 }
 
 impl Rare {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 46] = [
         Self::CrashBetweenMintAndSync,
         Self::DotOutlivedItsMinter,
         Self::CrashWithinDiskOperation,
@@ -147,6 +153,9 @@ impl Rare {
         Self::FalselyDown,
         Self::Renewed,
         Self::PassedOver,
+        Self::MergedOwed,
+        Self::BranchesMet,
+        Self::ClockRefused,
     ];
 
     /// A run of how many reaches the state, at least; measured over some ten thousand seeds, and rounded up. Some are as
@@ -155,7 +164,7 @@ impl Rare {
     pub const fn one_in(self) -> u64 {
         match self {
             Self::LastCopyDestroyed => 400,
-            Self::ListingPartial | Self::TornTail => 100,
+            Self::ListingPartial | Self::TornTail | Self::ClockRefused => 100,
             Self::DeclaredDown | Self::FalselyDown | Self::Renewed => 64,
             Self::RetryRecognised | Self::Removed => 40,
             Self::Poisoned | Self::WipeOverBudget | Self::BadContextRefused | Self::TwinMint => 20,
@@ -171,6 +180,8 @@ impl Rare {
             | Self::ExpiredHidden
             | Self::ListingOwed
             | Self::OutOfReach
+            | Self::MergedOwed
+            | Self::BranchesMet
             | Self::PassedOver => 20,
             Self::CrashBetweenMintAndSync
             | Self::CrashWithinDiskOperation

@@ -27,6 +27,8 @@ pub enum Property {
     P19,
     /// The same seed gives the same trace.
     P22,
+    /// An operation id has one effect.
+    P23,
     /// The code did not panic.
     Crash,
 }
@@ -71,7 +73,8 @@ impl Property {
             | Self::P6
             | Self::P8
             | Self::P13
-            | Self::P14 => FailureClass::Safety,
+            | Self::P14
+            | Self::P23 => FailureClass::Safety,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use kvorum_simulations::plan::{
     Action, ClockPlan, ContextChoice, DetectorPlan, DiskErrorKind, DiskPlan, Fault, IndexDamage,
-    NetworkPlan, Operation, OperationKind, PLAN_FORMAT, Plan, PlanEvent, Topology,
+    NetworkPlan, Operation, OperationKind, PLAN_FORMAT, Plan, PlanEvent, Rule, Topology,
 };
 use kvorum_simulations::planted;
 use kvorum_simulations::run::{RunOptions, RunReport, Source, run};
@@ -19,6 +19,7 @@ fn quiet(keys: u16, clients: u16) -> Plan {
         planted: None,
         note: None,
         expect: None,
+        rule: Rule::Siblings,
         topology: Topology { nodes: 3, replicas: 3, partitions: 1, keys, clients },
         network: NetworkPlan {
             minimum_us: 100,
@@ -237,4 +238,45 @@ fn bug_50_a_removed_record_stays_away_when_the_index_is_rebuilt() {
     let plan = Plan { final_cut: Some(IndexDamage::Empty), ..quiet(1, 1) };
     let report = check(&script(plan, events), &[("50-rebuild-resurrects", Property::P8)]);
     assert!(reached(&report, "removed"));
+}
+
+#[test]
+fn bug_08_where_the_last_write_wins_a_wrong_clock_is_refused() {
+    let skew = |offset_ms| ClockPlan { offset_ms, drift_ppm: 0 };
+    let clocks = vec![skew(-10_000), skew(200), skew(0)];
+    let plan = Plan { clocks, rule: Rule::LossyLww, ..quiet(1, 2) };
+    let events = [
+        (10, put(1, 0, 0, ContextChoice::Latest)),
+        (10, put(2, 1, 1, ContextChoice::Latest)),
+        (10, put(3, 0, 2, ContextChoice::Latest)),
+        (500, get(4, 0, 2)),
+    ];
+    assert!(reached(&check(&script(plan, events), &[]), "clock refused"));
+}
+
+#[test]
+fn bug_61_an_increment_retried_on_another_branch_counts_once() {
+    let isolated = Fault::Isolate { node: 0, inbound: true, outbound: true, for_us: 2_000_000 };
+    let kind =
+        || OperationKind::Put { key: 0, replaces: ContextChoice::Latest, size: 4, ttl_ms: None };
+    let retried = |id| match operation(id, 0, 0, kind()) {
+        Action::Operation(operation) => Action::Operation(Operation { retries: 2, ..operation }),
+        fault => fault,
+    };
+    let strict = |id, node| match get(id, 1, node) {
+        Action::Operation(operation) => Action::Operation(Operation { strict: true, ..operation }),
+        fault => fault,
+    };
+    let events = [
+        (1, operation(1, 1, 1, kind())),
+        // The links break before anybody notices: the first attempt stays where it is, and the second one goes elsewhere.
+        (500, Action::Fault(isolated)),
+        (500, retried(2)),
+        (1_500, operation(3, 1, 2, kind())),
+        (4_000, strict(4, 0)),
+        (5_000, strict(5, 1)),
+    ];
+    let plan = Plan { rule: Rule::Counter, ..quiet(1, 2) };
+    let report = check(&script(plan, events), &[("61-counts-twice", Property::P23)]);
+    assert!(reached(&report, "twin mint") && reached(&report, "branches met"));
 }

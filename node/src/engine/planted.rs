@@ -5,6 +5,7 @@
 //! |---|---|---|---|
 //! | 7 | `7-sibling-explosion` | the coordinator drops the put's context and mints a sibling | here |
 //! | 40 | `40-engine-counts-unsynced` | the coordinator counts its own copy when it is applied, before it is durable | here |
+//! | 61 | `61-counts-twice` | a retried operation is minted under another id | here |
 //! | 1, 40, 46, 49, 50 | | what a shard can do wrong by itself | `kvorum_store::planted` |
 
 /// A bug that can be armed in the engine.
@@ -14,17 +15,22 @@ pub enum Planted {
     SiblingExplosion,
     /// Bug 40, the engine's twin: the own copy counts before its sync.
     CountsUnsynced,
+    /// Bug 61: a retry of an operation that nobody who was asked knows is minted under another id, so that the increment of a
+    /// branch that could not be asked is counted beside it.
+    CountsTwice,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 2] = [Planted::SiblingExplosion, Planted::CountsUnsynced];
+    pub const ALL: [Planted; 3] =
+        [Planted::SiblingExplosion, Planted::CountsUnsynced, Planted::CountsTwice];
 
     /// The name by which it is armed, which begins with its number in the list of known bugs.
     pub fn name(self) -> &'static str {
         match self {
             Planted::SiblingExplosion => "7-sibling-explosion",
             Planted::CountsUnsynced => "40-engine-counts-unsynced",
+            Planted::CountsTwice => "61-counts-twice",
         }
     }
 

@@ -13,10 +13,12 @@ use super::judge::{describe, shadow};
 use super::{Attempt, Happening, World};
 use crate::bits::Bits;
 use crate::checkers::{
-    p1_acknowledged_writes, p3_siblings, p6_contexts, p13_integrity, p14_honest_results,
+    lossy_winners, p1_acknowledged_writes, p3_siblings, p6_contexts, p13_integrity,
+    p14_honest_results,
 };
 use crate::history::Outcome;
 use crate::oracle::{Seen, WriteId};
+use crate::plan::Rule;
 use crate::reached::Rare;
 use crate::violation::{Property, Violation};
 
@@ -34,11 +36,16 @@ impl World {
         let attempt = Attempt { slot: (request_id >> 8) as u32, number: request_id as u8 };
         let id = self.running[attempt.slot as usize].operation.id;
         match &response {
-            Response::Put(done) => self.promise(number, id, done),
+            Response::Put(done) => {
+                self.promise(number, id, done.acked_owners, done.acked_fallbacks);
+            }
+            Response::Update(done) => {
+                self.promise(number, id, done.acked_owners, done.acked_fallbacks);
+            }
             Response::BatchPut(batch) => {
                 for (outcome, id) in batch.outcomes.iter().zip(id..) {
                     if let PutOutcome::Done(done) = outcome {
-                        self.promise(number, id, done);
+                        self.promise(number, id, done.acked_owners, done.acked_fallbacks);
                     }
                 }
             }
@@ -49,7 +56,7 @@ impl World {
     }
 
     /// A node says that a write is applied.
-    fn promise(&mut self, number: u16, write: WriteId, done: &PutDone) {
+    fn promise(&mut self, number: u16, write: WriteId, owners: u8, fallbacks: u8) {
         let Some(row) = self.history.row(write) else { return };
         let (key, bad_context) = (row.key, row.bad_context);
         let nodes = self.plan.topology.nodes;
@@ -59,7 +66,7 @@ impl World {
             p6_contexts::check_bad_context(false, false)
         } else {
             let copies = self.holders.copies(key, oracle, write, nodes, None);
-            let claimed = usize::from(done.acked_owners) + usize::from(done.acked_fallbacks);
+            let claimed = usize::from(owners) + usize::from(fallbacks);
             // A disk that was wiped since may have held a copy that was rightly counted.
             if copies < claimed && !self.wiped {
                 let what = format!(
@@ -83,6 +90,8 @@ impl World {
             Response::Error { error } => return self.hear_error(attempt, &error),
             Response::Get(done) => self.hear_read(id, &done),
             Response::Put(done) => self.hear_write(id, &done),
+            Response::Update(done) => self.hear_update(id, &done),
+            Response::Merged(done) => self.hear_merged(id, &done),
             Response::List(done) => self.hear_list(attempt, &done),
             Response::BatchPut(batch) => {
                 for (outcome, id) in batch.outcomes.iter().zip(id..) {
@@ -97,7 +106,7 @@ impl World {
                     match outcome {
                         GetOutcome::Done(done) => self.hear_read(id, done),
                         GetOutcome::Failed { error } => self.hear_item_error(attempt, id, error),
-                        GetOutcome::Merged(done) => self.hear_unasked(id, done),
+                        GetOutcome::Merged(done) => self.hear_merged(id, done),
                     }
                 }
             }
@@ -107,7 +116,7 @@ impl World {
     }
 
     /// An answer of a kind that nobody asked for.
-    fn hear_unasked(&mut self, id: WriteId, answer: &impl std::fmt::Debug) {
+    pub(super) fn hear_unasked(&mut self, id: WriteId, answer: &impl std::fmt::Debug) {
         let what = format!("operation {id} was answered with {answer:?}");
         self.accuse(Err(Violation::new(Property::P19, what)), None, None);
     }
@@ -144,12 +153,13 @@ impl World {
             RequestError::OutcomeUnknown { .. } => Rare::OutcomeUnknown,
             RequestError::Overloaded { .. } => Rare::Overloaded,
             RequestError::BadContext { .. } => Rare::BadContextRefused,
+            RequestError::ClockSkew { .. } => Rare::ClockRefused,
             _ => Rare::DefiniteFailure,
         });
     }
 
     /// The clock in a context that a node gave for a key.
-    fn open(&self, key: u16, context: &Context) -> Result<Vec<(u64, u64)>, Violation> {
+    pub(super) fn open(&self, key: u16, context: &Context) -> Result<Vec<(u64, u64)>, Violation> {
         let opened =
             self.view.context_keys.open(&self.bucket, &self.keys[usize::from(key)], context);
         match opened {
@@ -239,6 +249,11 @@ impl World {
         }
         p3_siblings::check(oracle, &seen)?;
         self.judge_expiry(read, done)?;
+        if self.plan.rule == Rule::LossyLww {
+            // The losers of a read are not shown, and its context covers them.
+            lossy_winners::check_read(&self.oracle[usize::from(key)], &seen)?;
+            return Ok(None);
+        }
         let seen = self.with_expired(key, seen);
         let oracle = &self.oracle[usize::from(key)];
         p6_contexts::check_reply(oracle, &seen)?;
@@ -315,7 +330,7 @@ impl World {
 
     /// The writes that a strict read of quorum `r` must account for: those that were acknowledged when it was asked, and
     /// whose quorum meets its own.
-    fn owed(&self, read: WriteId, r: u8) -> Bits {
+    pub(super) fn owed(&self, read: WriteId, r: u8) -> Bits {
         let Some(row) = self.history.row(read) else { return Bits::new() };
         let n = self.owners[usize::from(row.key)].len();
         let meets = |write: &usize| {

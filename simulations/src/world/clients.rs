@@ -11,7 +11,7 @@ use bytes::Bytes;
 use kvorum_node::engine::{ClientId, Input};
 use kvorum_protocol::Context;
 use kvorum_protocol::message::{
-    BatchGet, BatchPut, Delete, Get, List, Put, PutItem, Replacing, Request, RequestOptions,
+    BatchGet, BatchPut, Delete, Get, List, Put, PutItem, Replacing, Request, RequestOptions, Update,
 };
 
 use super::judge::operation_of;
@@ -23,7 +23,7 @@ use crate::checkers::{p14_honest_results, p19_liveness};
 use crate::history::{Outcome, Row};
 use crate::limits;
 use crate::oracle::WriteId;
-use crate::plan::{ContextChoice, Operation, OperationKind};
+use crate::plan::{ContextChoice, Operation, OperationKind, Rule};
 use crate::reached::Rare;
 use crate::streams::{Purpose, Stream};
 
@@ -143,8 +143,11 @@ impl World {
         let now_ns = self.schedule.now_ns();
         let deadline_ns = now_ns + operation.timeout_us * 1_000;
         let client = &mut self.clients[usize::from(operation.client)];
+        let names_reads = self.plan.rule == Rule::Siblings;
         let choice = match &operation.kind {
-            OperationKind::Put { key, replaces, .. } | OperationKind::Delete { key, replaces } => {
+            OperationKind::Put { key, replaces, .. } | OperationKind::Delete { key, replaces }
+                if names_reads =>
+            {
                 client.choose(*key, *replaces)
             }
             _ => Choice { replaces: Replacing::Latest, shown: None, clock: vec![], bad: false },
@@ -271,6 +274,9 @@ impl World {
         let bucket = self.bucket.clone();
         let key = |number: &u16| self.keys[usize::from(*number)].clone();
         let value = |id: WriteId, size: u32| Bytes::from(value_of(id, size));
+        if let Some((number, change)) = self.change_of(operation) {
+            return Request::Update(Update { bucket, key: key(&number), change, options });
+        }
         match &operation.kind {
             OperationKind::Get { key: number } => {
                 Request::Get(Get { bucket, key: key(number), options })

@@ -12,6 +12,7 @@ use super::node::Pending;
 use crate::bits::Bits;
 use crate::checkers::{p3_siblings, p4_domination, p5_dots, p6_contexts, p14_honest_results};
 use crate::oracle::{Seen, ShadowDot, WriteId};
+use crate::plan::Rule;
 use crate::reached::Rare;
 use crate::violation::{Property, Violation};
 
@@ -136,6 +137,9 @@ impl World {
         } else if minted.is_some() {
             return Err(Violation::new(Property::P5, "a merge minted a dot".to_owned()));
         }
+        if self.plan.rule != Rule::Siblings && seen.live.len() > 1 {
+            self.reached.mark(Rare::BranchesMet);
+        }
         let oracle = &self.oracle[usize::from(key)];
         if changed || minted.is_some() {
             p4_domination::check(oracle, &seen)?;
@@ -169,6 +173,7 @@ impl World {
                 describe(seen)
             )
         });
+        self.judge_stamp(number, key, write)?;
         let oracle = &mut self.oracle[usize::from(key)];
         let Some(row) = self.history.row(write) else {
             return Err(Violation::new(

@@ -23,6 +23,7 @@ mod finish;
 mod judge;
 mod listings;
 mod members;
+mod merged;
 mod node;
 mod pump;
 mod setup;

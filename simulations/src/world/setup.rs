@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kvorum_node::engine::{ClusterView, MemberView};
-use kvorum_protocol::{BucketName, BucketSettings, ContextKeys, Key, RecordKey};
+use kvorum_protocol::{BucketName, BucketSettings, ContextKeys, Key, MergeRule, RecordKey};
 use kvorum_ring::{
     ClassId, Layout, LayoutInput, Member, NodeId, PartitionCount, ReplicationClass, Weight, Zone,
 };
@@ -20,7 +20,7 @@ use crate::history::History;
 use crate::holders::Holders;
 use crate::network::Network;
 use crate::oracle::KeyOracle;
-use crate::plan::{Plan, PlanError, Topology};
+use crate::plan::{Plan, PlanError, Rule, Topology};
 use crate::reached::Reached;
 use crate::schedule::Schedule;
 
@@ -30,7 +30,7 @@ impl World {
     /// The cluster of `plan` before anything happened; with the trace's text if `text` says so.
     pub(crate) fn new(plan: Plan, text: bool) -> Result<Self, PlanError> {
         plan.validate()?;
-        let view = Arc::new(view(&plan.topology).ok_or(PlanError::Topology)?);
+        let view = Arc::new(view(&plan.topology, plan.rule).ok_or(PlanError::Topology)?);
         let ids: Vec<NodeId> = view.members.iter().map(|member| member.id).collect();
         let bucket = bucket();
         let keys: Vec<Key> = (0..plan.topology.keys).map(key).collect();
@@ -96,7 +96,7 @@ fn owners(view: &ClusterView, bucket: &BucketName, key: &Key, ids: &[NodeId]) ->
 }
 
 /// The cluster's facts. Node ids ascend with the nodes' numbers.
-fn view(topology: &Topology) -> Option<ClusterView> {
+fn view(topology: &Topology, rule: Rule) -> Option<ClusterView> {
     let ids: Vec<NodeId> =
         (1..=u128::from(topology.nodes)).map(|number| NodeId(number << 64 | 0x5eed)).collect();
     let replicas = topology.replicas.min(u8::try_from(topology.nodes).ok()?);
@@ -122,7 +122,13 @@ fn view(topology: &Topology) -> Option<ClusterView> {
             admin_addr: format!("n{number}:3"),
         })
         .collect();
-    let settings = BucketSettings { class: ClassId::default(), ..BucketSettings::default() };
+    let rule = match rule {
+        Rule::Siblings => MergeRule::Siblings,
+        Rule::Counter => MergeRule::Counter,
+        Rule::Set => MergeRule::Set,
+        Rule::LossyLww => MergeRule::LossyLww,
+    };
+    let settings = BucketSettings { class: ClassId::default(), rule, ..BucketSettings::default() };
     Some(ClusterView {
         cluster_name: "simulated".to_owned(),
         members,

@@ -128,7 +128,9 @@ impl Put {
             replaces => replaces.clone(),
         };
         let change = self.change.take().expect("a write is minted once");
-        let change = Apply::Update { replaces, change, operation: self.operation };
+        let twice = self.is_retry && self.is_update && turn.has_planted(Planted::CountsTwice);
+        let operation = OperationId(self.operation.0 ^ u128::from(twice));
+        let change = Apply::Update { replaces, change, operation };
         turn.store(StoreRequest::Apply { token: turn.token, key: self.key.clone(), change });
         Progress::Waiting
     }
