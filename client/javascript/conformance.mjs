@@ -77,6 +77,8 @@ function replacing({ replaces = "latest", alter }) {
   if (alter) context[context.length - 1] ^= 1;
   return [3, context];
 }
+const plain = (value) =>
+  Array.isArray(value) ? value.map(plain) : value instanceof Uint8Array ? hex(value) : value;
 const native = (value) =>
   Array.isArray(value) ? value.map(native) : typeof value === "string" ? valueOf(value) : value;
 async function request(step, after) {
@@ -94,7 +96,9 @@ async function request(step, after) {
     list: (retry) => [13, bucket, valueOf(step.prefix), after ?? null, step.limit, false, options(retry)],
     put_batch: (retry) => [14, bucket, items, options(retry)],
     get_batch: (retry) => [15, bucket, step.keys.map(valueOf), options(retry)],
-    create_bucket: () => [30, [bucket, [0, [1], null, null, null]]],
+    update: (retry) => [16, bucket, valueOf(step.key), native(step.change), options(retry)],
+    read: (retry) => [11, bucket, valueOf(step.key), options(retry)],
+    create_bucket: () => [30, [bucket, [0, [step.rule ?? 1], null, null, null]]],
     send: () => native(step.frame),
   };
   const answer = await (step.token ? new Client(step.token, client.endpoints) : client).ask(requests[step.op], step.retry ?? false);
@@ -124,7 +128,8 @@ function compare([tag, ...fields], expect, failure = 1) {
   if (expect.complete !== undefined) same(fields[2], expect.complete);
   if (expect.replaced !== undefined) same(fields[2].length, expect.replaced);
   if (expect.acked_owners !== undefined) ok(fields[3] >= expect.acked_owners);
-  if (expect.retry_checked !== undefined) same(fields[6], expect.retry_checked);
+  if (expect.retry_checked !== undefined) same(fields[tag === 16 ? 4 : 6], expect.retry_checked);
+  if (expect.merged !== undefined) same(plain(fields[tag === 16 ? 5 : 0]), plain(native(expect.merged)));
   if (expect.keys) same(fields[0].map((item) => hex(item[0])), expect.keys.map(valueOf).map(hex));
   if (expect.siblings) same(fields[0].map((item) => item[1]), expect.siblings);
 }

@@ -21,7 +21,7 @@ import msgpack
 import kvorum
 from kvorum import errors, wire
 from kvorum.endpoint import server_name
-from kvorum.messages import GREETING, PROTOCOL_VERSION, RESPONSE, Failed, Hello
+from kvorum.messages import GREETING, JOINED, OPERATION, PROTOCOL_VERSION, RESPONSE, Failed, Hello
 
 Json = dict[str, Any]
 
@@ -40,6 +40,17 @@ def value_of(text: str) -> bytes:
         count, digits = rest.split(":")
         return bytes.fromhex(digits) * int(count)
     raise ValueError(text)
+
+
+def native(value: Any) -> Any:
+    """What stands in a case as on the wire, for msgpack."""
+    if isinstance(value, list):
+        return [native(element) for element in value]
+    if isinstance(value, str):
+        if value == "operation:":
+            return kvorum.draw_operation()
+        return value.removeprefix("text:") if value.startswith("text:") else value_of(value)
+    return value
 
 
 def detail_of(error: errors.RequestError) -> int | None:
@@ -138,6 +149,14 @@ class Runner:
         found: kvorum.GetDone = self.remember(step, read)
         return found
 
+    def do_update(self, step: Json) -> kvorum.UpdateDone:
+        change = OPERATION.take(native(step["change"]))
+        settings = self.settings(step, "w", "strict", "retry")
+        return self.bucket(step).update(value_of(step["key"]), change, **settings)
+
+    def do_read(self, step: Json) -> kvorum.MergedDone:
+        return self.bucket(step).read(value_of(step["key"]), **self.settings(step, "r", "strict"))
+
     def do_list(self, step: Json) -> list[kvorum.ListItem]:
         return [*self.bucket(step).keys(value_of(step["prefix"]), limit=step["limit"])]
 
@@ -148,24 +167,15 @@ class Runner:
         ]
         return self.bucket(step).put_batch(items * step.get("times", 1), **self.settings(step, "w"))
 
-    def do_get_batch(self, step: Json) -> list[kvorum.GetDone | kvorum.RequestError]:
+    def do_get_batch(self, step: Json) -> list[kvorum.GetDone | kvorum.MergedDone | kvorum.RequestError]:
         return self.bucket(step).get_batch([value_of(key) for key in step["keys"]])
 
     def do_create_bucket(self, step: Json) -> kvorum.BucketDescription:
-        return self.client.create_bucket(step["bucket"])
+        settings = kvorum.BucketSettings(rule=kvorum.MergeRule(step.get("rule", 1)))
+        return self.client.create_bucket(step["bucket"], settings)
 
     def do_send(self, step: Json) -> Any:
         """A request as it stands in the case, over a connection of its own."""
-
-        def native(value: Any) -> Any:
-            if isinstance(value, list):
-                return [native(element) for element in value]
-            if isinstance(value, str):
-                if value == "operation:":
-                    return kvorum.draw_operation()
-                return value.removeprefix("text:") if value.startswith("text:") else value_of(value)
-            return value
-
         tag, *fields = native(step["frame"])
         endpoint = kvorum.Endpoint.parse(self.ready["endpoints"][0])
         stream = socket.create_connection((endpoint.host, endpoint.port), timeout=10)
@@ -217,6 +227,8 @@ class Runner:
                 self.compare(one, wanted)
         if "values" in expect:
             assert sorted(outcome.values) == sorted(map(value_of, expect["values"])), outcome
+        if "merged" in expect:
+            assert (None if outcome.value is None else JOINED.put(outcome.value)) == native(expect["merged"]), outcome
         if "count" in expect:
             assert len(outcome.values) == expect["count"]
         if "context" in expect:

@@ -18,6 +18,7 @@ mod failures;
 mod hostile;
 mod kv;
 mod lifecycle;
+mod merging;
 mod metrics;
 mod overload;
 mod scripts;

@@ -1,7 +1,8 @@
 //! Arguments of `kv bucket`.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use kvorum_protocol::BucketName;
+use kvorum_protocol::{BucketName, MergeRule};
 
 use super::connection::ConnectionArguments;
 
@@ -10,7 +11,13 @@ use super::connection::ConnectionArguments;
 pub(crate) enum BucketVerb {
     /// Create a bucket
     #[command(after_help = CREATE_EXAMPLES)]
-    Create(SettingsArguments),
+    Create {
+        #[command(flatten)]
+        settings: SettingsArguments,
+        /// What becomes of writes that did not see each other; fixed from then on
+        #[arg(long, default_value = "siblings", value_name = "RULE", value_parser = rule_parser())]
+        rule: MergeRule,
+    },
     /// Change a bucket's settings
     #[command(after_help = SET_EXAMPLES)]
     Set(SettingsArguments),
@@ -34,6 +41,8 @@ const CREATE_EXAMPLES: &str = "\
 Examples:
   kv bucket create shop
   kv bucket create audit -w 3
+  kv bucket create visits --rule counter      kv counter add, instead of kv put
+  kv bucket create seen --rule lossy-lww      of concurrent writes one is kept, by the nodes' clocks
 ";
 
 const SET_EXAMPLES: &str = "\
@@ -53,6 +62,14 @@ Examples:
   kv bucket ls
   kv bucket ls --json
 ";
+
+/// The rules by their names.
+fn rule_parser() -> impl TypedValueParser<Value = MergeRule> {
+    PossibleValuesParser::new(MergeRule::ALL.map(MergeRule::name)).map(|name| {
+        let named = |rule: &MergeRule| rule.name() == name;
+        MergeRule::ALL.into_iter().find(named).expect("one of the possible values")
+    })
+}
 
 /// Arguments of `kv bucket create` and `kv bucket set`.
 #[derive(Debug, Clone, Args)]

@@ -12,6 +12,7 @@ pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod duration;
 pub(crate) mod local;
+pub(crate) mod merged;
 pub(crate) mod overload;
 pub(crate) mod ring;
 pub(crate) mod sim;
@@ -108,6 +109,18 @@ pub(crate) enum Verb {
     /// List keys in order
     #[command(after_help = value::LIST_EXAMPLES)]
     Ls(value::ListArguments),
+    /// Read and add to counters, in a bucket of that rule
+    #[command(subcommand)]
+    Counter(merged::CounterVerb),
+    /// Read and change sets, in a bucket of that rule
+    #[command(subcommand)]
+    Set(merged::SetVerb),
+    /// Read and assign registers, in a bucket of that rule
+    #[command(subcommand)]
+    Register(merged::RegisterVerb),
+    /// Read and change maps of counters, sets and registers, in a bucket of that rule
+    #[command(subcommand)]
+    Map(merged::MapVerb),
     /// Show the nodes, and whether every partition has its quorum
     #[command(after_help = ring::STATUS_EXAMPLES)]
     Status(ring::StatusArguments),

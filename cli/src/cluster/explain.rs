@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use kvorum_client::{ErrorKind, OperationError, Topology};
-use kvorum_protocol::message::{ErrorClass, OwnerFailure, RequestError};
+use kvorum_protocol::message::{ArgumentKind, ErrorClass, OwnerFailure, RequestError};
 use kvorum_protocol::{Key, OperationId};
 
 use crate::exit_code::ExitCode;
@@ -79,8 +79,22 @@ fn owner_failures(error: &OperationError) -> &[OwnerFailure] {
 }
 
 fn advice(error: &OperationError) -> Option<&'static str> {
-    let ErrorKind::Answered { error, .. } = &error.kind else { return None };
+    let error = match &error.kind {
+        ErrorKind::Answered { error, .. } => error,
+        ErrorKind::UnexpectedAnswer { .. } => {
+            return Some(
+                "Is this a bucket of another merge rule? kv bucket show BUCKET tells its rule.",
+            );
+        }
+        _ => return None,
+    };
     match error {
+        RequestError::InvalidArgument { argument: ArgumentKind::Rule } => Some(
+            "kv bucket show BUCKET tells its rule: kv put is for siblings and lossy-lww, and there is kv counter, set, register, map.",
+        ),
+        RequestError::ClockSkew { .. } => {
+            Some("Set that node's clock right, or ask another owner.")
+        }
         RequestError::BadContext { .. } | RequestError::TooManySiblings => {
             Some("Read the key again (kv get KEY --all --json) and put with that context.")
         }

@@ -1,6 +1,7 @@
 //! `kv bucket create|set|show|ls`: the buckets and their settings.
 
 use kvorum_client::{Client, OperationError, Topology};
+use kvorum_protocol::MergeRule;
 use kvorum_protocol::message::{Bucket, BucketSettings};
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ use crate::output::table::{Align, Table};
 /// Runs one of the bucket verbs.
 pub(super) async fn run(verb: BucketVerb, output: Output) -> Outcome<ExitCode> {
     match verb {
-        BucketVerb::Create(options) => create(&options, output).await,
+        BucketVerb::Create { settings, rule } => create(&settings, rule, output).await,
         BucketVerb::Set(options) => set(&options, output).await,
         BucketVerb::Show { name, connection } => {
             let client = connect(&connection, output).await?;
@@ -33,9 +34,9 @@ pub(super) async fn run(verb: BucketVerb, output: Output) -> Outcome<ExitCode> {
     }
 }
 
-async fn create(options: &SettingsArguments, output: Output) -> Outcome<ExitCode> {
+async fn create(options: &SettingsArguments, rule: MergeRule, output: Output) -> Outcome<ExitCode> {
     let client = connect(&options.connection, output).await?;
-    let settings = changed(BucketSettings::default(), options);
+    let settings = changed(BucketSettings { rule, ..BucketSettings::default() }, options);
     let made = client.create_bucket(options.name.clone(), settings).await;
     let made =
         made.map_err(|error| failed(&client, &format!("create bucket {}", options.name), &error))?;

@@ -12,6 +12,7 @@ mod dev;
 mod diag;
 mod get;
 mod ls;
+mod merged;
 mod node_start;
 mod put;
 mod ring_show;
@@ -76,6 +77,10 @@ fn run(verb: Verb, output: Output) -> Outcome<ExitCode> {
         Verb::Get(options) => wait(get::run(&options, output)),
         Verb::Delete(options) => wait(delete::run(&options, output)),
         Verb::Ls(options) => wait(ls::run(&options, output)),
+        Verb::Counter(verb) => wait(merged::run(verb.resolve(), output)),
+        Verb::Set(verb) => wait(merged::run(verb.resolve(), output)),
+        Verb::Register(verb) => wait(merged::run(verb.resolve(), output)),
+        Verb::Map(verb) => wait(merged::run(verb.resolve(), output)),
         Verb::Status(options) => wait(status::run(&options.connection, output)),
         Verb::Stats(options) => wait(stats::run(&options, output)),
         Verb::Top(options) => wait(top::run(&options, output)),

@@ -1,4 +1,4 @@
-//! Reading and writing keys.
+//! Reading and writing keys. What buckets that merge by themselves take instead is [`crate::merged`].
 //!
 //! Each request is a small builder: what is not said is the bucket's default. Nothing is sent before `send`.
 
@@ -19,8 +19,8 @@ use crate::error::{ErrorKind, OperationError};
 /// A named set of keys.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    client: Client,
-    name: BucketName,
+    pub(crate) client: Client,
+    pub(crate) name: BucketName,
 }
 
 impl Bucket {
@@ -90,20 +90,20 @@ impl Bucket {
 
 /// What every request can be told.
 #[derive(Clone, Debug)]
-struct Settings {
-    options: RequestOptions,
-    deadline: Duration,
+pub(crate) struct Settings {
+    pub(crate) options: RequestOptions,
+    pub(crate) deadline: Duration,
 }
 
 impl Settings {
-    fn new(client: &Client) -> Settings {
+    pub(crate) fn new(client: &Client) -> Settings {
         Settings {
             options: RequestOptions::new(Client::draw_operation()),
             deadline: client.shared.deadline,
         }
     }
 
-    fn call(&self, request: Request, is_write: bool) -> Call {
+    pub(crate) fn call(&self, request: Request, is_write: bool) -> Call {
         Call {
             request,
             operation: self.options.operation,
@@ -114,7 +114,7 @@ impl Settings {
     }
 
     /// The key, checked before anything is sent.
-    fn key(&self, bytes: &Bytes) -> Result<Key, OperationError> {
+    pub(crate) fn key(&self, bytes: &Bytes) -> Result<Key, OperationError> {
         Key::new(bytes.clone()).map_err(|invalid| OperationError {
             operation: self.options.operation,
             attempts: 0,

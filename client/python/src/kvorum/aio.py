@@ -275,6 +275,33 @@ class Bucket:
         request = messages.Delete(self.name, check_key(key), replaces_of(context, False), options)
         return await self._core.call(request, messages.PutDone, deadline)
 
+    async def update(
+        self,
+        key: bytes,
+        change: messages.Operation,
+        *,
+        w: int | None = None,
+        strict: bool = False,
+        deadline: float | None = None,
+        operation: bytes | None = None,
+        retry: bool = False,
+    ) -> messages.UpdateDone:
+        """Applies an operation to a counter, set, register or map, in a bucket of that rule. It takes effect once, however often
+        and wherever it is retried.
+
+        :param change: :class:`Increment`, :class:`Decrement`, :class:`Add`, :class:`Remove`, :class:`Assign` or :class:`Fields`.
+        :raises KvorumError: its ``not_applied`` says whether it is certain that nothing was applied.
+        """
+        request = messages.Update(self.name, check_key(key), change, self._options(None, w, strict, operation, retry))
+        return await self._core.call(request, messages.UpdateDone, deadline)
+
+    async def read(
+        self, key: bytes, *, r: int | None = None, strict: bool = False, deadline: float | None = None
+    ) -> messages.MergedDone:
+        """Reads a counter, set, register or map. No value is no error: then ``value`` is ``None``."""
+        request = messages.Get(self.name, check_key(key), self._options(r, None, strict, None, False))
+        return await self._core.call(request, messages.MergedDone, deadline)
+
     async def page(
         self,
         prefix: bytes = b"",

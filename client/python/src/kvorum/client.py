@@ -198,6 +198,29 @@ class Bucket:
         )
         return self._loop.run(work)
 
+    def update(
+        self,
+        key: bytes,
+        change: messages.Operation,
+        *,
+        w: int | None = None,
+        strict: bool = False,
+        deadline: float | None = None,
+        operation: bytes | None = None,
+        retry: bool = False,
+    ) -> messages.UpdateDone:
+        """Applies an operation to a counter, set, register or map; see :meth:`kvorum.aio.Bucket.update`."""
+        work = self._bucket.update(
+            key, change, w=w, strict=strict, deadline=deadline, operation=operation, retry=retry
+        )
+        return self._loop.run(work)
+
+    def read(
+        self, key: bytes, *, r: int | None = None, strict: bool = False, deadline: float | None = None
+    ) -> messages.MergedDone:
+        """Reads a counter, set, register or map."""
+        return self._loop.run(self._bucket.read(key, r=r, strict=strict, deadline=deadline))
+
     def page(
         self,
         prefix: bytes = b"",

@@ -30,6 +30,10 @@ pub(crate) struct Step {
     pub(crate) keys: Option<Vec<String>>,
     pub(crate) items: Option<Vec<Item>>,
     pub(crate) frame: Option<Value>,
+    /// An operation on a mergeable value, as it stands on the wire.
+    pub(crate) change: Option<Value>,
+    /// Of a bucket that is made.
+    pub(crate) rule: Option<u64>,
     pub(crate) r: Option<u8>,
     pub(crate) w: Option<u8>,
     #[serde(default)]
@@ -77,6 +81,14 @@ pub(crate) struct Expected {
     pub(crate) outcomes: Option<Vec<Expected>>,
     pub(crate) keys: Option<Vec<String>>,
     pub(crate) siblings: Option<Vec<u32>>,
+    /// A mergeable value as it stands on the wire; null is none.
+    #[serde(default, deserialize_with = "even_null")]
+    pub(crate) merged: Option<Value>,
+}
+
+/// A field that is there, whatever it is.
+fn even_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    serde::Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// What `kv dev --json` says when its cluster is ready.

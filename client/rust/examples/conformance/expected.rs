@@ -3,10 +3,12 @@
 use kvorum_client::{ConnectError, ErrorKind, OpenError, OperationError};
 use kvorum_protocol::codec::Tagged;
 use kvorum_protocol::message::{
-    GetDone, GetOutcome, ListItem, PutDone, PutOutcome, RequestError, Response,
+    GetDone, GetOutcome, ListItem, MergedDone, PutDone, PutOutcome, RequestError, Response,
+    UpdateDone,
 };
 
 use crate::cases::{Expected, value_of};
+use crate::raw::decoded;
 
 /// What came of a step.
 #[derive(Debug)]
@@ -15,6 +17,10 @@ pub(crate) enum Outcome {
     Written(PutDone),
     /// A get.
     Read(GetDone),
+    /// An operation on a mergeable value.
+    Updated(UpdateDone),
+    /// A read of one.
+    Merged(MergedDone),
     /// All pages of a listing.
     Listed(Vec<ListItem>),
     /// The items of a batch.
@@ -78,7 +84,7 @@ impl From<GetOutcome> for Outcome {
         match outcome {
             GetOutcome::Done(done) => Outcome::Read(done),
             GetOutcome::Failed { error } => error.into(),
-            GetOutcome::Merged(_) => Outcome::Done,
+            GetOutcome::Merged(done) => Outcome::Merged(done),
         }
     }
 }
@@ -133,6 +139,14 @@ pub(crate) fn compare(outcome: &Outcome, expected: &Expected) -> Result<(), Stri
             let wanted =
                 wanted.map(|values| sorted(values.iter().map(|text| value_of(text)).collect()));
             check("values", found, wanted)
+        }
+        (Outcome::Updated(done), None) => {
+            check("retry_checked", done.retry_checked, expected.retry_checked)?;
+            check("merged", done.value.clone(), expected.merged.as_ref().map(decoded))
+        }
+        (Outcome::Merged(done), None) => {
+            check("complete", done.complete, expected.complete)?;
+            check("merged", done.value.clone(), expected.merged.as_ref().map(decoded))
         }
         (Outcome::Listed(items), None) => {
             let wanted = expected.keys.as_ref();

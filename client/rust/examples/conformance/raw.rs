@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use kvorum_protocol::codec::Writer;
+use kvorum_protocol::codec::{Wire, Writer, decode};
 use kvorum_protocol::frame::{read_message, write_frame, write_message};
 use kvorum_protocol::limits::CLIENT_FRAME_BYTES;
 use kvorum_protocol::message::{Greeting, Hello, Response};
@@ -37,6 +37,13 @@ pub(crate) fn send(endpoint: &str, frame: &Value) -> std::io::Result<Response> {
     let (id, response) = read_message(read(&mut stream)?.into()).expect("an answer");
     assert_eq!(id, REQUEST_ID, "the answer to what was asked");
     Ok(response)
+}
+
+/// The value that stands in a case as it does on the wire.
+pub(crate) fn decoded<T: Wire>(value: &Value) -> T {
+    let mut out = Vec::new();
+    write(value, &mut Writer::new(&mut out));
+    decode(out.into()).expect("a value of that type")
 }
 
 fn read(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use kvorum_client::{Bucket, Client, Config, Endpoint, OperationError};
 use kvorum_protocol::message::{PutItem, Replacing};
 use kvorum_protocol::{BucketSettings, Context, Key, OperationId};
+use serde_json::json;
 
 use crate::cases::{Item, Ready, Step, value_of};
 use crate::expected::{Outcome, compare};
-use crate::raw;
+use crate::raw::{self, decoded};
 
 /// A step that says nothing else must end within this.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -114,8 +115,16 @@ impl Runner {
             }
             "create_bucket" => {
                 let name = name.parse().expect("a bucket's name");
-                self.client.create_bucket(name, BucketSettings::default()).await?;
+                let rule = decoded(&json!([step.rule.unwrap_or(1)]));
+                let settings = BucketSettings { rule, ..BucketSettings::default() };
+                self.client.create_bucket(name, settings).await?;
                 Ok(Outcome::Done)
+            }
+            "update" => self.update(&bucket, step).await,
+            "read" => {
+                let read = bucket.read(key());
+                let read = if step.strict { read.strict() } else { read };
+                read.send().await.map(|reply| Outcome::Merged(reply.answer))
             }
             "send" => {
                 let frame = step.frame.as_ref().expect("a frame");
@@ -139,6 +148,15 @@ impl Runner {
         put = if step.strict { put.strict() } else { put };
         put = if step.retry { put.retry() } else { put };
         put.send().await.map(|reply| Outcome::Written(reply.answer))
+    }
+
+    async fn update(&mut self, bucket: &Bucket, step: &Step) -> Result<Outcome, OperationError> {
+        let change = decoded(step.change.as_ref().expect("a change"));
+        let mut update = bucket.update(value_of(&step.write.key), change);
+        update = step.w.into_iter().fold(update, |update, w| update.w(w));
+        update = self.operation(step).into_iter().fold(update, |update, id| update.operation(id));
+        update = if step.retry { update.retry() } else { update };
+        update.send().await.map(|reply| Outcome::Updated(reply.answer))
     }
 
     async fn delete(&mut self, bucket: &Bucket, step: &Step) -> Result<Outcome, OperationError> {
