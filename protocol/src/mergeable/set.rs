@@ -2,7 +2,7 @@
 //!
 //! Each element stands with the dots of the adds that nobody removed. A dot that one side of a join holds and the other does not
 //! was removed there if the other side has seen its event, and else is news. So a remove takes away just the adds that its
-//! coordinator saw, and leaves no tombstone: only the actors' newest events ([`super::events`]).
+//! coordinator saw, and leaves no tombstone: only the actors' newest events (`events.rs`).
 //!
 //! *A retried add that was removed meanwhile stays removed.* When the retry was minted elsewhere, its dot is news to whoever
 //! removed the first one. But both events are remembered with their common id; an add one of whose twins is no longer there was
