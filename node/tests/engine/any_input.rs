@@ -13,12 +13,14 @@ use kvorum_node::peer_message::{
     FetchOutcome, PeerEntry, PeerMessage, PeerPage, PeerScan, ReplicaRefusal, ReplicateOutcome,
     ScanOutcome,
 };
+use kvorum_protocol::mergeable::{self, Operation};
 use kvorum_protocol::message::{
-    BatchGet, BatchPut, Delete, Get, List, Nothing, Put, PutItem, Replacing, Request, RequestError,
-    RequestOptions, Response,
+    BatchGet, BatchPut, BucketSettings, Delete, Get, List, MergeRule, Nothing, Put, PutItem,
+    Replacing, Request, RequestError, RequestOptions, Response, Update,
 };
 use kvorum_protocol::{
-    Actor, Change, Context, EncodedSet, Key, OperationId, RecordKey, Replaces, VersionSet,
+    Actor, Change, Context, EncodedSet, Key, MintRefusal, OperationId, RecordKey, Replaces,
+    Stamping, VersionSet,
 };
 use kvorum_ring::{ClassId, NodeId};
 use kvorum_store::{
@@ -31,6 +33,10 @@ use crate::cluster::{bucket, key, node_id, view_of};
 const NODES: u64 = 4;
 const SEEDS: u64 = 150;
 const INPUTS: u64 = 250;
+
+/// The merge rules of the bucket, by seed.
+const RULES: [MergeRule; 4] =
+    [MergeRule::Siblings, MergeRule::Counter, MergeRule::Set, MergeRule::LossyLww];
 
 /// SplitMix64, so that a seed means the same for ever.
 struct Dice(u64);
@@ -89,8 +95,10 @@ impl World {
         let mut dice = Dice(seed);
         let options =
             EngineOptions { max_requests: 40, max_replica_tasks: 20, ..EngineOptions::default() };
-        let engine =
-            Engine::new(node_id(0), options, dice.next(), Arc::new(view_of(NODES as usize, 8)));
+        let mut view = view_of(NODES as usize, 8);
+        let rule = RULES[seed as usize % RULES.len()];
+        view.buckets.insert(bucket(), BucketSettings { rule, ..BucketSettings::default() });
+        let engine = Engine::new(node_id(0), options, dice.next(), Arc::new(view));
         World {
             dice,
             now: Now { mono_ns: 1_000_000_000, wall_ms: 1_700_000_000_000 },
@@ -195,6 +203,10 @@ impl World {
         let (bucket, key, options, replaces) =
             (bucket(), self.key(), self.options(), self.replacing());
         let value = Bytes::from_static(b"v");
+        if self.dice.one_in(4) {
+            let change = self.operation();
+            return Request::Update(Update { bucket, key, change, options });
+        }
         match self.dice.below(9) {
             0..=2 => {
                 Request::Put(Put { bucket, key, value, replaces, options, expires_at_ms: None })
@@ -228,12 +240,30 @@ impl World {
         }
     }
 
+    fn operation(&mut self) -> Operation {
+        let elements = vec![Bytes::from_static(b"e")];
+        self.dice.pick(&[
+            Operation::Increment { by: 1 },
+            Operation::Decrement { by: u64::MAX },
+            Operation::Add { elements: elements.clone() },
+            Operation::Remove { elements },
+            Operation::Clear,
+        ])
+    }
+
+    /// A set of plain values, states and stamped values, which need not be those of one rule: peers may send anything.
     fn set(&mut self) -> EncodedSet {
         let mut set = VersionSet::empty();
         for _ in 0..=self.dice.below(3) {
-            let change = match self.dice.one_in(4) {
-                true => Change::Delete,
-                false => Change::Value { bytes: Bytes::from_static(b"v"), expires_at_ms: None },
+            let bytes = Bytes::from_static(b"v");
+            let change = match self.dice.below(8) {
+                0..=1 => Change::Delete,
+                2..=3 => Change::Operation(Box::new(self.operation())),
+                4 => {
+                    let wall_ms = self.now.wall_ms;
+                    Change::Stamped(Box::new(Stamping { bytes, wall_ms, expires_at_ms: None }))
+                }
+                _ => Change::Value { bytes, expires_at_ms: None },
             };
             let replaces = self.dice.pick(&[Replaces::Latest, Replaces::Nothing]);
             let (actor, operation) =
@@ -260,6 +290,12 @@ impl World {
         let tokens = self.tokens.clone();
         let token = self.dice.pick(&tokens);
         let (reason, deadline_ms) = (self.refusal(), self.dice.pick(&[0, 1, 5_000]));
+        if self.dice.one_in(8) {
+            let wall_ms = self.now.wall_ms + self.dice.pick(&[0, 500, 5_000]);
+            let (clock, ask) =
+                (PeerMessage::Clock { token, wall_ms }, PeerMessage::AskClock { token });
+            return self.dice.pick(&[clock.clone(), clock, ask]);
+        }
         match self.dice.below(12) {
             0 => PeerMessage::Replicate { token, key: self.record(), set: self.set(), deadline_ms },
             1..=2 => PeerMessage::Replicated { token, outcome: ReplicateOutcome::Durable },
@@ -359,7 +395,7 @@ impl World {
                 let set = EncodedSet::new(&held.merge(&set));
                 StoreEvent::Applied { token, set, minted: None, changed: true }
             }
-            Apply::Update { operation, .. } if held.find_operation(operation).is_some() => {
+            Apply::Update { operation, change, .. } if knows(&held, operation, &change) => {
                 StoreEvent::Applied { token, set: held, minted: None, changed: false }
             }
             Apply::Update { replaces, change, operation } => {
@@ -369,9 +405,14 @@ impl World {
                         let minted = Some(MintedDot { dot: minted.dot, replaced: minted.replaced });
                         StoreEvent::Applied { token, set, minted, changed: true }
                     }
-                    Err(_) => {
+                    Err(refusal) => {
                         self.unsynced.pop_back();
-                        StoreEvent::Refused { token, reason: StoreRefusal::NothingToDelete }
+                        let reason = match refusal {
+                            MintRefusal::Operation(refusal) => StoreRefusal::Operation(refusal),
+                            MintRefusal::TooManySiblings => StoreRefusal::TooManySiblings,
+                            MintRefusal::NothingToDelete => StoreRefusal::NothingToDelete,
+                        };
+                        StoreEvent::Refused { token, reason }
                     }
                 }
             }
@@ -396,11 +437,19 @@ impl World {
     }
 }
 
+/// Whether a store would take the update for one that came before.
+fn knows(set: &VersionSet, operation: OperationId, change: &Change) -> bool {
+    let is_mergeable = matches!(change, Change::Operation(_));
+    set.find_operation(operation).is_some()
+        || (is_mergeable && mergeable::remembering(set, operation).is_some())
+}
+
 fn token_of(message: &PeerMessage) -> Option<u64> {
     match message {
         PeerMessage::Replicate { token, .. }
         | PeerMessage::Fetch { token, .. }
         | PeerMessage::Forward { token, .. }
+        | PeerMessage::AskClock { token }
         | PeerMessage::Scan { token, .. } => Some(*token),
         _ => None,
     }
