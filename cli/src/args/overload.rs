@@ -64,7 +64,7 @@ pub(crate) struct PushArguments {
     #[arg(long, value_name = "COUNT,...", value_delimiter = ',', default_values_t = [64, 256, 1_024], value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) in_flight: Vec<u32>,
     /// Connections to each node
-    #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) connections: u16,
     /// Begins all random draws
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]

@@ -15,8 +15,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-/// How often the clock of an open loop looks which operations are due.
-const TICK: Duration = Duration::from_micros(100);
+/// How often the clock of an open loop looks which operations are due, where latencies are what is measured.
+pub(crate) const FINE: Duration = Duration::from_micros(100);
+
+/// The same where there are very many operations: each look costs a wake-up, and what becomes due together leaves together.
+pub(crate) const COARSE: Duration = Duration::from_millis(1);
 
 /// When to stop.
 #[derive(Debug, Clone, Copy)]
@@ -55,8 +58,8 @@ impl Pace {
         Pace { begin, bound, counted: AtomicU64::new(0), open: None }
     }
 
-    /// An open loop of `rate` operations a second.
-    pub(crate) fn open(begin: Instant, bound: Bound, rate: u64) -> Pace {
+    /// An open loop of `rate` operations a second, whose clock looks every `tick`.
+    pub(crate) fn open(begin: Instant, bound: Bound, rate: u64, tick: Duration) -> Pace {
         let last = match bound {
             Bound::Until(end) => before(end.saturating_duration_since(begin), rate),
             Bound::Count { from, count } => {
@@ -67,7 +70,10 @@ impl Pace {
         let over = Arc::new(AtomicBool::new(false));
         let clock = {
             let (due, over) = (Arc::clone(&due), Arc::clone(&over));
-            thread::spawn(move || tick(begin, last, rate, &due, &over))
+            thread::spawn(move || {
+                let now_due = || before(begin.elapsed(), rate).min(last);
+                run_clock(last, now_due, tick, &due, &over);
+            })
         };
         let begun = AtomicU64::new(0);
         let open = OpenLoop { rate, last, due, begun, over, clock: Some(clock) };
@@ -143,15 +149,21 @@ const EVERYBODY: usize = 1 << 20;
 
 /// Lets operations be due, one after the other, until all are or it is over. Then it lets everybody go who waits: closing the
 /// semaphore instead would take turns back that were given and not yet noticed.
-fn tick(begin: Instant, last: u64, rate: u64, due: &Semaphore, over: &AtomicBool) {
+fn run_clock(
+    last: u64,
+    now_due: impl Fn() -> u64,
+    tick: Duration,
+    due: &Semaphore,
+    over: &AtomicBool,
+) {
     let mut given = 0;
     while given < last && !over.load(Ordering::Relaxed) {
-        let now = before(begin.elapsed(), rate).min(last);
+        let now = now_due();
         if now > given {
             due.add_permits((now - given) as usize);
             given = now;
         }
-        thread::sleep(TICK);
+        thread::sleep(tick);
     }
     due.add_permits(EVERYBODY);
 }
@@ -166,13 +178,13 @@ fn before(time: Duration, rate: u64) -> u64 {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Bound, Pace, before, nth};
+    use super::{Bound, COARSE, FINE, Pace, before, nth};
 
     #[tokio::test]
     async fn an_open_loop_gives_every_turn_and_says_when_it_was_due() {
         let begin = Instant::now();
         let bound = Bound::Until(begin + Duration::from_millis(50));
-        let pace = Pace::open(begin, bound, 10_000);
+        let pace = Pace::open(begin, bound, 10_000, FINE);
         let mut dues = Vec::new();
         while let Some(due) = pace.next().await {
             dues.push(due - begin);
@@ -185,7 +197,7 @@ mod tests {
     async fn turns_that_nobody_took_are_counted() {
         let begin = Instant::now() - Duration::from_secs(1);
         let bound = Bound::Count { from: begin, count: 100 };
-        let pace = Pace::open(begin, bound, 1_000);
+        let pace = Pace::open(begin, bound, 1_000, COARSE);
         assert!(pace.next().await.is_some());
         assert_eq!(pace.stop(), 99);
         assert!(pace.next().await.is_none());

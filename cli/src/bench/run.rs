@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use crate::bench::Bench;
-use crate::bench::pace::{Bound, Pace};
+use crate::bench::pace::{Bound, FINE, Pace};
 use crate::bench::recorder::Recorder;
 use crate::bench::report::{Report, Settings};
 use crate::bench::servers::Costs;
@@ -41,7 +41,7 @@ pub(crate) async fn run(bench: &Bench, workload: Workload, output: Output) -> Ou
     };
     let pace = match load.rate {
         None => Pace::closed(begin, bound),
-        Some(rate) => Pace::open(begin, bound, rate),
+        Some(rate) => Pace::open(begin, bound, rate, FINE),
     };
     let work = Arc::new(Work::new(bench, workload, pace, Recorder::new(from, until)));
     let redrawn = bench.keys.redrawn();

@@ -55,7 +55,8 @@ impl Client {
     /// # Errors
     /// [`OpenError`] says why each endpoint cannot be used.
     pub async fn connect(config: Config) -> Result<Client, OpenError> {
-        let nodes = Nodes::new(Dialler::new(config.identity, config.token), config.cluster);
+        let dialler = Dialler::new(config.identity, config.token);
+        let nodes = Nodes::new(dialler, config.cluster, config.in_flight);
         let (connection, seed) =
             nodes.first_of(&config.endpoints).await.map_err(OpenError::NoNode)?;
         let known = learn(&connection, &seed, config.deadline).await;

@@ -27,6 +27,7 @@ pub struct Config {
     pub(crate) cluster: Option<Arc<str>>,
     pub(crate) deadline: Duration,
     pub(crate) attempts: u32,
+    pub(crate) in_flight: usize,
 }
 
 impl Config {
@@ -41,6 +42,7 @@ impl Config {
             cluster: None,
             deadline,
             attempts: crate::limits::ATTEMPTS,
+            in_flight: crate::limits::IN_FLIGHT,
         }
     }
 
@@ -79,6 +81,15 @@ impl Config {
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Config {
         self.attempts = attempts.clamp(1, crate::limits::ATTEMPTS);
+        self
+    }
+
+    /// Requests in flight on the connection to one node, at least one; what is more waits for its place within its own
+    /// deadline. [`limits::IN_FLIGHT`](crate::limits::IN_FLIGHT), which is as many as a node works on at a time, when nobody says. With
+    /// more, it is the node that refuses what is too much, as overloaded and at once.
+    #[must_use]
+    pub fn in_flight(mut self, requests: usize) -> Config {
+        self.in_flight = requests.clamp(1, crate::limits::IN_FLIGHT_MAX);
         self
     }
 }

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-/// Requests in flight on one connection. A server answers in any order, so this is memory only; beyond it a request
-/// waits for its place within its own deadline.
-pub const IN_FLIGHT: usize = 1_024;
+/// Requests in flight on one connection when nobody says: as many as a node works on at a time. Beyond it a request waits for
+/// its place within its own deadline.
+pub const IN_FLIGHT: usize = kvorum_protocol::limits::REQUESTS_IN_FLIGHT;
+
+/// The most of them that anybody may ask for: some ten MiB of requests that wait for answers.
+pub const IN_FLIGHT_MAX: usize = 100_000;
 
 /// Frames that wait for the writer of one connection. Small, because a frame waits better with its request, where the
 /// deadline is watched, than in a queue that nobody looks into.
@@ -59,6 +62,10 @@ pub const TOPOLOGY_AGE: Duration = Duration::from_secs(30);
 
 /// Shortest time between two questions for the topology, whatever the errors: a cluster in trouble is not asked more.
 pub const TOPOLOGY_PAUSE: Duration = Duration::from_millis(200);
+
+/// Bytes asked of the kernel for what arrives at a UDP socket: what a local network delivers in the tens of milliseconds for
+/// which a busy process may not read. What does not fit is lost, and lost packets slow a connection down.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 /// How often an idle QUIC connection shows that it is alive.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(5);

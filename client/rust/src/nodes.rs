@@ -52,11 +52,14 @@ pub(crate) struct Nodes {
     dialler: Arc<Dialler>,
     cluster: Mutex<Option<Arc<str>>>,
     links: Mutex<BTreeMap<NodeId, Arc<Link>>>,
+    /// Requests in flight on one connection.
+    in_flight: usize,
 }
 
 impl Nodes {
-    pub(crate) fn new(dialler: Dialler, cluster: Option<Arc<str>>) -> Nodes {
-        Nodes { dialler: Arc::new(dialler), cluster: Mutex::new(cluster), links: Mutex::default() }
+    pub(crate) fn new(dialler: Dialler, cluster: Option<Arc<str>>, in_flight: usize) -> Nodes {
+        let (dialler, cluster) = (Arc::new(dialler), Mutex::new(cluster));
+        Nodes { dialler, cluster, links: Mutex::default(), in_flight }
     }
 
     fn link(&self, node: NodeId) -> Arc<Link> {
@@ -102,7 +105,7 @@ impl Nodes {
             return Err(ConnectError::Resting);
         }
         let expected = Expected { node: Some(node), cluster: self.cluster() };
-        match dial(&self.dialler, endpoint, &expected).await {
+        match dial(&self.dialler, endpoint, &expected, self.in_flight).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 state.connection = Some(Arc::clone(&connection));
@@ -145,9 +148,10 @@ impl Nodes {
             if let Some(seed) = waiting.next() {
                 let (dialler, seed, cluster) =
                     (Arc::clone(&self.dialler), seed.clone(), self.cluster());
+                let in_flight = self.in_flight;
                 dialling.spawn(async move {
                     let expected = Expected { node: seed.node, cluster };
-                    (dial(&dialler, &seed, &expected).await, seed)
+                    (dial(&dialler, &seed, &expected, in_flight).await, seed)
                 });
             }
             let next = tokio::select! {
@@ -190,6 +194,7 @@ async fn dial(
     dialler: &Dialler,
     endpoint: &Endpoint,
     expected: &Expected,
+    in_flight: usize,
 ) -> Result<Connection, ConnectError> {
     let mut last = ConnectError::NoAddress;
     let transports = endpoint.transports();
@@ -198,7 +203,7 @@ async fn dial(
         let patience = if is_last { limits::CONNECT_PATIENCE } else { limits::OTHERWISE_PATIENCE };
         let opening = async {
             let stream = dialler.open(endpoint, *transport).await?;
-            Connection::open(stream, *transport, dialler.hello(), expected).await
+            Connection::open(stream, *transport, dialler.hello(), expected, in_flight).await
         };
         match timeout(patience, opening).await {
             Ok(Ok(connection)) => return Ok(connection),

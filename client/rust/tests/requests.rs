@@ -238,6 +238,27 @@ async fn with_one_attempt_a_refusal_is_the_callers() {
 }
 
 #[tokio::test]
+async fn as_many_are_in_flight_on_a_connection_as_was_asked_for() {
+    for (in_flight, gathered) in [(2_000, 2_000), (8, 8)] {
+        let cluster = Cluster::start(1).await;
+        let seed = Endpoint::loopback(cluster.nodes[0].address.port());
+        let client = Client::connect(Config::new([seed]).in_flight(in_flight)).await;
+        let bucket = client.expect("it answers").bucket("default").expect("a name");
+        // Nobody is answered before all of them have come.
+        cluster.nodes[0].script([Reaction::Gather(gathered - 1)]);
+        let mut requests = tokio::task::JoinSet::new();
+        for number in 0..2_000 {
+            let get = bucket.get(format!("key {number}")).deadline(Duration::from_secs(20));
+            requests.spawn(get.send());
+        }
+        while let Some(done) = requests.join_next().await {
+            done.expect("no panic").expect("an answer");
+        }
+        assert_eq!(cluster.nodes[0].asked().len(), 2_000);
+    }
+}
+
+#[tokio::test]
 async fn the_only_attempt_is_waited_for_until_the_deadline() {
     let cluster = Cluster::start(1).await;
     let seed = Endpoint::loopback(cluster.nodes[0].address.port());

@@ -5,19 +5,24 @@
 //! overload ends. The first two are warm before they are measured. What is concluded from all is the [`verdict`]'s.
 //!
 //! **Invariant:** the generator does not throttle itself. It has as many operations on their way as can be due before
-//! one that nobody answers is given up, connections enough for all of them, repeats nothing that was refused, and says so
-//! when it fell behind all the same.
+//! one that nobody answers is given up, lets none of them wait for a place on its connections, repeats nothing that was
+//! refused, and says so when it fell behind all the same.
+//!
+//! The connections are few, and the same in every phase: on one of them requests share packets, which is what most of a
+//! request's price is at the generator and at a door that refuses it. With many of them an overload would measure the packets.
 
 mod memory;
 mod phase;
-mod priority;
+#[cfg(target_os = "linux")]
+mod processors;
 mod report;
 mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvorum_client::limits::{ANSWER_GRACE, IN_FLIGHT};
+use kvorum_client::Config;
+use kvorum_client::limits::ANSWER_GRACE;
 use tokio::join;
 
 use crate::args::bench::RunArguments;
@@ -39,9 +44,6 @@ const USUAL: f64 = 0.4;
 /// The most operations that a generator has on their way, whatever the rate: each takes a few KiB.
 const MOST_IN_FLIGHT: u64 = 100_000;
 
-/// One node has at most one part in so many more on its way than the mean of all.
-const UNEVEN: usize = 2;
-
 /// Overloads a cluster.
 ///
 /// # Errors
@@ -60,7 +62,8 @@ pub(crate) async fn run(
     if !options.keys.no_load {
         load::load(&bench, output).await?;
     }
-    priority::step_back(site.pids().into_values());
+    #[cfg(target_os = "linux")]
+    processors::part(site.pids().into_values());
     let watch = Watch::begin(bench.clients[0].clone(), site.pids());
 
     let peaks = peaks(&bench, push, output).await?;
@@ -69,10 +72,9 @@ pub(crate) async fn run(
         let in_flight = in_flight(push, rate).min(options.keys.keys / 2).max(1) as u32;
         Load { rate: Some((rate as u64).max(1)), in_flight, within: push.deadline }
     };
-    let most = in_flight(push, per_second * f64::from(push.factor));
-    let connections = connections.max(needed(most, topology.nodes.len()));
-    let eager =
-        site.connect(connections, |config| config.attempts(1).deadline(push.deadline)).await?;
+    // All may be due at one node, on one connection: what is too much is for the node to refuse.
+    let one_go = |config: Config| config.attempts(1).in_flight(MOST_IN_FLIGHT as usize);
+    let eager = site.connect(connections, |config| one_go(config).deadline(push.deadline)).await?;
     let eager = Arc::new(bench.over(eager, push.deadline));
     let usual = open(per_second * USUAL);
     let before = alone("usual load", &eager, usual, push.warmup(), push.calm, output).await?;
@@ -80,15 +82,15 @@ pub(crate) async fn run(
 
     let step = Step::begin(output, "overload", push.time.as_secs());
     let too_much = open(per_second * f64::from(push.factor));
-    let during = Running::begin(&eager, too_much, Duration::ZERO, push.time);
-    during.wait(&step).await;
+    let during = Running::begin(&eager, too_much, too_much.earliest(), Duration::ZERO, push.time);
+    during.wait(&step, usual.lead()).await;
     step.end(&format!("{} due/s", units::count(too_much.rate.unwrap_or(0))));
     // No pause in between: how soon it is over is what is measured.
     let again = push.calm.max(verdict::BACK_WITHIN * 2);
-    let after = Running::begin(&eager, usual, Duration::ZERO, again);
+    let after = Running::begin(&eager, usual, during.until(), Duration::ZERO, again);
     let overloaded_memory = watch.most();
     let step = Step::begin(output, "usual load again", again.as_secs());
-    let (during, ()) = join!(during.finish(), after.wait(&step));
+    let (during, ()) = join!(during.finish(), after.wait(&step, Duration::ZERO));
     step.end("");
     let memory = watch.end().await.since(&calm_memory, &overloaded_memory);
     let after = after.finish().await;
@@ -118,13 +120,6 @@ fn in_flight(push: &PushArguments, rate: f64) -> u64 {
     due.min(MOST_IN_FLIGHT)
 }
 
-/// How many connections to each node carry so many operations, so that none waits in the client for its place on one: the
-/// keys that are drawn do not belong to all nodes alike.
-fn needed(in_flight: u64, nodes: usize) -> usize {
-    let places = IN_FLIGHT * nodes.max(1);
-    (in_flight as usize + in_flight as usize / UNEVEN).div_ceil(places)
-}
-
 /// Closed loops, one for each number in flight: which of them the nodes do best with is not known before.
 async fn peaks(bench: &Arc<Bench>, push: &PushArguments, output: Output) -> Outcome<Vec<Phase>> {
     let mut peaks = Vec::new();
@@ -147,24 +142,9 @@ async fn alone(
     output: Output,
 ) -> Outcome<Phase> {
     let step = Step::begin(output, name, (warmup + time).as_secs());
-    let running = Running::begin(bench, load, warmup, time);
-    running.wait(&step).await;
+    let running = Running::begin(bench, load, load.earliest(), warmup, time);
+    running.wait(&step, Duration::ZERO).await;
     let phase = running.finish().await;
     step.end(&format!("{}/s", units::count(phase.good_per_second() as u64)));
     phase.with_successes(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::needed;
-    use kvorum_client::limits::IN_FLIGHT;
-
-    #[test]
-    fn there_are_places_for_all_that_is_due_also_where_more_of_it_goes() {
-        for (in_flight, nodes) in [(1, 1), (50_000, 3), (100_000, 5)] {
-            let places = needed(in_flight, nodes) * IN_FLIGHT;
-            assert!(places * nodes * 2 >= in_flight as usize * 3, "{in_flight} over {nodes} nodes");
-        }
-        assert_eq!(needed(1_000, 3), 1);
-    }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
 use crate::bench::Bench;
-use crate::bench::pace::{Bound, Pace};
+use crate::bench::pace::{Bound, COARSE, Pace};
 use crate::bench::recorder::{Recorder, Second, histogram, ms};
 use crate::bench::run::own_cpu;
 use crate::bench::worker::Work;
@@ -18,6 +18,9 @@ use crate::progress::Step;
 
 /// How often the progress bar moves.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What it takes to start one worker, on a busy machine.
+const WORKER: Duration = Duration::from_micros(20);
 
 /// How much is asked for.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -29,6 +32,18 @@ pub(crate) struct Load {
     /// Within what an operation is of use, from when it was due.
     #[serde(skip)]
     pub(crate) within: Duration,
+}
+
+impl Load {
+    /// How long before its begin an open loop is made ready: the first operations would wait for the last worker.
+    pub(super) fn lead(&self) -> Duration {
+        self.rate.map_or(Duration::ZERO, |_| WORKER * self.in_flight)
+    }
+
+    /// The moment at which it can begin.
+    pub(super) fn earliest(&self) -> Instant {
+        Instant::now() + self.lead()
+    }
 }
 
 /// What came of a load.
@@ -87,15 +102,20 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Begins. What is due during `warmup` is not measured; `time` comes after it.
-    pub(super) fn begin(bench: &Bench, load: Load, warmup: Duration, time: Duration) -> Running {
-        let begun = Instant::now();
+    /// Begins at a moment. What is due during `warmup` is not measured; `time` comes after it.
+    pub(super) fn begin(
+        bench: &Bench,
+        load: Load,
+        begun: Instant,
+        warmup: Duration,
+        time: Duration,
+    ) -> Running {
         let from = begun + warmup;
         let until = from + time;
         let bound = Bound::Until(until);
         let pace = match load.rate {
             None => Pace::closed(begun, bound),
-            Some(rate) => Pace::open(begun, bound, rate),
+            Some(rate) => Pace::open(begun, bound, rate, COARSE),
         };
         let workload = bench.options.workloads[0];
         let recorder = Recorder::new(from, Some(until)).within(load.within);
@@ -108,17 +128,24 @@ impl Running {
         Running { load, work, workers, begun, from, until, cpu: own_cpu() }
     }
 
-    /// Waits until its time is over.
-    pub(super) async fn wait(&self, step: &Step) {
-        while self.until > Instant::now() + INTERVAL {
+    /// When its time is over.
+    pub(super) fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Waits until its time is over but for `lead`.
+    pub(super) async fn wait(&self, step: &Step, lead: Duration) {
+        let end = self.until - lead;
+        while end > Instant::now() + INTERVAL {
             sleep(INTERVAL).await;
             step.advance(1);
         }
-        sleep_until(self.until.into()).await;
+        sleep_until(end.into()).await;
     }
 
-    /// Sends nothing more, and waits for what is on its way: its deadline bounds that.
+    /// Waits until its time is over, sends nothing more, and waits for what is on its way: its deadline bounds that.
     pub(super) async fn finish(mut self) -> Phase {
+        sleep_until(self.until.into()).await;
         let unbegun = self.work.pace.stop();
         let generator_cores = (own_cpu() - self.cpu) / (self.until - self.begun).as_secs_f64();
         while self.workers.join_next().await.is_some() {}

@@ -68,12 +68,13 @@ pub(crate) enum NoAnswer {
 }
 
 impl Connection {
-    /// Exchanges greetings and starts the two tasks.
+    /// Exchanges greetings and starts the two tasks. At most `in_flight` requests will be in flight.
     pub(crate) async fn open(
         mut stream: Stream,
         transport: Transport,
         hello: Hello,
         expected: &Expected,
+        in_flight: usize,
     ) -> Result<Connection, ConnectError> {
         let (welcome, decoder) = greeting::exchange(&mut stream, hello, expected).await?;
         let pending = Arc::new(Pending::default());
@@ -86,7 +87,7 @@ impl Connection {
             transport,
             frames,
             pending,
-            places: Semaphore::new(limits::IN_FLIGHT),
+            places: Semaphore::new(in_flight),
             tasks: [tokio::spawn(reading), tokio::spawn(writing)],
         })
     }

@@ -78,8 +78,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Node<S> {
 async fn open(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Arc<Connection> {
     let (reader, writer) = tokio::io::split(stream);
     let stream = Stream { reader: Box::new(reader), writer: Box::new(writer) };
-    let opened =
-        Connection::open(stream, Transport::Plain, Hello::current(), &Expected::default()).await;
+    let (hello, expected) = (Hello::current(), Expected::default());
+    let opened = Connection::open(stream, Transport::Plain, hello, &expected, IN_FLIGHT).await;
     Arc::new(opened.expect("a greeting"))
 }
 

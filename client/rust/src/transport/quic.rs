@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
+use socket2::SockRef;
 use tokio::io::AsyncWrite;
 
 use super::{Stream, certificate};
@@ -57,11 +58,18 @@ impl QuicSockets {
         if let Some(socket) = slot.as_ref() {
             return Ok(socket.clone());
         }
-        let socket =
-            quinn::Endpoint::client(local).map_err(|error| ConnectError::Udp(error.kind()))?;
+        let socket = bind(local).map_err(|error| ConnectError::Udp(error.kind()))?;
         *slot = Some(socket.clone());
         Ok(socket)
     }
+}
+
+fn bind(local: SocketAddr) -> io::Result<quinn::Endpoint> {
+    let socket = std::net::UdpSocket::bind(local)?;
+    // As far as the system lets us.
+    let _ = SockRef::from(&socket).set_recv_buffer_size(limits::SOCKET_BUFFER_BYTES);
+    let config = quinn::EndpointConfig::default();
+    quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime))
 }
 
 fn failed(error: quinn::ConnectionError) -> ConnectError {
