@@ -1,15 +1,13 @@
 //! The seam to the ordered index: from a record's key to its place in the log.
 //!
 //! The index is derived. Everything in it can be computed again from the segments, so it may be lost, but it must never
-//! be *silently* wrong. Three habits see to that. Every batch carries a [`Sentinel`], which says how far the index is and
-//! what its entries add up to, and takes effect together with the batch's changes. A start after which the machine may have
-//! lost power visits every entry and compares ([`Boot`]). And absence is never taken for death: a record that the log holds
-//! and the index does not name is damage.
+//! be *silently* wrong. Two habits see to that. Every batch carries a [`Sentinel`], which says how far the index is and
+//! what its entries add up to, and takes effect together with the batch's changes. And absence is never taken for death:
+//! a record that the log holds and the index does not name is damage.
 //!
 //! Implementations: [`crate::memory_index`] for simulations, and the one file that knows sled. One suite,
 //! `conformance`, runs over both.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -57,67 +55,38 @@ impl IndexEntry {
 }
 
 /// How far the index is and what its entries add up to. The whole index agrees with it or is damaged.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sentinel {
     /// The store that the index belongs to.
     pub store_id: u128,
     /// Every batch of the log up to this one is reflected in the index.
     pub batch: u64,
-    /// No entry is of a later batch than this one. A log without it lacks what the index names.
-    pub names_through: u64,
     /// The sum of all entries.
     pub sum: EntrySum,
 }
 
-/// A count and a checksum over a set of entries, and what they name, all of which follow every change without looking at the
-/// other entries.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+/// A count and a checksum over a set of entries that follow every change without looking at the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EntrySum {
     /// Entries, markers included.
     pub entries: u64,
     /// Sum of a hash of (key, sequence) over all entries, modulo 2^64.
     pub hash: u64,
-    /// Bytes of the frames that entries name, by segment; no segment without any. It has as many numbers as the log has
-    /// segments.
-    pub live: BTreeMap<SegmentId, u64>,
 }
 
 impl EntrySum {
-    /// Adds the entry of a key at a sequence, whose frame is at `location`.
-    pub fn add(&mut self, key: &[u8], sequence: u64, location: Location) {
+    /// Adds the entry of a key at a sequence.
+    pub fn add(&mut self, key: &[u8], sequence: u64) {
         self.entries = self.entries.wrapping_add(1);
         self.hash = self.hash.wrapping_add(entry_hash(key, sequence));
-        *self.live.entry(location.segment).or_default() += u64::from(location.length);
     }
 
     /// Takes away what [`EntrySum::add`] added.
-    pub fn subtract(&mut self, key: &[u8], sequence: u64, location: Location) {
+    pub fn subtract(&mut self, key: &[u8], sequence: u64) {
         self.entries = self.entries.wrapping_sub(1);
         self.hash = self.hash.wrapping_sub(entry_hash(key, sequence));
-        let live = self.live.entry(location.segment).or_default();
-        *live = live.saturating_sub(u64::from(location.length));
-        if *live == 0 {
-            self.live.remove(&location.segment);
-        }
-    }
-
-    /// Whether this is a sum of entries and does not say what they name: an older version wrote it.
-    pub(crate) fn lacks_live(&self) -> bool {
-        self.entries > 0 && self.live.is_empty()
-    }
-
-    /// Whether it says the same as what was counted, as far as it says anything.
-    pub(crate) fn agrees_with(&self, counted: &EntrySum) -> bool {
-        let same = (self.entries, self.hash) == (counted.entries, counted.hash);
-        same && (self.lacks_live() || self.live == counted.live)
     }
 }
-
-/// A stretch of time without a power cut, and the very files in which an index lay during it. As long as it is the same,
-/// all that was handed to the system is still there, synced or not, whatever became of the process: the index is what its
-/// sentinel says, and nobody needs to visit it to know that.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Boot(pub u128);
 
 /// Guards against loss, not against an adversary: FNV over the key, scrambled with the sequence.
 fn entry_hash(key: &[u8], sequence: u64) -> u64 {
@@ -214,9 +183,6 @@ pub trait IndexOpener: Send + 'static {
     /// Whatever is wrong with it. The caller then destroys it and opens again.
     fn open(&mut self) -> Result<Self::Index, IndexError>;
 
-    /// The present stretch without a power cut, for an index that was opened; `None` when nobody can tell.
-    fn boot(&self) -> Option<Boot>;
-
     /// Deletes the index. The next `open` makes an empty one.
     ///
     /// # Errors
@@ -247,19 +213,10 @@ pub fn verify<I: Index>(
     mut visit: impl FnMut(&[u8], &IndexEntry),
 ) -> Result<bool, IndexError> {
     let Some(sentinel) = index.sentinel()? else { return Ok(false) };
-    let sum = count(index, &mut visit)?;
-    Ok(sentinel.sum.agrees_with(&sum))
-}
-
-/// Adds up all entries of an index. `each` sees every one.
-pub(crate) fn count<I: Index>(
-    index: &I,
-    mut each: impl FnMut(&[u8], &IndexEntry),
-) -> Result<EntrySum, IndexError> {
     let mut sum = EntrySum::default();
     visit_all(index, |key, entry| {
-        each(key, entry);
-        sum.add(key, entry.sequence, entry.location);
+        sum.add(key, entry.sequence);
+        visit(key, entry);
     })?;
-    Ok(sum)
+    Ok(sum == sentinel.sum)
 }

@@ -1,27 +1,18 @@
 //! How an index entry and the sentinel look as bytes: for indexes that keep bytes.
 //!
 //! A version byte, then variable-length integers (7 bits a byte, low first), then the digest. An entry takes about 30
-//! bytes, which matters more than speed here: the index keeps every entry in memory. Behind its numbers a sentinel says for
-//! each segment how much of it is named; version 1 did not.
-
-use std::collections::BTreeMap;
+//! bytes, which matters more than speed here: the index keeps every entry in memory.
 
 use crate::index::{EntryState, EntrySum, IndexEntry, IndexError, Sentinel};
 use crate::location::{Location, SegmentId};
 
-/// The version of an entry's encoding. Old versions stay readable.
+/// The version of both encodings. Old versions stay readable.
 const VERSION: u8 = 1;
-/// The version of the sentinel's encoding. Version 1 stays readable.
-const SENTINEL_VERSION: u8 = 2;
 /// Set in an entry's second byte for a removal marker.
 const REMOVED: u8 = 1;
 
-/// Bytes of a sentinel of version 1, which were all it had.
-const SENTINEL_BYTES_1: usize = 1 + 16 + 3 * 8;
-/// Bytes of a sentinel before what it says of segments.
-const SENTINEL_BYTES: usize = SENTINEL_BYTES_1 + 8;
-/// Most bytes that it says of one segment.
-const SEGMENT_BYTES: usize = 5 + 10;
+/// Bytes of an encoded sentinel.
+const SENTINEL_BYTES: usize = 1 + 16 + 3 * 8;
 
 /// Appends the entry's bytes to `out`.
 pub fn encode_entry(entry: &IndexEntry, out: &mut Vec<u8>) {
@@ -73,16 +64,11 @@ pub fn decode_entry(bytes: &[u8]) -> Result<IndexEntry, IndexError> {
 
 /// The sentinel's bytes.
 pub fn encode_sentinel(sentinel: &Sentinel) -> Vec<u8> {
-    let Sentinel { store_id, batch, names_through, sum } = sentinel;
-    let mut out = Vec::with_capacity(SENTINEL_BYTES + sum.live.len() * SEGMENT_BYTES);
-    out.push(SENTINEL_VERSION);
-    out.extend_from_slice(&store_id.to_be_bytes());
-    for number in [*batch, sum.entries, sum.hash, *names_through] {
+    let mut out = Vec::with_capacity(SENTINEL_BYTES);
+    out.push(VERSION);
+    out.extend_from_slice(&sentinel.store_id.to_be_bytes());
+    for number in [sentinel.batch, sentinel.sum.entries, sentinel.sum.hash] {
         out.extend_from_slice(&number.to_be_bytes());
-    }
-    for (segment, bytes) in &sum.live {
-        put_varint(&mut out, u64::from(segment.0));
-        put_varint(&mut out, *bytes);
     }
     out
 }
@@ -93,23 +79,14 @@ pub fn encode_sentinel(sentinel: &Sentinel) -> Vec<u8> {
 /// [`IndexError::Damaged`] for anything else.
 pub fn decode_sentinel(bytes: &[u8]) -> Result<Sentinel, IndexError> {
     let mut reader = Reader { bytes };
-    let [version] = reader.array()?;
-    let store_id = u128::from_be_bytes(reader.array()?);
-    let [batch, entries, hash] = [reader.number()?, reader.number()?, reader.number()?];
-    let mut live = BTreeMap::new();
-    let names_through = match version {
-        SENTINEL_VERSION => reader.number()?,
-        // It did not say, so no log is long enough.
-        1 if reader.bytes.is_empty() => u64::MAX,
-        _ => return Err(IndexError::Damaged),
-    };
-    while !reader.bytes.is_empty() {
-        let segment = SegmentId(reader.small()?);
-        if live.insert(segment, reader.varint()?).is_some() {
-            return Err(IndexError::Damaged);
-        }
+    if reader.array::<1>()? != [VERSION] || bytes.len() != SENTINEL_BYTES {
+        return Err(IndexError::Damaged);
     }
-    Ok(Sentinel { store_id, batch, names_through, sum: EntrySum { entries, hash, live } })
+    let store_id = u128::from_be_bytes(reader.array()?);
+    let batch = u64::from_be_bytes(reader.array()?);
+    let entries = u64::from_be_bytes(reader.array()?);
+    let hash = u64::from_be_bytes(reader.array()?);
+    Ok(Sentinel { store_id, batch, sum: EntrySum { entries, hash } })
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -129,10 +106,6 @@ impl Reader<'_> {
         let (head, rest) = self.bytes.split_first_chunk().ok_or(IndexError::Damaged)?;
         self.bytes = rest;
         Ok(*head)
-    }
-
-    fn number(&mut self) -> Result<u64, IndexError> {
-        self.array().map(u64::from_be_bytes)
     }
 
     fn varint(&mut self) -> Result<u64, IndexError> {
@@ -179,39 +152,8 @@ mod tests {
             encode_entry(&entry(state), &mut bytes);
             assert_eq!(decode_entry(&bytes), Ok(entry(state)));
         }
-        let live = [(SegmentId(3), 1 << 40), (SegmentId(u32::MAX), 1)].into();
-        let sum = EntrySum { entries: 7, hash: 8, live };
-        let sentinel = Sentinel { store_id: 5, batch: 6, names_through: 9, sum };
+        let sentinel = Sentinel { store_id: 5, batch: 6, sum: EntrySum { entries: 7, hash: 8 } };
         assert_eq!(decode_sentinel(&encode_sentinel(&sentinel)), Ok(sentinel));
-    }
-
-    /// A sentinel of version 1 with its numbers, and what version 2 has behind them.
-    fn sentinel_bytes(version: u8, behind: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![version];
-        bytes.extend_from_slice(&[&[0; 15][..], &[5]].concat());
-        for number in [6, 7, 8] {
-            bytes.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, number]);
-        }
-        bytes.extend_from_slice(behind);
-        bytes
-    }
-
-    #[test]
-    fn a_sentinel_written_by_any_version_stays_readable() {
-        let old = decode_sentinel(&sentinel_bytes(1, &[])).unwrap();
-        assert_eq!((old.store_id, old.batch, old.sum.entries, old.sum.hash), (5, 6, 7, 8));
-        assert!(old.sum.lacks_live() && old.names_through == u64::MAX, "it relies on a visit");
-        let new = sentinel_bytes(2, &[0, 0, 0, 0, 0, 0, 0, 9, 3, 0xac, 2, 4, 1]);
-        let sentinel = decode_sentinel(&new).unwrap();
-        let live = [(SegmentId(3), 300), (SegmentId(4), 1)].into();
-        assert_eq!((sentinel.names_through, &sentinel.sum.live), (9, &live));
-        assert_eq!(encode_sentinel(&sentinel), new);
-        for end in 0..new.len() {
-            let cut = decode_sentinel(&new[..end]);
-            assert!(cut.is_err() || end == new.len() - 2 || end == new.len() - 5, "cut at {end}");
-        }
-        assert_eq!(decode_sentinel(&sentinel_bytes(1, &[0])), Err(IndexError::Damaged));
-        assert_eq!(decode_sentinel(&sentinel_bytes(3, &new[41..])), Err(IndexError::Damaged));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::log::manifest::Manifest;
 use crate::log::segment::SegmentKind;
 use crate::log::writer::Written;
 use crate::request::{ScanPage, ScanRange, Token};
-use crate::shard::table::{Placed, Slot};
+use crate::shard::table::Placed;
 
 /// A job for one of the workers.
 #[derive(Debug)]
@@ -99,31 +99,16 @@ pub struct IndexJob(pub(crate) Indexing);
 
 #[derive(Debug)]
 pub(crate) enum Indexing {
-    /// Tells it of changes, none of a later batch than `names_through`.
-    Apply {
-        changes: Vec<IndexChange>,
-        names_through: u64,
-    },
-    /// Asks what it names.
-    Ask {
-        keys: Vec<(Slot, RecordKey)>,
-    },
-    Checkpoint {
-        batch: u64,
-        manifest: Box<Manifest>,
-    },
-    /// Repairs it from the segments, whose last batch is `names_through`.
-    Rebuild {
-        segments: Vec<(SegmentId, SegmentKind, u32)>,
-        names_through: u64,
-    },
+    Apply { changes: Vec<IndexChange> },
+    Checkpoint { batch: u64, manifest: Box<Manifest> },
+    Rebuild { segments: Vec<(SegmentId, SegmentKind, u32)> },
 }
 
 /// A change to one entry of the index. Its bytes are made on the indexer's thread.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexChange {
-    /// What the index names now.
-    pub(crate) old: Option<Placed>,
+    /// The sequence that the index names now.
+    pub(crate) old: Option<u64>,
     /// What it is to name.
     pub(crate) new: Named,
 }
@@ -157,8 +142,7 @@ pub(crate) struct Committed {
 /// What came of a job that told the index of changes.
 #[derive(Debug)]
 pub(crate) struct Indexed {
-    /// Entries that the index has now.
-    pub(crate) entries: u64,
+    pub(crate) sum: EntrySum,
     /// The job's own vector, emptied: the next job needs as large a one.
     pub(crate) room: Vec<IndexChange>,
 }
@@ -206,7 +190,6 @@ pub(crate) enum Finished {
     Loaded { number: u64, found: Vec<(RecordKey, Loaded)> },
     Scanned { token: Token, result: Result<ScanPage, ReadError> },
     Indexed(Result<Indexed, IndexError>),
-    Asked(Result<Vec<(Slot, Option<Placed>)>, IndexError>),
     Checkpointed(Result<(), CheckpointError>),
     Rebuilt(Result<Rebuilt, RebuildError>),
     Stepped { segment: SegmentId, result: Result<Step, StepError> },
@@ -226,6 +209,8 @@ pub(crate) struct Rebuilt {
     /// Entries that were missing or stale.
     pub(crate) repaired: u64,
     pub(crate) sum: EntrySum,
+    /// Bytes of frames that the index names, by segment.
+    pub(crate) live: Vec<(SegmentId, u64)>,
     /// Bytes that are no frame.
     pub(crate) damaged: u32,
     /// Hinted keys.

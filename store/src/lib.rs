@@ -43,7 +43,7 @@ pub use clock::Now;
 pub use disk_files::DiskFiles;
 pub use event::{DamageNotice, MintedDot, PoisonReason, ReadError, StoreEvent, StoreRefusal};
 pub use files::{File, FileError, FileErrorKind, FileOperation, Files};
-pub use index::{Boot, Index, IndexBatch, IndexEntry, IndexError, IndexKey, IndexOpener, Sentinel};
+pub use index::{Index, IndexBatch, IndexEntry, IndexError, IndexKey, IndexOpener, Sentinel};
 pub use job::{CommitJob, CompactJob, Done, IndexJob, Job, ReadJob};
 pub use location::{Location, SegmentId};
 pub use options::{OptionsError, ShardOptions};

@@ -64,9 +64,8 @@ pub const INDEX_BATCH: usize = 4_096;
 /// The part of that which one index job takes while a checkpoint spreads what it feeds: one in this many.
 pub const PACED_SHARE: usize = 4;
 
-/// Log bytes after which a checkpoint is due: what a crash at the wrong moment has to replay. Each key that was written
-/// meanwhile costs the index once, so more is cheaper; of more a start would take longer than two seconds.
-pub const CHECKPOINT_BYTES: u64 = 192 * 1024 * 1024;
+/// Log bytes after which a checkpoint is due: what a crash at the wrong moment has to replay.
+pub const CHECKPOINT_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The part of that over which a checkpoint spreads what it feeds to the index, one in this many: sooner, and the indexer
 /// is in everybody's way at once; later, and keys that are overwritten reach it more often.

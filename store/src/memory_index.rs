@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::index::{
-    Boot, Index, IndexBatch, IndexEntry, IndexError, IndexKey, IndexOpener, Sentinel, verify,
-};
-use crate::location::SegmentId;
+use crate::index::{Index, IndexBatch, IndexEntry, IndexError, IndexKey, IndexOpener, Sentinel};
 use crate::random::Stream;
 
 /// What a crash does to the index.
@@ -57,8 +54,6 @@ struct Disk {
     /// Flushed images, the newest last. The empty index counts as flushed at the beginning.
     flushed: Vec<Image>,
     unopenable: bool,
-    /// Power cuts so far.
-    cuts: u64,
     /// Calls until one fails, for tests of every failing call.
     fail_after: Option<u64>,
 }
@@ -86,7 +81,13 @@ impl MemoryDisk {
 
     /// A disk of its own that holds the same.
     pub fn snapshot(&self) -> MemoryDisk {
-        let disk = Disk { fail_after: None, ..self.lock().clone() };
+        let Disk { live, flushed, unopenable, .. } = &*self.lock();
+        let disk = Disk {
+            live: live.clone(),
+            flushed: flushed.clone(),
+            unopenable: *unopenable,
+            fail_after: None,
+        };
         MemoryDisk { disk: Arc::new(Mutex::new(disk)) }
     }
 
@@ -112,7 +113,6 @@ impl MemoryDisk {
             }
         };
         disk.flushed = vec![disk.live.clone()];
-        disk.cuts += u64::from(damage != IndexDamage::Unflushed);
         disk.fail_after = None;
     }
 
@@ -144,15 +144,6 @@ impl MemoryDisk {
     /// Entries in the open index.
     pub fn entries(&self) -> usize {
         self.lock().live.entries.len()
-    }
-
-    /// What the open index says that it names of each segment, when that and all else that it says of itself is true.
-    pub fn audited(&self) -> Option<BTreeMap<SegmentId, u64>> {
-        let disk = MemoryDisk { disk: Arc::new(Mutex::new(self.lock().clone())) };
-        let index = MemoryIndex { disk: disk.clone() };
-        let agrees = verify(&index, |_, _| {}).is_ok_and(|agrees| agrees);
-        let sentinel = disk.lock().live.sentinel.clone();
-        sentinel.filter(|_| agrees).map(|sentinel| sentinel.sum.live)
     }
 }
 
@@ -201,10 +192,6 @@ impl IndexOpener for MemoryDisk {
         Ok(MemoryIndex { disk: self.clone() })
     }
 
-    fn boot(&self) -> Option<Boot> {
-        Some(Boot(u128::from(self.lock().cuts)))
-    }
-
     fn destroy(&mut self) -> Result<(), IndexError> {
         let mut disk = self.lock();
         disk.count_call()?;
@@ -237,7 +224,7 @@ impl Index for MemoryIndex {
                 None => drop(disk.live.entries.remove(key)),
             }
         }
-        disk.live.sentinel = Some(batch.sentinel.clone());
+        disk.live.sentinel = Some(batch.sentinel);
         Ok(())
     }
 
@@ -261,7 +248,7 @@ impl Index for MemoryIndex {
     fn sentinel(&self) -> Result<Option<Sentinel>, IndexError> {
         let mut disk = self.disk.lock();
         disk.count_call()?;
-        Ok(disk.live.sentinel.clone())
+        Ok(disk.live.sentinel)
     }
 
     fn flush(&self) -> Result<(), IndexError> {

@@ -1,9 +1,7 @@
 //! From files to a running shard.
 //!
-//! The manifest says which segments exist and from where to replay; the index is opened with suspicion, and whatever
-//! is wrong with it, it is deleted and rebuilt from the segments. Where the machine may have lost power meanwhile, or the
-//! index had failed, or the log lacks anything that the index can name, all of the index is visited and compared. Where only
-//! the process died, what the index says of itself is enough. What the log holds beyond it is not put into it before the
+//! The manifest says which segments exist and from where to replay; the index is opened with every suspicion, and whatever
+//! is wrong with it, it is deleted and rebuilt from the segments. What the log holds beyond it is not put into it before the
 //! shard opens: it waits in the backlog as it did before, and the checkpoint stays where it was until the backlog is fed. Nobody was promised the last batch of the run before, so
 //! what is left of it is written again before it counts: it may be in the page cache only, and a disk whose sync failed
 //! will not say so a second time. New records go to new segments; the old ones are never appended to.
@@ -17,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::files::{File, FileError, Files};
-use crate::index::{IndexError, IndexOpener};
+use crate::index::{EntrySum, IndexError, IndexOpener};
 use crate::limits;
 use crate::location::SegmentId;
 use crate::log::entry::LogEntry;
@@ -119,10 +117,7 @@ pub struct RecoveryReport {
     pub torn: bool,
     /// Keys that the log holds in a newer version than the index names: they wait for it, as they would without a restart.
     pub waiting: u64,
-    /// Every entry of the index was looked at.
-    pub visited: bool,
-    /// Keys: those in the index, and of those that wait the ones of which it is known that they are not in it. When the
-    /// index was not visited, and more wait than it is asked about at once, there may be more.
+    /// Keys, those in the index and those that wait.
     pub keys: u64,
     /// Bytes of what had been synced that are damaged.
     pub damaged_bytes: u64,
@@ -162,7 +157,6 @@ pub fn open<F: Files, O: IndexOpener>(
         relogged: 0,
         torn: tail.is_torn(),
         waiting: index.waiting.len() as u64,
-        visited: index.visited,
         keys: index.sentinel.sum.entries + index.waiting.unknown(),
         damaged_bytes: tail.damaged_bytes,
         damaged_batches: tail.damaged_batches,
@@ -173,18 +167,18 @@ pub fn open<F: Files, O: IndexOpener>(
     log.count_live(&index);
     let relogged = log.write_again(&mut index, start.spares.clone())?;
     report.relogged = relogged;
-    let saved = log.save(&handles, &mut index, &start, &options, report.refilling)?;
+    let mark = log.save(&handles, &mut index, &start, &options, report.refilling)?;
     let hinted = hinted_keys(&index.index)?;
     let OpenedIndex { index, sentinel, waiting, .. } = index;
-    let (Mark { batch: checkpoint_batch, bytes, .. }, manifest) = saved;
+    let Mark { batch: checkpoint_batch, bytes, .. } = mark;
     let unindexed = Unindexed { table: waiting.into_table(), checkpoint_batch, bytes, hinted };
-    let shard = log.shard(options, seed, &manifest, sentinel.sum.entries, unindexed);
+    let shard = log.shard(options, seed, &start, report.refilling, sentinel.sum, unindexed);
     let index = Arc::new(index);
     Ok(Opened {
         shard,
         committer: Committer::new(log.writer),
         reader: Reader::new(handles.clone(), index.clone()),
-        indexer: Indexer::new(handles.clone(), index.clone(), sentinel, manifest, honours_markers),
+        indexer: Indexer::new(handles.clone(), index.clone(), sentinel, honours_markers),
         compactor: Compactor::new(handles, index),
         report,
     })
@@ -276,7 +270,6 @@ fn empty_manifest(store_id: u128, options: &ShardOptions) -> Manifest {
         clean: false,
         refilling: false,
         segments: Vec::new(),
-        boot: None,
     }
 }
 
@@ -325,7 +318,7 @@ impl<F: Files> Log<F> {
 
     /// How much of each segment holds the newest version of a key.
     fn count_live<I: crate::index::Index>(&mut self, index: &OpenedIndex<I>) {
-        self.segments.set_live(&index.sentinel.sum.live);
+        self.segments.set_live(&index.live);
         for (placed, indexed) in index.waiting.places() {
             indexed.into_iter().for_each(|indexed| self.segments.release(indexed.location));
             placed.into_iter().for_each(|placed| self.segments.occupy(placed.location));
@@ -350,9 +343,9 @@ impl<F: Files> Log<F> {
         start: &Start,
         options: &ShardOptions,
         refilling: bool,
-    ) -> Result<(Mark, Manifest), OpenError> {
+    ) -> Result<Mark, OpenError> {
         let mark = self.mark(index, start);
-        index.checkpoint(mark.batch, self.last_batch)?;
+        index.checkpoint(mark.batch)?;
         let segments: Vec<SegmentRecord> = self.segments.records(&mark.covered, &BTreeSet::new());
         let manifest = Manifest {
             version: start.manifest.version + 1,
@@ -366,7 +359,6 @@ impl<F: Files> Log<F> {
             shard: options.shard,
             shards: options.shards,
             store_id: start.manifest.store_id,
-            boot: index.boot,
         };
         manifest::write(handles.files(), &manifest)?;
         for SegmentExtent { id, kind, end, .. } in index.tail.cut() {
@@ -375,26 +367,28 @@ impl<F: Files> Log<F> {
                 handle.file.truncate(u64::from(*end))?;
             }
         }
-        Ok((mark, manifest))
+        Ok(mark)
     }
 
     fn shard(
         &self,
         options: ShardOptions,
         seed: u64,
-        manifest: &Manifest,
-        indexed_keys: u64,
+        start: &Start,
+        refilling: bool,
+        sum: EntrySum,
         unindexed: Unindexed,
     ) -> Shard {
         let recovered = Recovered {
-            store_id: manifest.store_id.0,
+            store_id: start.manifest.store_id.0,
             segments: self.segments.clone(),
             spares: self.spares.clone(),
             next_sequence: self.next_sequence,
             last_batch: self.last_batch,
+            manifest_version: start.manifest.version + 1,
             unindexed,
-            refilling: manifest.refilling,
-            indexed_keys,
+            refilling,
+            sum,
         };
         Shard::new(options, seed, recovered)
     }

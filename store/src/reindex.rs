@@ -74,8 +74,6 @@ impl<'a, I: Index> Reindex<'a, I> {
         sentinel: Sentinel,
     ) -> Reindex<'a, I> {
         let is_empty = sentinel.sum == EntrySum::default();
-        // Until it is finished nobody can say from how late a batch an entry is.
-        let sentinel = Sentinel { names_through: u64::MAX, ..sentinel };
         Reindex { index, existing, sentinel, newest: BTreeMap::new(), changed: 0, is_empty }
     }
 
@@ -98,7 +96,7 @@ impl<'a, I: Index> Reindex<'a, I> {
     }
 
     /// What the index says of itself now.
-    pub(crate) fn into_sentinel(self) -> Sentinel {
+    pub(crate) fn sentinel(&self) -> Sentinel {
         self.sentinel
     }
 
@@ -111,9 +109,9 @@ impl<'a, I: Index> Reindex<'a, I> {
                 continue;
             }
             if let Some(old) = old {
-                self.sentinel.sum.subtract(&key, old.sequence, old.location);
+                self.sentinel.sum.subtract(&key, old.sequence);
             }
-            self.sentinel.sum.add(&key, new.sequence, new.location);
+            self.sentinel.sum.add(&key, new.sequence);
             changes.push((key, Some(new)));
             if changes.len() >= limits::INDEX_BATCH {
                 self.apply(std::mem::take(&mut changes))?;
@@ -127,13 +125,15 @@ impl<'a, I: Index> Reindex<'a, I> {
         self.changed += changes.len() as u64;
         match changes.is_empty() {
             true => Ok(()),
-            false => self.index.apply(&IndexBatch { changes, sentinel: self.sentinel.clone() }),
+            false => self.index.apply(&IndexBatch { changes, sentinel: self.sentinel }),
         }
     }
 
-    /// Brings the index up to all that was taken in, and says what it is then, and how many entries changed.
-    pub(crate) fn finish(mut self) -> Result<(Sentinel, u64), IndexError> {
+    /// Writes a sentinel that says that every batch up to `batch` is reflected.
+    pub(crate) fn finish(mut self, batch: u64) -> Result<(EntrySum, u64), IndexError> {
         self.flush()?;
-        Ok((self.sentinel, self.changed))
+        self.sentinel.batch = batch;
+        self.index.apply(&IndexBatch { changes: Vec::new(), sentinel: self.sentinel })?;
+        Ok((self.sentinel.sum, self.changed))
     }
 }

@@ -28,6 +28,7 @@ use kvorum_protocol::{RecordKey, Run, Space as KeySpace};
 
 use crate::clock::Now;
 use crate::event::{PoisonReason, StoreEvent, StoreRefusal};
+use crate::index::EntrySum;
 use crate::job::{Done, Finished, Job, Overlay, ReadJob, Reading};
 use crate::limits;
 use crate::options::ShardOptions;
@@ -69,9 +70,10 @@ pub(crate) struct Recovered {
     pub(crate) spares: Vec<u32>,
     pub(crate) next_sequence: u64,
     pub(crate) last_batch: u64,
+    pub(crate) manifest_version: u64,
     pub(crate) unindexed: Unindexed,
     pub(crate) refilling: bool,
-    pub(crate) indexed_keys: u64,
+    pub(crate) sum: EntrySum,
 }
 
 /// The core. Pure: it reads no clock, touches no file and draws its numbers from the seed given at opening. A copy goes on by
@@ -95,8 +97,7 @@ pub struct Shard {
     compaction: Compaction,
     space: Space,
     rebuilding: Rebuilding,
-    /// Keys that the index names.
-    indexed_keys: u64,
+    sum: EntrySum,
     refilling: bool,
     life: Life,
     events: VecDeque<StoreEvent>,
@@ -120,7 +121,6 @@ impl Shard {
         let Unindexed { mut table, checkpoint_batch, bytes, hinted } = recovered.unindexed;
         let mut hints = Hints::default();
         let mut unindexed = Backlog::default();
-        let feed = Feed::after_start(&table);
         for slot in table.occupied().collect::<Vec<Slot>>() {
             unindexed.note(&mut table, slot);
             let record = table.entry(slot).body.record();
@@ -139,14 +139,19 @@ impl Shard {
             unindexed,
             commits: Commits::new(next_sequence, recovered.last_batch),
             loads: Loads::new(Seeded::from_seed(seed)),
-            feed,
+            feed: Feed::default(),
             hints,
-            checkpoint: Checkpointing::new(checkpoint_batch, bytes, options.checkpoint_bytes),
+            checkpoint: Checkpointing::new(
+                recovered.manifest_version,
+                checkpoint_batch,
+                bytes,
+                options.checkpoint_bytes,
+            ),
             segments: recovered.segments,
             compaction: Compaction::default(),
             space: Space::new(recovered.spares),
             rebuilding: Rebuilding::No,
-            indexed_keys: recovered.indexed_keys,
+            sum: recovered.sum,
             refilling: recovered.refilling,
             life: Life::Open,
             events: VecDeque::new(),
@@ -212,7 +217,6 @@ impl Shard {
             }
             Finished::Indexed(Ok(indexed)) => self.indexed(indexed),
             Finished::Indexed(Err(error)) => self.poison(PoisonReason::Index(error)),
-            Finished::Asked(answers) => self.asked(answers),
             Finished::Checkpointed(result) => self.checkpointed(result),
             Finished::Rebuilt(result) => self.rebuilt(result),
             Finished::Stepped { segment, result } => self.stepped(segment, result),

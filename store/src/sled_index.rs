@@ -14,12 +14,11 @@
 use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use crate::disk_files::sync_directory;
-use crate::index::{Boot, Index, IndexBatch, IndexEntry, IndexError, IndexOpener, Sentinel};
+use crate::index::{Index, IndexBatch, IndexEntry, IndexError, IndexOpener, Sentinel};
 use crate::index_value::{decode_entry, decode_sentinel, encode_entry, encode_sentinel};
 
 /// The key of the sentinel: after every record's key, whose first byte is 0 or 1.
@@ -27,9 +26,6 @@ const SENTINEL_KEY: &[u8] = &[0xff];
 
 /// sled's data file within its directory.
 const DATA_FILE: &str = "db";
-
-/// Where Linux names the present boot; there is none elsewhere.
-const BOOT_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Opens sled in a directory of its own.
 #[derive(Debug, Clone)]
@@ -59,15 +55,6 @@ impl IndexOpener for SledOpener {
             _ => IndexError::Unopenable,
         })?;
         Ok(SledIndex { db, directory: self.directory.clone() })
-    }
-
-    /// The boot, and the data file itself: one that was put back from a copy is another file.
-    fn boot(&self) -> Option<Boot> {
-        let boot = fs::read(BOOT_FILE).ok()?;
-        let data = fs::metadata(self.directory.join(DATA_FILE)).ok()?;
-        let mut hasher = blake3::Hasher::new_derive_key("kvorum store 1: boot of an index");
-        hasher.update(&boot).update(&data.dev().to_be_bytes()).update(&data.ino().to_be_bytes());
-        hasher.finalize().as_bytes().first_chunk().map(|bytes| Boot(u128::from_be_bytes(*bytes)))
     }
 
     fn destroy(&mut self) -> Result<(), IndexError> {
@@ -200,19 +187,19 @@ mod tests {
             let keys = (batch * ENTRIES / 10)..((batch + 1) * ENTRIES / 10);
             let changes = keys.map(|number| {
                 let key = number.to_be_bytes();
-                sum.add(&key, number, entry(number).location);
+                sum.add(&key, number);
                 (key[..].into(), Some(entry(number)))
             });
             let changes = changes.collect();
-            sentinel = Sentinel { store_id: 9, batch, names_through: batch, sum: sum.clone() };
-            index.apply(&IndexBatch { changes, sentinel: sentinel.clone() }).unwrap();
+            sentinel = Sentinel { store_id: 9, batch, sum };
+            index.apply(&IndexBatch { changes, sentinel }).unwrap();
         }
         index.flush().unwrap();
         sentinel
     }
 
     fn entry(sequence: u64) -> IndexEntry {
-        let location = Location { length: 60, ..Location::default() };
+        let location = Location::default();
         IndexEntry {
             sequence,
             location,
@@ -224,9 +211,9 @@ mod tests {
     }
 
     /// Whether the index at `directory` opens and agrees with the sentinel, which is what the shard asks before it trusts it.
-    fn is_trusted(directory: &Path, sentinel: &Sentinel) -> bool {
+    fn is_trusted(directory: &Path, sentinel: Sentinel) -> bool {
         let Ok(index) = SledOpener::new(directory, CACHE_BYTES).open() else { return false };
-        index.sentinel() == Ok(Some(sentinel.clone())) && verify(&index, |_, _| {}) == Ok(true)
+        index.sentinel() == Ok(Some(sentinel)) && verify(&index, |_, _| {}) == Ok(true)
     }
 
     #[test]
@@ -234,7 +221,7 @@ mod tests {
         let root = TempDir::new().unwrap();
         let directory = root.path().join("index");
         let sentinel = filled(&directory);
-        assert!(is_trusted(&directory, &sentinel));
+        assert!(is_trusted(&directory, sentinel));
     }
 
     #[test]
@@ -257,7 +244,7 @@ mod tests {
         ];
         for (what, bytes) in spoiled {
             fs::write(&data_file, bytes).unwrap();
-            assert!(!is_trusted(&directory, &sentinel), "trusted although {what}");
+            assert!(!is_trusted(&directory, sentinel), "trusted although {what}");
             // Out of the way it goes, and an empty one takes its place.
             let mut opener = SledOpener::new(&directory, CACHE_BYTES);
             opener.destroy().unwrap();

@@ -11,5 +11,5 @@ mod reader;
 pub use committer::Committer;
 pub use compactor::Compactor;
 pub use indexer::Indexer;
-pub(crate) use indexer::hinted_keys;
+pub(crate) use indexer::{count, hinted_keys};
 pub use reader::Reader;

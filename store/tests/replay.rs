@@ -8,7 +8,7 @@ use kvorum_protocol::Space;
 use kvorum_ring::{ClassId, PartitionId};
 use kvorum_store::memory_index::{IndexDamage, MemoryDisk};
 use kvorum_store::sim_files::SimFiles;
-use kvorum_store::{IndexFate, IndexFault, PoisonReason, ScanRange, ShardOptions, StoreRequest};
+use kvorum_store::{ScanRange, ShardOptions, StoreRequest};
 use support::history::{History, Mix, Rng};
 use support::{Store, bucket};
 
@@ -94,15 +94,14 @@ fn what_is_replayed_waits_for_the_index_and_is_served_meanwhile() {
 
     let mut store = Store::open(&files, &disk, patient(), 2).unwrap();
     let (report, stats) = (store.opened.report, store.opened.shard.stats());
-    assert!(!report.visited, "the machine had power all the time");
-    assert_eq!((report.waiting, report.keys), (30, 40), "which are new it was not asked");
-    assert_eq!((stats.index_backlog, stats.keys, disk.entries()), (30, 40, 40));
-    assert_eq!(stats.checkpoint_batch, before.checkpoint_batch);
+    assert_eq!((report.waiting, report.keys), (30, 50), "{report:?}");
+    assert_eq!((stats.index_backlog, stats.keys, disk.entries()), (30, 50, 40));
+    assert_eq!(
+        (stats.live_bytes, stats.checkpoint_batch),
+        (before.live_bytes, before.checkpoint_batch)
+    );
     check(&mut store);
-    let stats = store.opened.shard.stats();
-    assert_eq!((stats.index_backlog, stats.keys, disk.entries()), (30, 50, 40), "now it was");
-    assert_eq!(stats.live_bytes, before.live_bytes, "and what is dead is counted as such");
-    assert_eq!(stats.indexed, 0, "nobody waits for it");
+    assert_eq!(store.opened.shard.stats().indexed, 0, "nobody waits for it");
 
     store.pass_ms(1_000);
     let stats = store.opened.shard.stats();
@@ -124,11 +123,9 @@ fn a_kill_at_any_moment_of_the_feeding_loses_nothing() {
         let mut waiting = 30;
         for life in 0..3 {
             let mut store = Store::open(&files, &disk, options(), 10 + life).unwrap();
-            assert!(!store.opened.report.visited, "{:?}", store.opened.report);
+            assert!(store.opened.report.waiting <= waiting, "what was fed does not wait again");
+            waiting = store.opened.report.waiting;
             check(&mut store);
-            let backlog = store.opened.shard.stats().index_backlog;
-            assert!(backlog <= waiting, "what was fed does not wait again");
-            waiting = backlog;
             store.now.mono_ns += 1_000_000_000;
             store.opened.shard.tick(store.now);
             for _ in 0..jobs {
@@ -164,9 +161,8 @@ fn more_than_the_backlog_may_hold_goes_to_the_index_at_once() {
         let (report, stats) = (store.opened.report, store.opened.shard.stats());
         assert!(report.waiting as usize <= unindexed_records * 7 / 8, "{report:?}");
         assert!(stats.table_bytes <= table_bytes * 3 / 2, "{stats:?}");
+        assert_eq!((stats.keys, report.keys), (300, 300));
         assert_eq!(disk.entries() as u64 + report.waiting, 300);
-        store.settle();
-        assert_eq!(store.opened.shard.stats().keys, 300);
         let put = store.put("k000", "two");
         store.settle();
         assert!(store.outcome(put).durable, "there is room for a write: {:?}", store.outcome(put));
@@ -175,78 +171,6 @@ fn more_than_the_backlog_may_hold_goes_to_the_index_at_once() {
             assert_eq!(store.get(&format!("k{number:03}")), ["one"]);
         }
     }
-}
-
-#[test]
-fn only_a_power_cut_or_a_fault_has_the_whole_index_visited() {
-    let opened = |damage: IndexDamage, cut: bool| {
-        let (files, disk) = (SimFiles::new(), MemoryDisk::new());
-        drop(written(&files, &disk));
-        disk.crash(damage, 0);
-        let files = if cut { files.crash(7) } else { files.kill() };
-        let mut store = Store::open(&files, &disk, patient(), 2).unwrap();
-        let report = store.opened.report;
-        assert_eq!(report.index, IndexFate::Kept);
-        check(&mut store);
-        assert_eq!(disk.audited().map(|_| store.opened.shard.stats().keys), Some(50));
-        (report.visited, report.keys)
-    };
-    assert_eq!(opened(IndexDamage::Unflushed, false), (false, 40));
-    assert_eq!(opened(IndexDamage::None, true), (true, 50), "a power cut");
-    assert_eq!(opened(IndexDamage::None, false), (true, 50), "the index had one, at least");
-}
-
-#[test]
-fn few_keys_that_wait_are_compared_at_once() {
-    let (files, disk) = (SimFiles::new(), MemoryDisk::new());
-    let files = kill(written(&files, &disk), files, &disk);
-    let options = ShardOptions { index_batch: 30, ..patient() };
-    let store = Store::open(&files, &disk, options, 2).unwrap();
-    let report = store.opened.report;
-    assert_eq!((report.visited, report.waiting, report.keys), (false, 30, 50));
-}
-
-#[test]
-fn an_index_that_failed_is_visited_though_the_machine_had_power() {
-    for call in 0..3 {
-        let (files, disk) = (SimFiles::new(), MemoryDisk::new());
-        let mut store = written(&files, &disk);
-        // Feeding, then the sentinel, then the flush.
-        disk.fail_nth(call);
-        store.pass_ms(1_000);
-        assert!(matches!(store.poisoned, Some(PoisonReason::Index(_))), "call {call}");
-        let files = kill(store, files, &disk);
-        let mut store = Store::open(&files, &disk, patient(), 2).unwrap();
-        assert!(store.opened.report.visited, "call {call}");
-        check(&mut store);
-        let files = kill(store, files, &disk);
-        let store = Store::open(&files, &disk, patient(), 3).unwrap();
-        assert!(!store.opened.report.visited, "call {call}: it was found to be whole");
-    }
-}
-
-#[test]
-fn a_log_that_lacks_what_the_index_names_has_it_visited() {
-    let (files, disk) = (SimFiles::new(), MemoryDisk::new());
-    let mut store = written(&files, &disk);
-    store.pass_ms(1_000);
-    let (before, synced) = (store.opened.shard.stats(), files.moment());
-    store.put("k00", "newest");
-    store.settle();
-    let named = disk.audited();
-    store.opened.shard.begin_close(store.now);
-    while store.opened.shard.stats().indexed == before.indexed {
-        assert!(store.step(), "the index is told of it");
-    }
-    assert_ne!(disk.audited(), named);
-    drop(store);
-    disk.crash(IndexDamage::Unflushed, 0);
-    // The disk forgets the batch that it had said was synced.
-    files.return_to(&synced);
-    let store = Store::open(&files.kill(), &disk, patient(), 2).unwrap();
-    let report = store.opened.report;
-    let ahead = IndexFate::Rebuilt(IndexFault::Ahead);
-    assert_eq!((report.index, report.visited, report.refilling), (ahead, true, true));
 }
 
 #[test]

@@ -28,8 +28,8 @@ use workload::{Keys, write_for};
 const WRITERS: usize = 256;
 /// Bytes of log that one record takes, a little more than it does.
 const RECORD_BYTES: u64 = 450;
-/// Records written before the kill, so many that a checkpoint has begun to feed the index and is not done.
-const UNREPLAYED: u64 = limits::CHECKPOINT_BYTES / RECORD_BYTES / 8 * 7;
+/// Records written before the kill, whose log is a little shorter than what makes a checkpoint due.
+const UNREPLAYED: u64 = limits::CHECKPOINT_BYTES / RECORD_BYTES;
 
 struct Settings {
     seconds: u64,

@@ -9,7 +9,6 @@ use kvorum_protocol::wire_struct;
 
 use super::segment::SegmentKind;
 use crate::files::{File, FileError, Files};
-use crate::index::Boot;
 use crate::location::SegmentId;
 
 /// The file names of the slots; version `v` is in slot `v % 2`.
@@ -45,9 +44,6 @@ wire_struct! {
         pub(crate) refilling: bool,
         /// The segments that exist, ascending by id.
         pub(crate) segments: Vec<SegmentRecord>,
-        /// The stretch without a power cut in which the index was last known to be what its sentinel says. None from the moment
-        /// that it failed, so that the next start visits it.
-        pub(crate) boot: Option<Boot> = None,
     }
 }
 
@@ -81,23 +77,9 @@ impl Wire for StoreId {
     }
 
     fn read(reader: &mut Reader) -> Result<StoreId, DecodeError> {
-        read_u128(reader).map(StoreId)
+        let bytes = <[u8; 16]>::try_from(&*reader.bytes()?).map_err(|_| DecodeError::OutOfRange)?;
+        Ok(StoreId(u128::from_be_bytes(bytes)))
     }
-}
-
-impl Wire for Boot {
-    fn write(&self, writer: &mut Writer<'_>) {
-        writer.bytes(&self.0.to_be_bytes());
-    }
-
-    fn read(reader: &mut Reader) -> Result<Boot, DecodeError> {
-        read_u128(reader).map(Boot)
-    }
-}
-
-fn read_u128(reader: &mut Reader) -> Result<u128, DecodeError> {
-    let bytes = <[u8; 16]>::try_from(&*reader.bytes()?).map_err(|_| DecodeError::OutOfRange)?;
-    Ok(u128::from_be_bytes(bytes))
 }
 
 impl Wire for SegmentId {
@@ -198,7 +180,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::{Manifest, SegmentRecord, StoreId, read, write};
-    use crate::index::Boot;
     use crate::location::SegmentId;
     use crate::log::segment::SegmentKind;
     use crate::sim_files::SimFiles;
@@ -226,7 +207,6 @@ mod tests {
             clean: false,
             refilling: true,
             segments: vec![record],
-            boot: Some(Boot(3 << 77)),
         }
     }
 
@@ -259,19 +239,6 @@ mod tests {
                 assert!(found == Some(2) || found == Some(3), "seed {seed}, cut {cut}: {found:?}");
             }
         }
-    }
-
-    #[test]
-    fn a_manifest_without_a_boot_stays_readable() {
-        let mut bytes = b"kvorummf\x01\x00\x29\x00\x00\x00".to_vec();
-        bytes
-            .extend_from_slice(&[155, 1, 196, 16, 0, 0, 0, 56, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        bytes.extend_from_slice(&[0, 1, 5, 10, 12, 99, 194, 195, 145]);
-        bytes.extend_from_slice(&[151, 4, 1, 3, 12, 205, 3, 132, 205, 16, 0, 77]);
-        let checksum = blake3::hash(&bytes);
-        bytes.extend_from_slice(checksum.as_bytes());
-        let old = Manifest { boot: None, ..manifest(1) };
-        assert_eq!(Manifest::decode(bytes.into()), Some(old));
     }
 
     #[test]

@@ -9,10 +9,7 @@ use super::replay::{ReplayError, Tail};
 use super::waiting::Waiting;
 use super::{IndexFate, IndexFault, OpenError, Start};
 use crate::files::Files;
-use crate::index::{
-    Boot, EntrySum, Index, IndexBatch, IndexEntry, IndexError, IndexKey, IndexOpener, Sentinel,
-    count,
-};
+use crate::index::{Index, IndexBatch, IndexEntry, IndexError, IndexOpener, Sentinel};
 use crate::location::{Location, SegmentId};
 use crate::log::entry::{Copies, EntryBody, LogEntry, Logged};
 use crate::log::handles::Handles;
@@ -20,18 +17,17 @@ use crate::log::walk::Found;
 use crate::log::writer::Written;
 use crate::reindex::{Reindex, record_entry, removal_entry};
 use crate::shard::table::Placed;
+use crate::workers::count;
 
 /// The index, and what waits for it: together they name everything in the log.
 pub(super) struct OpenedIndex<I> {
     pub(super) index: I,
     pub(super) waiting: Waiting,
     pub(super) sentinel: Sentinel,
-    /// The stretch without a power cut from which on it is trusted.
-    pub(super) boot: Option<Boot>,
+    /// Bytes of frames that the index names, by segment.
+    pub(super) live: Vec<(SegmentId, u64)>,
     pub(super) tail: Tail,
     pub(super) fate: IndexFate,
-    /// Whether every entry was looked at.
-    pub(super) visited: bool,
 }
 
 /// An entry of the last batch and how it is written again.
@@ -62,8 +58,9 @@ pub(super) fn open_index<F: Files, O: IndexOpener>(
         Err(ReplayError::File(error)) => return Err(error.into()),
         Err(ReplayError::Index(error)) => return Err(error.into()),
     };
-    let (waiting, fate, boot) = (waiting(), IndexFate::Rebuilt(fault), opener.boot());
-    Ok(OpenedIndex { index, waiting, sentinel, boot, tail, fate, visited: true })
+    let (_, live) = count(&index, |_, _| {})?;
+    let (waiting, fate) = (waiting(), IndexFate::Rebuilt(fault));
+    Ok(OpenedIndex { index, waiting, sentinel, live, tail, fate })
 }
 
 enum Failure {
@@ -89,7 +86,7 @@ fn use_index<F: Files, O: IndexOpener>(
     let index = opener.open()?;
     let found = index.sentinel()?;
     let store_id = start.manifest.store_id.0;
-    let (mut sentinel, fate) = match found {
+    let (sentinel, fate) = match found {
         Some(found) if found.store_id == store_id => (found, IndexFate::Kept),
         None if start.created => (Sentinel { store_id, ..Sentinel::default() }, IndexFate::Created),
         Some(_) | None => return Err(Failure::Index(IndexFault::Foreign)),
@@ -97,61 +94,33 @@ fn use_index<F: Files, O: IndexOpener>(
     if sentinel.batch < start.manifest.checkpoint_batch {
         return Err(Failure::Index(IndexFault::Stale));
     }
-    let boot = opener.boot();
     if start.is_clean() {
-        if sentinel.sum.lacks_live() {
-            let known = start.manifest.segments.iter().filter(|record| record.live > 0);
-            sentinel.sum.live = known.map(|record| (record.id, record.live)).collect();
-        }
-        let (tail, visited) = (Tail::default(), false);
-        return Ok(OpenedIndex { index, waiting, sentinel, boot, tail, fate, visited });
+        let live = start.manifest.segments.iter().map(|record| (record.id, record.live)).collect();
+        return Ok(OpenedIndex { index, waiting, sentinel, live, tail: Tail::default(), fate });
     }
-    let unharmed = boot.is_some() && boot == start.manifest.boot && !sentinel.sum.lacks_live();
-    let names_through = sentinel.names_through;
     let existing: BTreeSet<SegmentId> = start.listing.segments().map(|(id, _)| id).collect();
-    let (mut sentinel, tail) =
-        match catch_up(&index, sentinel, handles, start, &existing, &mut waiting) {
-            Ok(replayed) => replayed,
-            Err(ReplayError::File(error)) => return Err(Failure::File(error)),
-            Err(ReplayError::Index(error)) => return Err(error.into()),
-        };
-    // Of a log that holds all that the index can name, nothing needs to be compared.
-    let whole =
-        !tail.is_damaged() && tail.is_whole_through(start.manifest.synced_batch, names_through);
-    let visited = !(unharmed && whole);
-    if visited {
-        sentinel.sum = visit(&index, &sentinel, &tail, &mut waiting, &existing)?;
-    } else {
-        waiting.ask_few(&index, &existing)?;
-    }
-    Ok(OpenedIndex { index, waiting, sentinel, boot, tail, fate, visited })
-}
-
-/// Looks at every entry: whether all are there, whether the log holds what they name, and which of those that wait they are.
-fn visit<I: Index>(
-    index: &I,
-    sentinel: &Sentinel,
-    tail: &Tail,
-    waiting: &mut Waiting,
-    existing: &BTreeSet<SegmentId>,
-) -> Result<EntrySum, Failure> {
+    let (sentinel, tail) = match catch_up(&index, sentinel, handles, start, &existing, &mut waiting)
+    {
+        Ok(replayed) => replayed,
+        Err(ReplayError::File(error)) => return Err(Failure::File(error)),
+        Err(ReplayError::Index(error)) => return Err(error.into()),
+    };
     // What it names and the log does not hold hides what the log does hold.
     let unproven: BTreeSet<Location> = tail.unproven().map(|found| found.location).collect();
     let mut ahead = false;
-    let mut comparing = waiting.comparing(existing);
-    let sum = count(index, |key, entry| {
+    let mut comparing = waiting.comparing(&existing);
+    let (sum, live) = count(&index, |key, entry| {
         let superseded = comparing.visit(key, entry);
         let lost = tail.is_behind_its_end(entry.location) && !unproven.contains(&entry.location);
         ahead |= lost && !superseded;
     })?;
-    waiting.visited();
-    if !sentinel.sum.agrees_with(&sum) {
+    if sum != sentinel.sum {
         return Err(Failure::Index(IndexFault::Incomplete));
     }
-    match ahead {
-        true => Err(Failure::Index(IndexFault::Ahead)),
-        false => Ok(sum),
+    if ahead {
+        return Err(Failure::Index(IndexFault::Ahead));
     }
+    Ok(OpenedIndex { index, waiting, sentinel, live, tail, fate })
 }
 
 /// Reads what the checkpoint does not cover. What the index names of it is told apart later.
@@ -171,7 +140,7 @@ fn catch_up<F: Files, I: Index>(
             false => Ok(()),
         }
     })?;
-    Ok((reindex.into_sentinel(), tail))
+    Ok((reindex.sentinel(), tail))
 }
 
 /// Replays the whole log into an empty index. Only the planted bug passes over removal markers.
@@ -188,8 +157,9 @@ fn rebuild<F: Files, I: Index>(
         let counts = honours_markers || !found.logged.is_removal();
         if counts { reindex.add(found) } else { Ok(()) }
     })?;
-    let (sentinel, _) = reindex.finish().map_err(ReplayError::Index)?;
-    Ok((sentinel, tail))
+    let batch = tail.last_batch.max(sentinel.batch);
+    let (sum, _) = reindex.finish(batch).map_err(ReplayError::Index)?;
+    Ok((Sentinel { batch, sum, ..sentinel }, tail))
 }
 
 impl<I: Index> OpenedIndex<I> {
@@ -221,14 +191,13 @@ impl<I: Index> OpenedIndex<I> {
         Ok(named.map(|IndexEntry { sequence, location, .. }| Placed { sequence, location }))
     }
 
-    /// Says in the index that everything up to `batch` is reflected, and nothing behind `names_through`, and makes it
-    /// durable.
-    pub(super) fn checkpoint(&mut self, batch: u64, names_through: u64) -> Result<(), IndexError> {
-        (self.sentinel.batch, self.sentinel.names_through) = (batch, names_through);
-        let sentinel = self.sentinel.clone();
+    /// Says in the index that everything up to `batch` is reflected, and makes it durable.
+    pub(super) fn checkpoint(&mut self, batch: u64) -> Result<(), IndexError> {
+        self.sentinel.batch = batch;
+        let sentinel = self.sentinel;
         self.index.apply(&IndexBatch { changes: Vec::new(), sentinel })?;
         self.index.flush()?;
-        match self.index.sentinel()?.as_ref() == Some(&self.sentinel) {
+        match self.index.sentinel()? == Some(sentinel) {
             true => Ok(()),
             false => Err(IndexError::Damaged),
         }
@@ -253,11 +222,8 @@ pub(super) fn relocate<I: Index>(
                 removal_entry(written.newest_segment, found.sequence, *location)
             }
         };
-        let key: IndexKey = found.logged.key().to_index_bytes().into();
-        opened.sentinel.sum.subtract(&key, found.sequence, found.location);
-        opened.sentinel.sum.add(&key, found.sequence, *location);
-        changes.push((key, Some(entry)));
+        changes.push((found.logged.key().to_index_bytes().into(), Some(entry)));
     }
-    changes.sort_by(|left, right| left.0.cmp(&right.0));
-    opened.index.apply(&IndexBatch { changes, sentinel: opened.sentinel.clone() })
+    changes.sort_by(|left: &(crate::IndexKey, _), right| left.0.cmp(&right.0));
+    opened.index.apply(&IndexBatch { changes, sentinel: opened.sentinel })
 }

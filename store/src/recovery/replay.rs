@@ -292,12 +292,6 @@ impl Tail {
         self.ends.get(&location.segment).is_some_and(|extent| location.offset >= extent.end)
     }
 
-    /// Whether every batch up to this one is here and whole, behind what the manifest knows.
-    pub(super) fn is_whole_through(&self, synced_batch: u64, batch: u64) -> bool {
-        (synced_batch + 1..=batch)
-            .all(|number| self.batches.get(&number).is_some_and(Seen::is_whole))
-    }
-
     /// Whether something that had been synced is not whole.
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged_bytes > 0 || self.damaged_batches > 0

@@ -1,10 +1,9 @@
 //! What the log holds and the index does not name: it joins the shard's backlog, and is served and fed from there.
 //!
 //! Entries gather by key as they are read, the newest version of each. A lookup in the index for each of them would take
-//! longer than anything else in a start, and an entry put into it twice as long again, so the index is asked about the keys
-//! of one index job at most; about more of them it is asked while the shard runs. When it has to be visited as a whole
-//! anyway, what it names and what waits go by in the same order. Only what is more than the backlog may hold is compared,
-//! and put in, at once.
+//! longer than anything else in a start, and an entry put into it twice as long again, so nobody asks the index about one
+//! key: when it is visited as a whole, what it names and what waits go by in the same order. Only what is more than the
+//! backlog may hold is compared, and put in, at once.
 
 use std::collections::BTreeSet;
 
@@ -16,15 +15,13 @@ use crate::log::entry::Logged;
 use crate::log::walk::Found;
 use crate::options::ShardOptions;
 use crate::reindex::{Reindex, record_entry, removal_entry, stands};
-use crate::shard::table::{Body, Entry, Indexed, Placed, Seeded, Slot, Table};
+use crate::shard::table::{Body, Entry, Placed, Seeded, Slot, Table};
 
 /// The newest versions that were found, by key.
 pub(super) struct Waiting {
     table: Table,
     most_keys: usize,
     most_bytes: usize,
-    /// Of how many keys the index is asked at once.
-    most_asked: usize,
 }
 
 /// What waits, in the order of the index.
@@ -38,7 +35,6 @@ impl Waiting {
             table: Table::new(options.table_bytes, Seeded::from_seed(seed)),
             most_keys: options.unindexed_records - options.unindexed_records / 8,
             most_bytes: options.table_bytes + options.table_bytes / 2,
-            most_asked: options.index_batch,
         }
     }
 
@@ -50,46 +46,10 @@ impl Waiting {
         self.table.len()
     }
 
-    /// Keys of which the index has said that it does not know them at all.
+    /// Keys that the index does not know at all.
     pub(super) fn unknown(&self) -> u64 {
-        let unknown = |slot: &Slot| self.table.entry(*slot).indexed == Indexed::Nothing;
+        let unknown = |slot: &Slot| self.table.entry(*slot).indexed.is_none();
         self.table.occupied().filter(unknown).count() as u64
-    }
-
-    /// Asks the index about every key, if they are few.
-    pub(super) fn ask_few<I: Index>(
-        &mut self,
-        index: &I,
-        existing: &BTreeSet<SegmentId>,
-    ) -> Result<(), IndexError> {
-        match self.len() <= self.most_asked {
-            true => self.ask(index, existing),
-            false => Ok(()),
-        }
-    }
-
-    fn ask<I: Index>(
-        &mut self,
-        index: &I,
-        existing: &BTreeSet<SegmentId>,
-    ) -> Result<(), IndexError> {
-        for (key, slot) in self.sorted() {
-            match index.get(&key)? {
-                Some(named) => drop(self.compare(slot, &named, existing)),
-                None => self.table.entry_mut(slot).indexed = Indexed::Nothing,
-            }
-        }
-        Ok(())
-    }
-
-    /// The whole index was visited: what it did not name it does not know.
-    pub(super) fn visited(&mut self) {
-        for slot in self.table.occupied().collect::<Vec<Slot>>() {
-            let entry = self.table.entry_mut(slot);
-            if entry.indexed == Indexed::Unasked {
-                entry.indexed = Indexed::Nothing;
-            }
-        }
     }
 
     /// Takes in an entry of the log.
@@ -126,7 +86,12 @@ impl Waiting {
         existing: &BTreeSet<SegmentId>,
         reindex: &mut Reindex<'_, I>,
     ) -> Result<(), IndexError> {
-        self.ask(index, existing)?;
+        let sorted = self.sorted();
+        for (key, slot) in &sorted {
+            if let Some(entry) = index.get(key)? {
+                self.compare(*slot, &entry, existing);
+            }
+        }
         let (most_keys, most_bytes) = (self.most_keys * 3 / 4, self.most_bytes / 4 * 3);
         if self.table.len() <= most_keys && self.table.bytes() <= most_bytes {
             return Ok(());
@@ -161,7 +126,7 @@ impl Waiting {
             return false;
         }
         let placed = Placed { sequence: named.sequence, location: named.location };
-        self.table.entry_mut(slot).indexed = Indexed::At(placed);
+        self.table.entry_mut(slot).indexed = Some(placed);
         true
     }
 
@@ -190,7 +155,7 @@ impl Waiting {
     pub(super) fn places(&self) -> impl Iterator<Item = (Option<Placed>, Option<Placed>)> + '_ {
         self.table.occupied().map(|slot| {
             let entry = self.table.entry(slot);
-            (entry.placed(), entry.indexed.placed())
+            (entry.placed(), entry.indexed)
         })
     }
 

@@ -11,7 +11,7 @@ use std::ops::Bound;
 use kvorum_protocol::{RecordKey, Space};
 use kvorum_ring::{ClassId, PartitionId};
 
-use super::table::{Indexed, Slot, Table};
+use super::table::{Slot, Table};
 
 /// Space, class and partition of a key, as a number in index order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -36,7 +36,7 @@ impl Region {
 pub(crate) struct Backlog {
     regions: BTreeMap<Region, Vec<Slot>>,
     len: usize,
-    /// Those of them of which the index said that it does not know them at all.
+    /// Those of them that the index does not know at all.
     unknown: usize,
     /// The region in which the sweep is; `None` at its beginning.
     cursor: Option<Region>,
@@ -69,14 +69,14 @@ impl Backlog {
         entry.noted = Some(region.len() as u32);
         region.push(slot);
         self.len += 1;
-        self.unknown += usize::from(entry.indexed == Indexed::Nothing);
+        self.unknown += usize::from(entry.indexed.is_none());
     }
 
     /// Lets go of a key whose newest version the index names now, or that is to be forgotten.
     pub(crate) fn settle(&mut self, table: &mut Table, slot: Slot) {
         let entry = table.entry_mut(slot);
         let (region, place) = (Region::of(&entry.key), entry.noted.take());
-        let is_unknown = entry.indexed == Indexed::Nothing;
+        let is_unknown = entry.indexed.is_none();
         if let (Some(place), Some(slots)) = (place, self.regions.get_mut(&region)) {
             slots.swap_remove(place as usize);
             if let Some(moved) = slots.get(place as usize) {
@@ -90,8 +90,8 @@ impl Backlog {
         }
     }
 
-    /// The index was told or asked of a key that waits: whether it was taken to know it, and whether it knows it now. It may
-    /// have forgotten a key that was written again meanwhile.
+    /// The index was told of a key that waits: whether it knew it, and whether it knows it now. It may have forgotten a key
+    /// that was written again meanwhile.
     pub(crate) fn told(&mut self, knew: bool, knows: bool) {
         match (knew, knows) {
             (false, true) => self.unknown -= 1,

@@ -78,6 +78,8 @@ pub(super) struct Target {
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpointing {
     pub(super) phase: Phase,
+    /// The version of the last manifest written.
+    version: u64,
     /// The batch of the last checkpoint.
     batch: u64,
     /// Whether the last manifest written is a clean one, with nothing written after it.
@@ -91,9 +93,10 @@ pub(crate) struct Checkpointing {
 impl Checkpointing {
     /// After a start that left `bytes` of log to be replayed again, behind `batch`. More than `bytes_max` are not spread over
     /// time: a node that dies again and again would replay more and more.
-    pub(crate) fn new(batch: u64, bytes: u64, bytes_max: u64) -> Checkpointing {
+    pub(crate) fn new(version: u64, batch: u64, bytes: u64, bytes_max: u64) -> Checkpointing {
         Checkpointing {
             phase: Phase::Idle,
+            version,
             batch,
             clean: false,
             demanded: bytes >= bytes_max,
@@ -225,9 +228,7 @@ impl Shard {
         let clean = quiet && self.unindexed.is_empty() && target.batch == self.commits.last_batch();
         let gone = self.segments.needless(target.sequence, self.compaction_trusts_index());
         let manifest = Manifest {
-            // The indexer, which writes it, knows these two.
-            version: 0,
-            boot: None,
+            version: self.checkpoint.version + 1,
             store_id: StoreId(self.store_id),
             shard: self.options.shard,
             shards: self.options.shards,
@@ -252,6 +253,7 @@ impl Shard {
         };
         match result {
             Ok(()) => {
+                self.checkpoint.version += 1;
                 self.checkpoint.batch = batch;
                 self.checkpoint.clean = clean;
                 let reads_before = self.loads.next_job();

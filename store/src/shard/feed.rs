@@ -9,14 +9,10 @@
 
 use super::Life;
 use super::Shard;
-use super::backlog::Region;
 use super::rebuild::Rebuilding;
-use super::table::{Body, Entry, Indexed, Placed, Slot, Table};
-use crate::event::{DamageNotice, StoreEvent};
-use crate::index::IndexError;
-use crate::job::{IndexChange, IndexJob, Indexed as Told, Indexing, Named};
+use super::table::{Body, Entry, Placed, Slot};
+use crate::job::{IndexChange, IndexJob, Indexed, Indexing, Named};
 use crate::limits;
-use crate::location::Location;
 
 /// What is under way.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +21,6 @@ pub(crate) struct Feed {
     in_flight: Vec<(Slot, Option<Placed>)>,
     /// Room for the changes of the next job: what came back with the last one.
     changes: Vec<IndexChange>,
-    /// Keys of which the index was not asked yet, the last ones first. They stay in the table until it was.
-    unasked: Vec<Slot>,
     /// Whether the indexer has a job, of whatever kind.
     pub(super) busy: bool,
     /// Jobs that told the index of changes, and are back.
@@ -36,20 +30,6 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// After a start that left these keys waiting.
-    pub(super) fn after_start(table: &Table) -> Feed {
-        let is_unasked = |slot: &Slot| table.entry(*slot).indexed == Indexed::Unasked;
-        let mut unasked: Vec<Slot> = table.occupied().filter(is_unasked).collect();
-        // Near keys are cheap to ask for together.
-        unasked.sort_by_cached_key(|slot| Region::of(&table.entry(*slot).key));
-        Feed { unasked, ..Feed::default() }
-    }
-
-    /// Nothing is waited for any more.
-    pub(super) fn forget_unasked(&mut self) {
-        self.unasked.clear();
-    }
-
     /// The number of the first index job that is not back yet.
     pub(super) fn next_back(&self) -> u64 {
         self.jobs + 1
@@ -66,57 +46,13 @@ impl Shard {
             Rebuilding::Ready => self.rebuild_job(),
             Rebuilding::Wanted | Rebuilding::Running => return None,
             // A sweep that has ended goes first: the feed of a busy shard never runs out of work.
-            // Before anything is fed it must be known what stands there.
             Rebuilding::No => self
-                .ask_job()
-                .or_else(|| self.checkpoint_job())
+                .checkpoint_job()
                 .or_else(|| self.feed_job())
                 .or_else(|| self.checkpoint_job())?,
         };
         self.feed.busy = true;
         Some(IndexJob(job))
-    }
-
-    /// Asks the index about keys of which a start did not: not many at once, as for a sweep at its own pace.
-    fn ask_job(&mut self) -> Option<Indexing> {
-        let portion = self.options.index_batch.div_ceil(limits::PACED_SHARE);
-        let rest = self.feed.unasked.len().saturating_sub(portion);
-        let slots = self.feed.unasked.drain(rest..);
-        let keys: Vec<_> = slots.map(|slot| (slot, self.table.entry(slot).key.clone())).collect();
-        (!keys.is_empty()).then_some(Indexing::Ask { keys })
-    }
-
-    pub(super) fn asked(&mut self, answers: Result<Vec<(Slot, Option<Placed>)>, IndexError>) {
-        self.feed.busy = false;
-        let Ok(answers) = answers else { return self.index_is_damaged() };
-        for (slot, named) in answers {
-            let entry = self.table.entry_mut(slot);
-            entry.indexed = named.into();
-            if let (Some(named), Some(synced)) = (named, &mut entry.synced) {
-                // Of two copies of one marker the one that the index names stays named.
-                let is_copy = synced.placed.sequence == named.sequence && !entry.moving;
-                let is_marker = matches!(synced.body, Body::Removed { .. });
-                if is_copy && is_marker && self.segments.hold(named.location) {
-                    self.segments.release(synced.placed.location);
-                    self.segments.occupy(named.location);
-                    synced.placed = named;
-                }
-            }
-            let (synced, is_settled) = (entry.placed(), entry.is_synced() && !entry.feeds_index());
-            self.unindexed.told(true, named.is_some());
-            if is_settled {
-                self.unindexed.settle(&mut self.table, slot);
-            }
-            let Some(named) = named else { continue };
-            // Both were counted as alive: what the index names, and what the log was found to hold.
-            self.segments.release(named.location);
-            if synced.is_none_or(|synced| synced.sequence < named.sequence) {
-                // The log has lost it. What the log has left of the key is told to the index in its place.
-                let Location { segment, offset, .. } = named.location;
-                self.events.push_back(StoreEvent::Damage(DamageNotice::Record { segment, offset }));
-                self.begin_new_run();
-            }
-        }
     }
 
     fn feed_job(&mut self) -> Option<Indexing> {
@@ -133,8 +69,7 @@ impl Shard {
             false => self.options.index_batch,
         };
         let changes = self.gather(portion);
-        let names_through = self.commits.last_batch();
-        (!changes.is_empty()).then_some(Indexing::Apply { changes, names_through })
+        (!changes.is_empty()).then_some(Indexing::Apply { changes })
     }
 
     /// The next changes: whole regions in key order, the last one as far as it goes.
@@ -156,18 +91,18 @@ impl Shard {
         changes
     }
 
-    pub(super) fn indexed(&mut self, told: Told) {
-        let Told { entries, room } = told;
+    pub(super) fn indexed(&mut self, indexed: Indexed) {
+        let Indexed { sum, room } = indexed;
         let mut fed = std::mem::take(&mut self.feed.in_flight);
-        self.indexed_keys = entries;
+        self.sum = sum;
         self.feed.busy = false;
         self.feed.changes = room;
         self.feed.jobs += 1;
         self.feed.fed += fed.len() as u64;
         for (slot, sent) in fed.drain(..) {
             let entry = self.table.entry_mut(slot);
-            self.unindexed.told(entry.indexed != Indexed::Nothing, sent.is_some());
-            entry.indexed = sent.into();
+            self.unindexed.told(entry.indexed.is_some(), sent.is_some());
+            entry.indexed = sent;
             entry.fed_by = self.feed.jobs;
             let is_forgotten = matches!(entry.body, Body::Gone) && sent.is_none();
             if is_forgotten || entry.is_synced() && !entry.feeds_index() {
@@ -194,7 +129,7 @@ fn change_of(entry: &Entry) -> (IndexChange, Option<Placed>) {
         None | Some((Body::Gone | Body::Damaged, _)) => Named::Nothing { key: entry.key.clone() },
     };
     let sent = placed.filter(|_| !matches!(new, Named::Nothing { .. }));
-    (IndexChange { old: entry.indexed.placed(), new }, sent)
+    (IndexChange { old: entry.indexed.map(|indexed| indexed.sequence), new }, sent)
 }
 
 #[cfg(test)]

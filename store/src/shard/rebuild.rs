@@ -40,8 +40,7 @@ impl Shard {
 
     pub(super) fn rebuild_job(&mut self) -> Indexing {
         self.rebuilding = Rebuilding::Running;
-        let names_through = self.commits.last_batch();
-        Indexing::Rebuild { segments: self.segments.main_first(), names_through }
+        Indexing::Rebuild { segments: self.segments.main_first() }
     }
 
     pub(super) fn rebuilt(&mut self, result: Result<Rebuilt, RebuildError>) {
@@ -54,9 +53,8 @@ impl Shard {
         // Everything is synced, and the index names all of it: the table may begin anew.
         self.table.clear();
         self.unindexed.clear();
-        self.feed.forget_unasked();
-        self.indexed_keys = rebuilt.sum.entries;
-        self.segments.set_live(&rebuilt.sum.live);
+        self.sum = rebuilt.sum;
+        self.segments.set_live(&rebuilt.live);
         self.find_hints(rebuilt.hinted);
         self.rebuilding = Rebuilding::No;
         self.checkpoint.demand();

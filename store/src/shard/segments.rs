@@ -74,16 +74,15 @@ impl Segments {
     }
 
     /// Sets how much of each segment is alive.
-    pub(crate) fn set_live(&mut self, live: &BTreeMap<SegmentId, u64>) {
-        for (id, segment) in &mut self.segments {
-            segment.live = live.get(id).copied().unwrap_or(0);
+    pub(crate) fn set_live(&mut self, live: &[(SegmentId, u64)]) {
+        for segment in self.segments.values_mut() {
+            segment.live = 0;
         }
-    }
-
-    /// How much of each segment is alive, as far as anything is.
-    pub(crate) fn live(&self) -> BTreeMap<SegmentId, u64> {
-        let living = self.segments.iter().filter(|(_, segment)| segment.live > 0);
-        living.map(|(id, segment)| (*id, segment.live)).collect()
+        for (id, bytes) in live {
+            if let Some(segment) = self.segments.get_mut(id) {
+                segment.live = *bytes;
+            }
+        }
     }
 
     /// Takes in what a commit wrote. A new segment seals the one of its kind before it.
@@ -150,12 +149,6 @@ impl Segments {
             segment.spent_markers.clear();
             segment.spent_bytes = 0;
         }
-    }
-
-    /// Whether a place is within what counts of a segment that exists.
-    pub(crate) fn hold(&self, location: Location) -> bool {
-        let end = location.offset.saturating_add(location.length);
-        self.segments.get(&location.segment).is_some_and(|segment| end <= segment.extent.end)
     }
 
     /// Bytes that the active segment of a kind still takes.

@@ -1,19 +1,15 @@
 //! What a shard says of itself.
 
-use std::collections::BTreeMap;
-
 use kvorum_protocol::Run;
 
 use super::hints::HintStats;
 use super::rebuild::Rebuilding;
 use super::{Life, Shard};
-use crate::location::SegmentId;
 
 /// Figures of a shard at one moment. Counters count from the opening.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ShardStats {
-    /// Keys, removal markers included. Right after a start that replayed a long log, without those of which nobody has asked
-    /// the index yet.
+    /// Keys, removal markers included.
     pub keys: u64,
     /// Segments, active ones included.
     pub segments: usize,
@@ -66,16 +62,11 @@ pub struct ShardStats {
 }
 
 impl Shard {
-    /// Bytes of frames that hold the newest synced version of their key, by segment; no segment without any.
-    pub fn live_segments(&self) -> BTreeMap<SegmentId, u64> {
-        self.segments.live()
-    }
-
     /// The figures now.
     pub fn stats(&self) -> ShardStats {
         let backlog = self.unindexed.len();
         ShardStats {
-            keys: self.indexed_keys + self.unindexed.unknown() as u64,
+            keys: self.sum.entries + self.unindexed.unknown() as u64,
             segments: self.segments.len(),
             spares: self.space.spares().len(),
             log_bytes: self.segments.iter().map(|segment| u64::from(segment.extent.end)).sum(),

@@ -50,33 +50,6 @@ pub(crate) struct Placed {
     pub(crate) location: Location,
 }
 
-/// What the index says of a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Indexed {
-    /// It was not asked: the entry comes from the log, and a start has better things to do.
-    Unasked,
-    /// That it does not know it.
-    Nothing,
-    /// Where it is.
-    At(Placed),
-}
-
-impl Indexed {
-    /// Where it is, as far as the index was asked.
-    pub(crate) fn placed(self) -> Option<Placed> {
-        match self {
-            Indexed::At(placed) => Some(placed),
-            Indexed::Unasked | Indexed::Nothing => None,
-        }
-    }
-}
-
-impl From<Option<Placed>> for Indexed {
-    fn from(placed: Option<Placed>) -> Indexed {
-        placed.map_or(Indexed::Nothing, Indexed::At)
-    }
-}
-
 /// A version that is on disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Synced {
@@ -93,8 +66,8 @@ pub(crate) struct Entry {
     pub(crate) sequence: u64,
     /// The newest synced version; `None` when there is none yet.
     pub(crate) synced: Option<Synced>,
-    /// What the index names.
-    pub(crate) indexed: Indexed,
+    /// What the index names; `None` when it does not know the key.
+    pub(crate) indexed: Option<Placed>,
     /// Being moved by compaction: stays until the move is decided.
     pub(crate) moving: bool,
     /// Its place in its region of the backlog, while the index does not name the newest version.
@@ -112,17 +85,17 @@ impl Entry {
     pub(crate) fn loaded(key: RecordKey, body: Body, placed: Placed) -> Entry {
         let sequence = placed.sequence;
         let synced = Synced { placed, body: body.clone() };
-        Entry::new(key, body, sequence, Some(synced), Indexed::At(placed))
+        Entry::new(key, body, sequence, Some(synced), Some(placed))
     }
 
     /// An entry that was read from the log, and of which the index may know nothing.
     pub(crate) fn replayed(key: RecordKey, body: Body, placed: Placed) -> Entry {
-        Entry { indexed: Indexed::Unasked, ..Entry::loaded(key, body, placed) }
+        Entry { indexed: None, ..Entry::loaded(key, body, placed) }
     }
 
     /// An entry of a key that the log does not hold yet.
     pub(crate) fn fresh(key: RecordKey, body: Body, sequence: u64) -> Entry {
-        Entry::new(key, body, sequence, None, Indexed::Nothing)
+        Entry::new(key, body, sequence, None, None)
     }
 
     fn new(
@@ -130,7 +103,7 @@ impl Entry {
         body: Body,
         sequence: u64,
         synced: Option<Synced>,
-        indexed: Indexed,
+        indexed: Option<Placed>,
     ) -> Entry {
         let bytes = entry_bytes(&key, &body);
         Entry {
@@ -161,8 +134,8 @@ impl Entry {
     /// Whether the index has to be told something that is synced.
     pub(crate) fn feeds_index(&self) -> bool {
         match self.body {
-            Body::Gone => self.indexed != Indexed::Nothing,
-            _ => self.synced.is_some() && self.placed() != self.indexed.placed(),
+            Body::Gone => self.indexed.is_some(),
+            _ => self.synced.is_some() && self.placed() != self.indexed,
         }
     }
 
@@ -172,7 +145,7 @@ impl Entry {
         !self.moving
             && self.noted.is_none()
             && self.is_synced()
-            && self.placed() == self.indexed.placed()
+            && self.placed() == self.indexed
             && self.fed_by < pinned_from
     }
 }
@@ -408,7 +381,7 @@ mod tests {
     use kvorum_protocol::{EncodedSet, Key, Record, RecordKey, VersionSet};
     use kvorum_ring::{ClassId, PartitionCount};
 
-    use super::{Body, Entry, Indexed, Placed, Seeded, Table};
+    use super::{Body, Entry, Placed, Seeded, Table};
     use crate::location::{Location, SegmentId};
 
     fn key(number: u32) -> RecordKey {
@@ -426,7 +399,7 @@ mod tests {
     fn what_is_not_synced_or_not_indexed_or_pinned_never_leaves() {
         let mut table = Table::new(1_000, Seeded::from_seed(1));
         let unsynced = table.insert(Entry { sequence: 6, ..entry(0) });
-        let unindexed = table.insert(Entry { indexed: Indexed::Nothing, ..entry(1) });
+        let unindexed = table.insert(Entry { indexed: None, ..entry(1) });
         let moving = table.insert(Entry { moving: true, ..entry(2) });
         for number in 3..200 {
             table.insert(Entry { fed_by: 5, ..entry(number) });
