@@ -28,6 +28,27 @@ pub const MAX_LIST_SCANS: usize = 4_096;
 /// bounds it; what is refused as too late here, the next read or the comparison of replicas finds again.
 pub const REPAIR_DEADLINE_MS: u32 = 5_000;
 
+/// The part of a write's time, one in this many, after which fallbacks are called in for owners that have not answered. Longer
+/// than a busy owner takes: a copy too many is more work for a cluster that is slow because it has too much of it.
+pub const STAND_IN_SHARE: u64 = 4;
+
+/// Deliveries of hints that a node takes from one peer at once while it has nothing else to do: enough to fill its batches
+/// over a network of some milliseconds.
+pub const DELIVERY_CREDIT: u32 = 64;
+
+/// How long a delivered hint may take to become durable at its owner before it is tried again.
+pub const DELIVERY_DEADLINE_MS: u32 = 5_000;
+
+/// Keys of one page of hints: a few rounds of deliveries.
+pub const HINT_PAGE: usize = 256;
+
+/// How long delivering to an owner rests after something could not be delivered, in milliseconds. Each time it is twice as
+/// long, until something is.
+pub const DELIVERY_REST_MS: u64 = 250;
+
+/// How long it rests at most, in milliseconds: a record that an owner refuses for good costs it one message each time.
+pub const DELIVERY_REST_LONGEST_MS: u64 = 30_000;
+
 /// How long a read that could answer but for its own record waits for it, before it asks other owners for theirs: longer than
 /// a healthy disk takes, less than a person notices.
 pub const OWN_READ_PATIENCE_MS: u32 = 10;

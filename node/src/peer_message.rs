@@ -11,7 +11,7 @@ use bytes::Bytes;
 use kvorum_protocol::message::request::Request;
 use kvorum_protocol::message::response::Response;
 use kvorum_protocol::{BucketName, EncodedSet, Key, RecordKey, SetDigest, wire_enum, wire_struct};
-use kvorum_ring::{ClassId, PartitionId};
+use kvorum_ring::{ClassId, NodeId, PartitionId};
 
 wire_enum! {
     /// One message between two nodes.
@@ -92,6 +92,35 @@ wire_enum! {
             /// The keys.
             outcome: ScanOutcome,
         },
+        /// Merge this set into what you keep for these owners: they are away. Answered by [`PeerMessage::Replicated`].
+        12 = Hold {
+            /// The asking machine.
+            token: u64,
+            /// What is to be held.
+            held: Box<PeerHold>,
+            /// Milliseconds left.
+            deadline_ms: u32,
+        },
+        /// Merge this set into your record: I have kept it for you.
+        13 = Deliver {
+            /// The asking machine.
+            token: u64,
+            /// The record, in the owner's space.
+            key: RecordKey,
+            /// What to merge.
+            set: EncodedSet,
+            /// Milliseconds left.
+            deadline_ms: u32,
+        },
+        /// The answer to [`PeerMessage::Deliver`].
+        14 = Delivered {
+            /// The asking machine.
+            token: u64,
+            /// What became of it.
+            outcome: ReplicateOutcome,
+            /// How many deliveries the sender may have under way here.
+            credit: u32,
+        },
         /// What time is it there?
         30 = AskClock {
             /// The asking machine.
@@ -104,6 +133,20 @@ wire_enum! {
             /// Wall-clock milliseconds since 1970.
             wall_ms: u64,
         },
+    }
+}
+
+wire_struct! {
+    /// Something for a fallback to keep.
+    pub struct PeerHold {
+        /// The record, in the space of what is held for others.
+        pub key: RecordKey,
+        /// What to merge.
+        pub set: EncodedSet,
+        /// The owners that it is for.
+        pub targets: Vec<NodeId>,
+        /// As many owners as the write needs have it already.
+        pub spare: bool,
     }
 }
 
@@ -242,11 +285,11 @@ mod tests {
     use kvorum_protocol::{
         Actor, Change, EncodedSet, Key, OperationId, RecordKey, Replaces, Space, VersionSet,
     };
-    use kvorum_ring::{ClassId, PartitionId};
+    use kvorum_ring::{ClassId, NodeId, PartitionId};
 
     use super::{
-        FetchOutcome, PeerEntry, PeerMessage, PeerPage, PeerScan, ReplicaRefusal, ReplicateOutcome,
-        ScanOutcome,
+        FetchOutcome, PeerEntry, PeerHold, PeerMessage, PeerPage, PeerScan, ReplicaRefusal,
+        ReplicateOutcome, ScanOutcome,
     };
 
     fn record_key() -> RecordKey {
@@ -283,6 +326,12 @@ mod tests {
         let entries =
             vec![PeerEntry { key: Key::new("pb").unwrap(), siblings: 2, value_bytes: 64 }];
         let response = Response::Done(Nothing {});
+        let held = PeerHold {
+            key: record_key().in_space(Space::Hinted),
+            set: set(),
+            targets: vec![NodeId(7)],
+            spare: true,
+        };
         vec![
             PeerMessage::Replicate { token: 1, key: record_key(), set: set(), deadline_ms: 5 },
             PeerMessage::Replicated { token: u64::MAX, outcome: ReplicateOutcome::Durable },
@@ -314,6 +363,9 @@ mod tests {
                 outcome: ScanOutcome::Page(PeerPage { entries, more: true }),
             },
             PeerMessage::Scanned { token: 8, scan: 3, outcome: ScanOutcome::Damaged },
+            PeerMessage::Hold { token: 9, held: Box::new(held), deadline_ms: 5 },
+            PeerMessage::Deliver { token: 10, key: record_key(), set: set(), deadline_ms: 5 },
+            PeerMessage::Delivered { token: 10, outcome: ReplicateOutcome::Durable, credit: 64 },
             PeerMessage::AskClock { token: 9 },
             PeerMessage::Clock { token: 9, wall_ms: 1_800_000_000_000 },
         ]
@@ -376,7 +428,7 @@ mod tests {
     #[test]
     fn tags_are_pinned() {
         let tags: Vec<u8> = every_kind().iter().map(|message| encode(message)[1]).collect();
-        assert_eq!(tags, [1, 2, 2, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8, 30, 31]);
+        assert_eq!(tags, [1, 2, 2, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8, 12, 13, 14, 30, 31]);
         let fetch =
             PeerMessage::Fetch { token: 3, key: record_key(), digest_only: false, deadline_ms: 5 };
         assert_eq!(

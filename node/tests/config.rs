@@ -36,7 +36,14 @@ fn config() -> Config {
             dev_plaintext: true,
         },
         paths: PathsConfig { log: "/data/a \"quoted\" place/log".into(), ..PathsConfig::default() },
-        store: StoreConfig { segment_mib: 8, table_mib: 4, index_cache_mib: 16 },
+        store: StoreConfig {
+            segment_mib: 8,
+            table_mib: 4,
+            index_cache_mib: 16,
+            bearing_hints_mib: 3,
+            spare_hints_mib: 0,
+            spare_hints_minutes: 5,
+        },
         log: LogConfig { level: "info,kvorum_node=debug".to_owned(), format: LogFormat::Json },
     }
 }
@@ -71,7 +78,8 @@ fn a_file_with_only_what_is_needed_has_the_defaults() {
                 "log =",
             ];
             let more = ["index", "segment", "table", "level", "format", "zone", "weight"];
-            !optional.iter().chain(&more).any(|key| line.starts_with(key))
+            let hints = ["bearing", "spare"];
+            !optional.iter().chain(&more).chain(&hints).any(|key| line.starts_with(key))
         })
         .map(|line| format!("{line}\n"))
         .collect();

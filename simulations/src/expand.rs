@@ -31,9 +31,10 @@ enum Switch {
     SlowDisk,
     ClockJump,
     Suspect,
+    OwnersAway,
 }
 
-const SWITCHES: [Switch; 17] = [
+const SWITCHES: [Switch; 18] = [
     Switch::Cut,
     Switch::Isolate,
     Switch::Bipartition,
@@ -51,6 +52,7 @@ const SWITCHES: [Switch; 17] = [
     Switch::SlowDisk,
     Switch::ClockJump,
     Switch::Suspect,
+    Switch::OwnersAway,
 ];
 
 /// The plan of `seed`.
@@ -354,6 +356,11 @@ fn add_fault(
         Switch::PowerCut => {
             Fault::PowerCut { down_us, index: damage(stream), within_io: stream.below(2) == 0 }
         }
+        Switch::OwnersAway => Fault::OwnersAway {
+            key: stream.below(topology.keys.into()) as u16,
+            owners: stream.pick(&[2, 3, 3]),
+            down_us: stream.exponential(20_000, 400_000),
+        },
         Switch::Pause => Fault::Pause { node, for_us: stream.exponential(10_000, 1_000_000) },
         Switch::Wipe => Fault::Wipe { node, down_us },
         Switch::DiskError => Fault::DiskError {

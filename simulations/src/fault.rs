@@ -131,6 +131,15 @@ pub enum Fault {
         /// What the indexes lose.
         index: IndexDamage,
     },
+    /// The first owners of a key die at once, as in a cut of their rack's power.
+    OwnersAway {
+        /// The key.
+        key: u16,
+        /// How many of its owners.
+        owners: u8,
+        /// How long they are down.
+        down_us: u64,
+    },
     /// The process stands still and then goes on, as after SIGSTOP and SIGCONT.
     Pause {
         /// The node.
@@ -219,7 +228,7 @@ impl Fault {
             | Self::SlowDisk { node, .. }
             | Self::ClockJump { node, .. } => vec![*node],
             Self::Bipartition { side, .. } => side.clone(),
-            Self::PowerCut { .. } => Vec::new(),
+            Self::PowerCut { .. } | Self::OwnersAway { .. } => Vec::new(),
         }
     }
 }

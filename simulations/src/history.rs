@@ -44,7 +44,7 @@ pub struct Row {
     pub deadline_ns: u64,
     /// How it ended.
     pub outcome: Outcome,
-    /// For a strict read: the writes that were acknowledged when it was asked.
+    /// For a strict read: the writes that were acknowledged by owners when it was asked.
     #[serde(skip)]
     pub owed: Bits,
     /// For a write that says what it replaces: the versions that the client had been shown.

@@ -14,6 +14,8 @@ use crate::violation::{Property, Violation};
 #[derive(Clone, Debug, Default)]
 pub struct Holders {
     durable: BTreeMap<(u16, u16), Bits>,
+    /// What each node ever held durably, be it wiped or handed over since.
+    ever: BTreeMap<(u16, u16), Bits>,
     /// For each key the writes whose last durable copy was destroyed, over budget.
     lost: BTreeMap<u16, Bits>,
 }
@@ -22,6 +24,25 @@ impl Holders {
     /// Notes that `node` has `versions` of `key` on its disk.
     pub fn hold(&mut self, node: u16, key: u16, versions: &Bits) {
         self.durable.entry((node, key)).or_default().union_with(versions);
+        self.ever.entry((node, key)).or_default().union_with(versions);
+    }
+
+    /// Notes that `node` has let go of what it held of `key`.
+    pub fn let_go(&mut self, node: u16, key: u16) {
+        self.durable.remove(&(node, key));
+    }
+
+    /// The versions of `key` that `node` ever held durably.
+    pub fn ever(&self, node: u16, key: u16) -> Bits {
+        self.ever.get(&(node, key)).cloned().unwrap_or_default()
+    }
+
+    /// How many nodes ever held `write` durably.
+    pub fn ever_copies(&self, key: u16, oracle: &KeyOracle, write: WriteId, nodes: u16) -> usize {
+        let held = |node: &u16| self.ever.get(&(*node, key));
+        (0..nodes)
+            .filter(|node| held(node).is_some_and(|held| oracle.write_is_in(write, held)))
+            .count()
     }
 
     /// The versions of `key` that all of `owners` hold durably.

@@ -331,6 +331,7 @@ impl Plan {
                         && operation.keys().iter().all(|key| *key < topology.keys)
                         && operation.after().is_none_or(|key| key < topology.keys)
                 }
+                Action::Fault(Fault::OwnersAway { key, .. }) => *key < topology.keys,
                 Action::Fault(fault) => fault.nodes().iter().all(|node| *node < topology.nodes),
             };
             if !fits {

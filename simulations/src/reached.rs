@@ -105,11 +105,29 @@ pub enum Rare {
     BranchesMet,
     /// A write was refused because its coordinator's clock was no majority's.
     ClockRefused,
+    /// A fallback was asked to hold something for an owner.
+    HintHeld,
+    /// A write was acknowledged with a fallback's copy.
+    FallbackCounted,
+    /// A fallback coordinated a write.
+    FallbackMinted,
+    /// A read was answered with what fallbacks said.
+    FallbackRead,
+    /// A hint was delivered and forgotten.
+    HintDelivered,
+    /// A delivery of a hint failed.
+    HintUndelivered,
+    /// A node started with hints on its disk.
+    HintFoundAtStart,
+    /// A hint was refused for lack of room.
+    HintRefused,
+    /// A spare hint was dropped for its age.
+    HintDropped,
 }
 
 impl Rare {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 55] = [
         Self::CrashBetweenMintAndSync,
         Self::DotOutlivedItsMinter,
         Self::CrashWithinDiskOperation,
@@ -156,6 +174,15 @@ impl Rare {
         Self::MergedOwed,
         Self::BranchesMet,
         Self::ClockRefused,
+        Self::HintHeld,
+        Self::FallbackCounted,
+        Self::FallbackMinted,
+        Self::FallbackRead,
+        Self::HintDelivered,
+        Self::HintUndelivered,
+        Self::HintFoundAtStart,
+        Self::HintRefused,
+        Self::HintDropped,
     ];
 
     /// A run of how many reaches the state, at least; measured over some ten thousand seeds, and rounded up. Some are as
@@ -165,6 +192,14 @@ impl Rare {
         match self {
             Self::LastCopyDestroyed => 400,
             Self::ListingPartial | Self::TornTail | Self::ClockRefused => 100,
+            Self::HintDropped | Self::HintRefused => 400,
+            Self::HintHeld
+            | Self::FallbackCounted
+            | Self::FallbackMinted
+            | Self::FallbackRead
+            | Self::HintDelivered
+            | Self::HintUndelivered
+            | Self::HintFoundAtStart => 40,
             Self::DeclaredDown | Self::FalselyDown | Self::Renewed => 64,
             Self::RetryRecognised | Self::Removed => 40,
             Self::Poisoned | Self::WipeOverBudget | Self::BadContextRefused | Self::TwinMint => 20,

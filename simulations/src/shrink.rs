@@ -156,6 +156,9 @@ fn keep_within(event: &mut PlanEvent, nodes: u16) -> bool {
 }
 
 fn merge_event_keys(event: &mut PlanEvent, keys: u16) {
+    if let Action::Fault(Fault::OwnersAway { key, .. }) = &mut event.action {
+        *key %= keys;
+    }
     let Action::Operation(operation) = &mut event.action else { return };
     match &mut operation.kind {
         OperationKind::Get { key }

@@ -19,6 +19,8 @@ pub enum Property {
     P6,
     /// What was removed stays removed.
     P8,
+    /// What is held for owners that were away is never dropped while it counts, and ends only when they have it.
+    P9,
     /// Bytes that come back are the bytes that went in.
     P13,
     /// A definite failure is never visible.
@@ -72,6 +74,7 @@ impl Property {
             | Self::P5
             | Self::P6
             | Self::P8
+            | Self::P9
             | Self::P13
             | Self::P14
             | Self::P23 => FailureClass::Safety,

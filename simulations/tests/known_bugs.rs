@@ -117,6 +117,11 @@ fn bug_01_a_node_that_lost_its_record_does_not_reuse_its_actor() {
 }
 
 #[test]
+fn bug_02_a_node_does_not_continue_an_actor_that_a_clock_names() {
+    check(&dot_that_outlives_its_minter(), &[("2-actor-from-clock", Property::P5)]);
+}
+
+#[test]
 fn bug_07_two_clients_that_take_turns_leave_at_most_two_siblings() {
     let turns = (0..100).flat_map(|turn: u32| {
         let (client, at_ms) = ((turn % 2) as u16, u64::from(turn) * 200);
@@ -143,6 +148,75 @@ fn bug_08_concurrent_writes_under_skewed_clocks_all_survive() {
         (500, get(3, 0, 2)),
     ];
     assert!(reached(&check(&script(plan, events), &[]), "siblings"));
+}
+
+/// Six quiet nodes: three own every key, the other three stand in for them.
+fn with_fallbacks(keys: u16) -> Plan {
+    let topology = Topology { nodes: 6, replicas: 3, partitions: 1, keys, clients: 1 };
+    Plan { topology, ..quiet(keys, 1) }
+}
+
+/// The first owners of key 0 are down for a while.
+fn away(owners: u8, for_ms: u64) -> Action {
+    Action::Fault(Fault::OwnersAway { key: 0, owners, down_us: for_ms * 1_000 })
+}
+
+/// A put that finds its way round nodes that are down.
+fn stubborn_put(id: u32, key: u16, size: u32) -> Action {
+    let kind = OperationKind::Put { key, replaces: ContextChoice::Latest, size, ttl_ms: None };
+    let Action::Operation(put) = operation(id, 0, 0, kind) else { unreachable!("just made") };
+    Action::Operation(Operation { retries: 5, timeout_us: 900_000, ..put })
+}
+
+#[test]
+fn bug_18_hints_are_delivered_though_the_owner_was_back_before_its_fallback() {
+    let cut = Fault::PowerCut { down_us: 900_000, within_io: false, index: IndexDamage::Whole };
+    let events = [
+        (10, away(1, 600)),
+        (100, stubborn_put(1, 0, 64)),
+        // Everybody else goes, and comes back long after the owner.
+        (400, Action::Fault(cut)),
+        (1_500, get(2, 0, 1)),
+    ];
+    let report = check(&script(with_fallbacks(1), events), &[]);
+    assert!(reached(&report, "hint found at start") && reached(&report, "hint delivered"));
+}
+
+#[test]
+fn bug_20_a_hint_is_forgotten_only_when_its_owner_has_it_durably() {
+    let events = [(10, away(1, 300)), (100, stubborn_put(1, 0, 64)), (900, get(2, 0, 1))];
+    let plan = script(with_fallbacks(1), events);
+    let report = check(&plan, &[("20-hint-forgotten-early", Property::P9)]);
+    assert!(reached(&report, "hint delivered"));
+}
+
+#[test]
+fn bug_47_fallbacks_that_are_full_refuse_and_keep_the_only_copies() {
+    let puts = (0..12).map(|number: u32| {
+        let at_ms = 100 + u64::from(number) * 100;
+        (at_ms, stubborn_put(number + 1, (number % 6) as u16, 2_000))
+    });
+    let events: Vec<(u64, Action)> = std::iter::once((10, away(3, 2_000))).chain(puts).collect();
+    let plan = script(Plan { buggify: 2, ..with_fallbacks(6) }, events);
+    let report = check(&plan, &[("47-bearing-dropped", Property::P9)]);
+    assert!(reached(&report, "fallback minted") && reached(&report, "fallback counted"));
+    assert!(reached(&report, "hint refused"));
+}
+
+#[test]
+fn with_all_owners_away_what_fallbacks_took_is_read_and_reaches_the_owners() {
+    let events = [
+        (10, away(3, 900)),
+        (100, stubborn_put(1, 0, 64)),
+        (300, get(2, 0, 4)),
+        (310, get(3, 0, 5)),
+        (320, get(4, 0, 3)),
+        (2_000, get(5, 0, 0)),
+    ];
+    let report = check(&script(with_fallbacks(1), events), &[]);
+    for state in ["fallback minted", "fallback counted", "fallback read", "hint delivered"] {
+        assert!(reached(&report, state), "{state}: {:?}", report.reached);
+    }
 }
 
 #[test]

@@ -22,12 +22,14 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 5] = [
+    pub const ALL: [Planted; 7] = [
         Planted::ActorReused,
+        Planted::ActorFromClock,
         Planted::AckBeforeSync,
         Planted::ActorContinued,
         Planted::CompactionTrustsIndex,
         Planted::RebuildResurrects,
+        Planted::BearingDropped,
     ];
 
     /// The name by which it is armed, which begins with its number in the list of known bugs.

@@ -123,13 +123,13 @@ impl Shard {
         let mut unindexed = Backlog::default();
         for slot in table.occupied().collect::<Vec<Slot>>() {
             unindexed.note(&mut table, slot);
-            let record = table.entry(slot).body.record();
-            if let Some(record) = record.filter(|record| record.key.space == KeySpace::Hinted) {
-                hints.note(record, 0);
+            let entry = table.entry(slot);
+            if entry.key.space == KeySpace::Hinted && entry.body.record().is_some() {
+                hints.find([entry.key.clone()]);
             }
         }
-        let is_newer = |key: &RecordKey| table.find(key).is_some();
-        hints.find(hinted.into_iter().filter(|key| !is_newer(key)));
+        // What the table has of a key is newer.
+        hints.find(hinted.into_iter().filter(|key| table.find(key).is_none()));
         Shard {
             store_id: recovered.store_id,
             run: Run(runs.next_u64()),

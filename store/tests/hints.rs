@@ -197,7 +197,7 @@ fn a_hint_without_room_is_refused_and_what_is_there_stays() {
 }
 
 #[test]
-fn a_hint_that_cannot_be_read_is_given_up_and_stops_no_other() {
+fn bug_21_a_hint_that_cannot_be_read_is_given_up_and_stops_no_other() {
     let (files, disk, mut store) = open();
     mint(&mut store, "bad", &[A], "1", 1);
     store.settle();

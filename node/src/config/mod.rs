@@ -107,6 +107,12 @@ pub struct StoreConfig {
     pub table_mib: u64,
     /// Memory for the index's page cache in MiB.
     pub index_cache_mib: u64,
+    /// Room for records that are held for owners that are away while they count as copies, in MiB.
+    pub bearing_hints_mib: u64,
+    /// Room for those that the owners do not depend on, in MiB.
+    pub spare_hints_mib: u64,
+    /// How long those are kept, in minutes.
+    pub spare_hints_minutes: u64,
 }
 
 /// What a node reports on standard error.
@@ -163,7 +169,14 @@ impl Config {
 
 impl Default for StoreConfig {
     fn default() -> StoreConfig {
-        StoreConfig { segment_mib: 64, table_mib: 128, index_cache_mib: 64 }
+        StoreConfig {
+            segment_mib: 64,
+            table_mib: 128,
+            index_cache_mib: 64,
+            bearing_hints_mib: 256,
+            spare_hints_mib: 256,
+            spare_hints_minutes: 180,
+        }
     }
 }
 

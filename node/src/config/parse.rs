@@ -75,6 +75,9 @@ struct Store {
     segment_mib: Option<u64>,
     table_mib: Option<u64>,
     index_cache_mib: Option<u64>,
+    bearing_hints_mib: Option<u64>,
+    spare_hints_mib: Option<u64>,
+    spare_hints_minutes: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -224,6 +227,24 @@ fn checked_store(store: Store) -> Result<StoreConfig, Invalid> {
             store.index_cache_mib.unwrap_or(default.index_cache_mib),
             1,
             1 << 20,
+        )?,
+        bearing_hints_mib: within(
+            "store.bearing_hints_mib",
+            store.bearing_hints_mib.unwrap_or(default.bearing_hints_mib),
+            1,
+            1 << 20,
+        )?,
+        spare_hints_mib: within(
+            "store.spare_hints_mib",
+            store.spare_hints_mib.unwrap_or(default.spare_hints_mib),
+            0,
+            1 << 20,
+        )?,
+        spare_hints_minutes: within(
+            "store.spare_hints_minutes",
+            store.spare_hints_minutes.unwrap_or(default.spare_hints_minutes),
+            1,
+            60 * 24 * 365,
         )?,
     })
 }

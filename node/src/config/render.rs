@@ -54,6 +54,14 @@ segment_mib = {segment_mib}
 table_mib = {table_mib}
 # Memory for the index's page cache in MiB.
 index_cache_mib = {index_cache_mib}
+# Room for writes that this node takes for owners that are away while too few owners have them, in MiB. They are copies that
+# were counted, so they are never dropped: when the room is used up, this node takes no more of them.
+bearing_hints_mib = {bearing_hints_mib}
+# Room for those that enough owners have, in MiB; 0 for none. When it is used up no more are taken, and comparing the owners
+# has to find what is missing.
+spare_hints_mib = {spare_hints_mib}
+# How long those are kept, in minutes.
+spare_hints_minutes = {spare_hints_minutes}
 
 [log]
 # What to report on standard error: error, warn, info, debug or trace, or a filter like "info,kvorum_node=debug".
@@ -80,6 +88,9 @@ format = "{format}"
         segment_mib = store.segment_mib,
         table_mib = store.table_mib,
         index_cache_mib = store.index_cache_mib,
+        bearing_hints_mib = store.bearing_hints_mib,
+        spare_hints_mib = store.spare_hints_mib,
+        spare_hints_minutes = store.spare_hints_minutes,
         level = quoted(&log.level),
     );
     for member in &cluster.members {

@@ -13,7 +13,7 @@ use kvorum_protocol::message::{
     ArgumentKind, BatchGet, BatchPut, BucketSettings, Delete, Get as GetRequest, LimitKind,
     List as ListRequest, Put as PutRequest, Replacing, Request, RequestError, RequestOptions,
 };
-use kvorum_protocol::{Change, Replaces};
+use kvorum_protocol::{Change, RecordKey, Replaces};
 use kvorum_ring::{KeyHash, NodeId};
 use kvorum_store::Now;
 
@@ -24,41 +24,13 @@ use crate::engine::coordinator::get::{Get, Read};
 use crate::engine::coordinator::list::{List, Listing};
 use crate::engine::coordinator::put::Write;
 use crate::engine::coordinator::small;
-use crate::engine::forward::{Errand, Forward};
+use crate::engine::errand::Errand;
+use crate::engine::forward::Forward;
 use crate::engine::machine::Machine;
-use crate::engine::options::EngineOptions;
 use crate::engine::peers::Peers;
+use crate::engine::quorum::Owners;
 use crate::engine::view::{ClusterView, Place};
 use crate::limits;
-use crate::peer_message::ReplicaRefusal;
-
-/// Why no request at all is taken right now.
-pub(crate) fn overload(
-    stopped: bool,
-    requests: usize,
-    options: &EngineOptions,
-) -> Option<RequestError> {
-    if stopped {
-        return Some(RequestError::Stopping);
-    }
-    let full = requests >= options.max_requests;
-    full.then_some(RequestError::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS })
-}
-
-/// Whether a peer's request is taken right now.
-pub(crate) fn replica_room(
-    stopped: bool,
-    tasks: usize,
-    options: &EngineOptions,
-) -> Result<(), ReplicaRefusal> {
-    if stopped {
-        return Err(ReplicaRefusal::Stopping);
-    }
-    let has_room = tasks < options.max_replica_tasks;
-    has_room
-        .then_some(())
-        .ok_or(ReplicaRefusal::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS })
-}
 
 /// A checked request for one key.
 enum Task {
@@ -127,7 +99,8 @@ impl Desk<'_> {
     }
 
     /// A task is coordinated here if this node owns the key. Another owner may stand before it in the preference list, but
-    /// sending the request there would add a hop, and would make it hang on an owner that died a moment ago.
+    /// sending the request there would add a hop, and would make it hang on an owner that died a moment ago. A fallback
+    /// coordinates when no owner can be reached.
     fn carry(
         &self,
         task: Task,
@@ -135,21 +108,33 @@ impl Desk<'_> {
         hops: u8,
         deadline_ns: u64,
     ) -> Result<Box<dyn Machine>, RequestError> {
-        let (place, errand, needed) = match &task {
-            Task::Write(write) => (&write.place, Errand::Write(write.operation), write.w),
-            Task::Read(read) => (&read.place, Errand::Read, read.r),
+        let (place, errand, needed, sloppy) = match &task {
+            Task::Write(write) => {
+                (&write.place, Errand::Write(write.operation), write.w, write.sloppy)
+            }
+            Task::Read(read) => (&read.place, Errand::Read, read.r, read.sloppy),
         };
-        if !place.owners.contains(&self.me) {
+        let RecordKey { class, partition, .. } = place.key;
+        let fallbacks = || self.view.fallbacks(class, partition);
+        let reaches = |node| node == self.me || self.peers.is_up(node);
+        let is_last_resort = || {
+            let is_alone =
+                hops >= limits::MAX_HOPS || !place.owners.iter().any(|node| reaches(*node));
+            sloppy && is_alone && self.view.stands_in(self.me, class, partition)
+        };
+        if !place.owners.contains(&self.me) && !is_last_resort() {
             if hops >= limits::MAX_HOPS {
                 return Err(RequestError::WrongLayout);
             }
-            let (hops, needed) = (hops + 1, small(needed));
-            let forward = Forward::new(request, errand, hops, deadline_ns, needed, &place.owners);
+            let mut others = if sloppy { fallbacks() } else { Owners::new() };
+            others.retain(|node| *node != self.me);
+            let nodes = (place.owners.as_slice(), others);
+            let forward =
+                Forward::new(request, errand, hops + 1, deadline_ns, small(needed), nodes);
             return Ok(Box::new(forward));
         }
-        let reaches = |node| node == self.me || self.peers.is_up(node);
         Ok(match task {
-            Task::Write(write) => Clocked::or_put(write, deadline_ns, reaches),
+            Task::Write(write) => Clocked::or_put(write, deadline_ns, self.me, fallbacks, reaches),
             Task::Read(read) => Box::new(Get::new(read, deadline_ns, reaches)),
         })
     }
@@ -191,14 +176,16 @@ impl Desk<'_> {
             replaces => replaces,
         };
         let (operation, retry, rule) = (options.operation, options.retry, settings.rule);
-        Ok(Write { place, rule, replaces, change, operation, w: quorums.w, retry })
+        let sloppy = is_sloppy(options);
+        Ok(Write { place, rule, replaces, change, operation, w: quorums.w, retry, sloppy })
     }
 
     fn check_get(&self, get: &GetRequest) -> Result<Read, RequestError> {
         let place = self.view.place(&get.bucket, &get.key)?;
         let settings = self.view.bucket(&get.bucket)?;
         let Quorums { r, bucket_w, .. } = quorums(settings, &get.options, &place)?;
-        Ok(Read { place, rule: settings.rule, r, bucket_w, strict: get.options.strict })
+        let (strict, sloppy) = (get.options.strict, is_sloppy(&get.options));
+        Ok(Read { place, rule: settings.rule, r, bucket_w, strict, sloppy })
     }
 
     fn check_list(&self, list: ListRequest) -> Result<Listing, RequestError> {
@@ -246,6 +233,11 @@ impl Desk<'_> {
             Ok(deadline_ns)
         }
     }
+}
+
+/// Whether fallbacks may stand in for owners.
+fn is_sloppy(options: &RequestOptions) -> bool {
+    options.sloppy && !options.strict
 }
 
 /// The answers that a request waits for, and the copies that the bucket's writes wait for unless they say otherwise.

@@ -1,7 +1,7 @@
 //! Passing a request on to a node that can coordinate it.
 //!
 //! A node that owns the key coordinates whatever reaches it; any other node passes the request to the first owner that it
-//! can reach, and the owner's answer back. Clients that know the layout never come this way.
+//! can reach, or else to the first fallback, and its answer back. Clients that know the layout never come this way.
 //!
 //! What makes it delicate is an owner that dies with a request in hand. A read is tried at the next owner. A write is not:
 //! it may have been minted, and minting it once more elsewhere is not ours to decide. The client is told that the outcome
@@ -15,26 +15,18 @@
 
 use std::collections::VecDeque;
 
-use kvorum_protocol::OperationId;
 use kvorum_protocol::message::{OwnerCause, OwnerFailure, Request, RequestError, Response};
 use kvorum_ring::NodeId;
 use kvorum_store::clock::NS_PER_MS;
 
 use crate::engine::breaker;
+use crate::engine::errand::Errand;
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::peers::Asking;
+use crate::engine::quorum::Owners;
 use crate::engine::turn::{Turn, remaining_ms};
 use crate::limits;
 use crate::peer_message::PeerMessage;
-
-/// What is passed on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Errand {
-    /// May be repeated anywhere.
-    Read,
-    /// May be applied once it has been sent.
-    Write(OperationId),
-}
 
 /// An owner that has the request and has not answered.
 #[derive(Clone, Copy)]
@@ -58,6 +50,8 @@ pub(crate) struct Forward {
     needed: u8,
     /// Owners still to try.
     untried: VecDeque<NodeId>,
+    /// Who is tried when none of them is left.
+    fallbacks: Owners,
     /// The owners that have it, the last one asked last. A write is only ever at one.
     asked: Vec<Asked>,
     /// When the next owner is tried, whatever the budget.
@@ -69,14 +63,14 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// A request to be passed on to the first of `owners` that can be reached.
+    /// A request to be passed on to the first of the owners that can be reached, or else of the fallbacks.
     pub(crate) fn new(
         request: Request,
         errand: Errand,
         hops: u8,
         deadline_ns: u64,
         needed: u8,
-        owners: &[NodeId],
+        (owners, fallbacks): (&[NodeId], Owners),
     ) -> Forward {
         Forward {
             request,
@@ -85,6 +79,7 @@ impl Forward {
             deadline_ns,
             needed,
             untried: owners.iter().copied().collect(),
+            fallbacks,
             asked: Vec::new(),
             patience_ns: deadline_ns,
             failures: Vec::new(),
@@ -97,8 +92,14 @@ impl Forward {
     fn try_next(&mut self, turn: &mut Turn<'_>) -> Progress {
         if turn.now.mono_ns >= self.deadline_ns {
             self.untried.clear();
+            self.fallbacks.clear();
         }
-        if let Some(node) = self.next(turn) {
+        let mut next = self.next(turn);
+        if next.is_none() && self.asked.is_empty() {
+            self.untried.extend(std::mem::take(&mut self.fallbacks));
+            next = self.next(turn);
+        }
+        if let Some(node) = next {
             self.ask(turn, node);
             return Progress::Waiting;
         }

@@ -49,6 +49,9 @@ pub enum Input {
     },
     /// The store says something.
     Store(StoreEvent),
+    /// Whether what is held for owners that were away is kept back, instead of being given to them when they can be reached.
+    /// It is not at first.
+    HintsPaused(bool),
     /// Members, layout or buckets changed.
     View(Arc<ClusterView>),
     /// Time passed. Due after [`next_deadline`](crate::engine::Engine::next_deadline); harmless at any time.

@@ -21,8 +21,19 @@ pub(crate) struct Running {
     pub(crate) origin: Option<Origin>,
     /// When the machine wants to be woken, in monotonic nanoseconds.
     pub(crate) alarm_ns: Option<u64>,
-    /// Whether it counts as a client's request or as a peer's.
-    pub(crate) is_request: bool,
+    /// What it counts as.
+    pub(crate) kind: Kind,
+}
+
+/// For whom a machine works. Each kind is bounded by itself, so that none takes another's room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// For a client.
+    Request,
+    /// For a peer.
+    Replica,
+    /// For nobody who waits: what was held for an owner is on its way there.
+    Delivery,
 }
 
 #[derive(Clone)]
@@ -37,28 +48,38 @@ pub(crate) struct Machines {
     slots: Vec<Slot>,
     free: Vec<u32>,
     sequence: u64,
-    requests: usize,
-    live: usize,
+    /// How many there are of each kind.
+    live: [usize; 3],
 }
 
 impl Machines {
     /// No machines; `start` is a random number of this process.
     pub(crate) fn new(start: u64) -> Machines {
-        Machines { slots: Vec::new(), free: Vec::new(), sequence: start, requests: 0, live: 0 }
+        Machines { slots: Vec::new(), free: Vec::new(), sequence: start, live: [0; 3] }
     }
 
     /// Machines that work for clients.
     pub(crate) fn requests(&self) -> usize {
-        self.requests
+        self.live[Kind::Request as usize]
     }
 
     /// Machines that work for peers.
     pub(crate) fn replica_tasks(&self) -> usize {
-        self.live - self.requests
+        self.live[Kind::Replica as usize]
+    }
+
+    /// Machines that deliver what was held for others.
+    pub(crate) fn deliveries(&self) -> usize {
+        self.live[Kind::Delivery as usize]
+    }
+
+    /// Whether a machine has not ended.
+    pub(crate) fn has(&self, token: Token) -> bool {
+        self.slots.get(slot_of(token)).is_some_and(|slot| slot.token == token)
     }
 
     /// A token for a new machine. It must be [put back](Machines::put_back) before the next one is drawn.
-    pub(crate) fn reserve(&mut self, is_request: bool) -> Token {
+    pub(crate) fn reserve(&mut self, kind: Kind) -> Token {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { token: Token(0), running: None });
             u32::try_from(self.slots.len() - 1).expect("machines are bounded far below 2^20")
@@ -67,8 +88,7 @@ impl Machines {
         self.sequence = self.sequence.wrapping_add(1);
         let token = Token(self.sequence << SLOT_BITS | u64::from(slot));
         self.slots[slot as usize].token = token;
-        self.live += 1;
-        self.requests += usize::from(is_request);
+        self.live[kind as usize] += 1;
         token
     }
 
@@ -86,12 +106,11 @@ impl Machines {
     }
 
     /// Gives up the slot of a machine that has ended and was taken out.
-    pub(crate) fn release(&mut self, token: Token, is_request: bool) {
+    pub(crate) fn release(&mut self, token: Token, kind: Kind) {
         let slot = &mut self.slots[slot_of(token)];
         assert!(slot.token == token && slot.running.is_none(), "only a machine taken out can end");
         slot.token = Token(0);
-        self.live -= 1;
-        self.requests -= usize::from(is_request);
+        self.live[kind as usize] -= 1;
         self.free.push(u32::try_from(slot_of(token)).expect("machines are bounded far below 2^20"));
     }
 

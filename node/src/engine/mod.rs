@@ -16,31 +16,35 @@ mod admit;
 mod asked;
 mod breaker;
 mod coordinator;
+mod courier;
 mod deadlines;
 mod effect;
+mod errand;
 mod forward;
 mod heard;
+mod hearing;
 mod input;
 mod latency;
 mod machine;
 mod machines;
 mod options;
 mod origin;
+mod parcel;
 mod peers;
 pub mod planted;
 mod quorum;
 mod random;
 mod replica;
+mod room;
 mod stats;
 mod turn;
 mod view;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use kvorum_protocol::message::Response;
 use kvorum_ring::NodeId;
-use kvorum_store::StoreEvent;
 pub use kvorum_store::{Now, Token};
 
 pub use effect::Effect;
@@ -54,10 +58,9 @@ use crate::engine::asked::Asked;
 use crate::engine::deadlines::Deadlines;
 use crate::engine::heard::Heard;
 use crate::engine::machine::{Machine, Progress};
-use crate::engine::machines::{Machines, Running};
+use crate::engine::machines::{Kind, Machines, Running};
 use crate::engine::origin::Origin;
 use crate::engine::peers::Peers;
-use crate::engine::replica::time;
 use crate::engine::turn::{Part, Turn};
 use crate::peer_message::PeerMessage;
 
@@ -74,6 +77,9 @@ pub struct Engine {
     effects: VecDeque<Effect>,
     /// Answers of parts, on their way to the machine that began them.
     part_answers: VecDeque<(Token, usize, Response)>,
+    /// Who delivers what is held for an owner. One that has ended is found out when its owner's next one is called.
+    couriers: BTreeMap<NodeId, Token>,
+    hints_paused: bool,
     /// Set for good when the store was poisoned: this node serves nothing any more.
     stopped: bool,
     stats: EngineStats,
@@ -93,6 +99,8 @@ impl Engine {
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),
             part_answers: VecDeque::new(),
+            couriers: BTreeMap::new(),
+            hints_paused: false,
             stopped: false,
             stats: EngineStats::default(),
         }
@@ -107,12 +115,16 @@ impl Engine {
             }
             Input::ClientGone { .. } | Input::Tick => {}
             Input::Peer { from, message } => self.hear_peer(now, from, message),
-            Input::PeerUp { node } => self.peers.rise(node),
+            Input::PeerUp { node } => {
+                self.peers.rise(node);
+                self.call_courier(now, node);
+            }
             Input::PeerDown { node } => {
                 self.peers.fall(node);
                 self.turn_all(now, |machine, turn| machine.on_peer_down(turn, node));
             }
             Input::Store(event) => self.hear_store(now, event),
+            Input::HintsPaused(paused) => self.pause_hints(now, paused),
             Input::View(view) => self.view = view,
         }
         while let Some(token) = self.deadlines.take_due(now.mono_ns) {
@@ -138,6 +150,7 @@ impl Engine {
         EngineStats {
             requests: self.machines.requests(),
             replica_tasks: self.machines.replica_tasks(),
+            deliveries: self.machines.deliveries(),
             ..self.stats
         }
     }
@@ -150,10 +163,12 @@ impl Engine {
     /// Admits a request and starts its machine, or answers with the reason why not. Nothing has happened before this:
     /// whatever is refused here has changed nothing anywhere.
     fn begin(&mut self, now: Now, origin: Origin, asked: Asked) {
-        let refusal = admit::overload(self.stopped, self.machines.requests(), &self.options);
+        let refusal = room::overload(self.stopped, self.machines.requests(), &self.options);
         let desk = Desk { now, me: self.me, view: &self.view, peers: &self.peers, refusal };
         match desk.admit(asked) {
-            Ok(machine) => self.start(now, machine, Some(origin)),
+            Ok(machine) => {
+                self.start(now, machine, Some(origin), Kind::Request);
+            }
             Err(error) => {
                 self.stats.refused += 1;
                 self.give(origin, Response::Error { error });
@@ -161,53 +176,17 @@ impl Engine {
         }
     }
 
-    fn start(&mut self, now: Now, machine: Box<dyn Machine>, origin: Option<Origin>) {
-        let is_request = origin.is_some();
-        let token = self.machines.reserve(is_request);
-        self.machines.put_back(token, Running { machine, origin, alarm_ns: None, is_request });
+    fn start(
+        &mut self,
+        now: Now,
+        machine: Box<dyn Machine>,
+        origin: Option<Origin>,
+        kind: Kind,
+    ) -> Token {
+        let token = self.machines.reserve(kind);
+        self.machines.put_back(token, Running { machine, origin, alarm_ns: None, kind });
         self.turn(now, token, |machine, turn| machine.start(turn));
-    }
-
-    fn hear_peer(&mut self, now: Now, from: NodeId, message: PeerMessage) {
-        match message {
-            PeerMessage::Forward { token, .. } if !self.heard.first_time(from, token) => {}
-            PeerMessage::Forward { token, hops, request, deadline_ms } => {
-                let asked = Asked::by_peer(*request, hops, now.after_ms(deadline_ms.into()));
-                self.begin(now, Origin::Peer { node: from, token }, asked);
-            }
-            PeerMessage::Replicate { .. }
-            | PeerMessage::Fetch { .. }
-            | PeerMessage::Scan { .. } => {
-                let tasks = self.machines.replica_tasks();
-                let room = admit::replica_room(self.stopped, tasks, &self.options);
-                match replica::task(self.me, &self.view, from, message, room) {
-                    Ok(task) => self.start(now, task, None),
-                    Err(refusal) => {
-                        self.effects.push_back(Effect::Send { to: from, message: *refusal })
-                    }
-                }
-            }
-            PeerMessage::AskClock { token } => self.effects.push_back(time(now, from, token)),
-            PeerMessage::Clock { token, .. }
-            | PeerMessage::Replicated { token, .. }
-            | PeerMessage::Fetched { token, .. }
-            | PeerMessage::Forwarded { token, .. }
-            | PeerMessage::Scanned { token, .. } => {
-                self.turn(now, Token(token), |machine, turn| machine.on_reply(turn, from, message));
-            }
-        }
-    }
-
-    fn hear_store(&mut self, now: Now, event: StoreEvent) {
-        match event.token() {
-            Some(token) => self.turn(now, token, |machine, turn| machine.on_store(turn, event)),
-            None => {
-                if let StoreEvent::Poisoned { .. } = event {
-                    self.stopped = true;
-                    self.turn_all(now, |machine, turn| machine.on_store(turn, event.clone()));
-                }
-            }
-        }
+        token
     }
 
     fn ring(&mut self, now: Now, token: Token) {
@@ -248,9 +227,12 @@ impl Engine {
             response: None,
             alarm_ns: running.alarm_ns,
             parts: Vec::new(),
+            deliveries: Vec::new(),
+            hinted: Vec::new(),
+            hints_paused: self.hints_paused,
         };
         let progress = call(running.machine.as_mut(), &mut turn);
-        let Turn { response, alarm_ns, parts, .. } = turn;
+        let Turn { response, alarm_ns, parts, deliveries, hinted, .. } = turn;
         if let Some(response) = response {
             let origin = running.origin.take().expect("a machine answers once");
             self.give(origin, response);
@@ -264,12 +246,16 @@ impl Engine {
             Progress::Done => {
                 assert!(running.origin.is_none(), "a machine ends only after its answer");
                 self.move_alarm(token, running.alarm_ns, None);
-                self.machines.release(token, running.is_request);
+                self.machines.release(token, running.kind);
             }
         }
         for Part { index, request, deadline_ns } in parts {
             let origin = Origin::Batch { parent: token, index };
             self.begin(now, origin, Asked::as_part(request, deadline_ns));
+        }
+        self.deliver(now, token, deliveries);
+        for target in hinted {
+            self.call_courier(now, target);
         }
     }
 

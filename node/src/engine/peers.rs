@@ -31,6 +31,8 @@ pub(crate) struct Peers {
     seed: u64,
     /// What may be spent on hedging, in hundredths of a hedge.
     budget: u32,
+    /// Deliveries that a peer said it takes at once.
+    credits: BTreeMap<NodeId, u32>,
 }
 
 impl Peers {
@@ -42,11 +44,17 @@ impl Peers {
             breakers: BTreeMap::new(),
             seed,
             budget: 0,
+            credits: BTreeMap::new(),
         }
     }
 
     pub(crate) fn is_up(&self, node: NodeId) -> bool {
         self.up.contains(&node)
+    }
+
+    /// The peers that can be reached, ascending.
+    pub(crate) fn all_up(&self) -> Vec<NodeId> {
+        self.up.iter().copied().collect()
     }
 
     pub(crate) fn rise(&mut self, node: NodeId) {
@@ -56,6 +64,19 @@ impl Peers {
 
     pub(crate) fn fall(&mut self, node: NodeId) {
         self.up.remove(&node);
+        self.credits.remove(&node);
+    }
+
+    /// A peer said how many deliveries it takes at once.
+    pub(crate) fn grant(&mut self, node: NodeId, credit: u32) {
+        self.credits.insert(node, credit);
+    }
+
+    /// How many deliveries a peer takes at once: one until it has said more, for how else could it.
+    pub(crate) fn credit(&self, node: NodeId) -> usize {
+        self.credits
+            .get(&node)
+            .map_or(1, |credit| (*credit).clamp(1, limits::DELIVERY_CREDIT) as usize)
     }
 
     /// Notes how long a peer took, or how long it was waited for in vain: left out, its slowest answers would make it look

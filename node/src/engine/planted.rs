@@ -4,15 +4,18 @@
 //! | bug | name | what it does | who plants it |
 //! |---|---|---|---|
 //! | 7 | `7-sibling-explosion` | the coordinator drops the put's context and mints a sibling | here |
+//! | 20 | `20-hint-forgotten-early` | a hint is forgotten when it is sent, before its owner has it durably | here |
 //! | 40 | `40-engine-counts-unsynced` | the coordinator counts its own copy when it is applied, before it is durable | here |
 //! | 61 | `61-counts-twice` | a retried operation is minted under another id | here |
-//! | 1, 40, 46, 49, 50 | | what a shard can do wrong by itself | `kvorum_store::planted` |
+//! | 1, 2, 40, 46, 47, 49, 50 | | what a shard can do wrong by itself | `kvorum_store::planted` |
 
 /// A bug that can be armed in the engine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Planted {
     /// Bug 7: a put's context is ignored, so that every read-modify-write leaves a sibling.
     SiblingExplosion,
+    /// Bug 20: a hint is forgotten as soon as it is sent.
+    HintForgottenEarly,
     /// Bug 40, the engine's twin: the own copy counts before its sync.
     CountsUnsynced,
     /// Bug 61: a retry of an operation that nobody who was asked knows is minted under another id, so that the increment of a
@@ -22,13 +25,18 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 3] =
-        [Planted::SiblingExplosion, Planted::CountsUnsynced, Planted::CountsTwice];
+    pub const ALL: [Planted; 4] = [
+        Planted::SiblingExplosion,
+        Planted::HintForgottenEarly,
+        Planted::CountsUnsynced,
+        Planted::CountsTwice,
+    ];
 
     /// The name by which it is armed, which begins with its number in the list of known bugs.
     pub fn name(self) -> &'static str {
         match self {
             Planted::SiblingExplosion => "7-sibling-explosion",
+            Planted::HintForgottenEarly => "20-hint-forgotten-early",
             Planted::CountsUnsynced => "40-engine-counts-unsynced",
             Planted::CountsTwice => "61-counts-twice",
         }

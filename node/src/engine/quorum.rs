@@ -111,7 +111,22 @@ impl Quorum {
 
     /// Whether every set could still get what is needed.
     pub(crate) fn is_reachable(&self) -> bool {
-        self.least(|standing| !matches!(standing, Standing::Failed(_))) >= self.needed
+        self.possible() >= self.needed
+    }
+
+    /// Answers that count or may come, in the set that has the fewest.
+    pub(crate) fn possible(&self) -> usize {
+        self.least(|standing| !matches!(standing, Standing::Failed(_)))
+    }
+
+    /// Whether a node is one of those that are counted on.
+    pub(crate) fn has(&self, node: NodeId) -> bool {
+        self.slots().any(|(owner, _)| *owner == node)
+    }
+
+    /// All nodes that are counted on, each once, in preference order.
+    pub(crate) fn all(&self) -> Owners {
+        self.nodes(|_| true)
     }
 
     /// Whether nobody is awaited any more.

@@ -4,13 +4,15 @@
 //! it lists its keys. What it will not do it refuses at once, with nothing applied, so that the coordinator need not wait
 //! for a deadline to learn it.
 //!
-//! Records of partitions that it does not own are refused: by this node's layout nobody would look for them here. So is a
-//! key under a partition that it does not hash to: nobody would look for it anywhere.
+//! Records of partitions that it neither owns nor stands in for are refused: by this node's layout nobody would look for them
+//! here. So is a key under a partition that it does not hash to: nobody would look for it anywhere.
+//!
+//! What it takes in an owner's place it keeps apart, and calls a courier for whoever of the owners can be reached.
 
 use kvorum_protocol::{RecordKey, Space};
 use kvorum_ring::{NodeId, PartitionId};
 use kvorum_store::{
-    Apply, Now, ReadError, ScanPage, ScanRange, StoreEvent, StoreRefusal, StoreRequest, Token,
+    Apply, Hint, Now, ReadError, ScanPage, ScanRange, StoreEvent, StoreRefusal, StoreRequest, Token,
 };
 
 use crate::engine::effect::Effect;
@@ -18,14 +20,15 @@ use crate::engine::machine::{Machine, Progress};
 use crate::engine::turn::Turn;
 use crate::engine::view::ClusterView;
 use crate::peer_message::{
-    FetchOutcome, PeerEntry, PeerMessage, PeerPage, PeerScan, ReplicaRefusal, ReplicateOutcome,
-    ScanOutcome,
+    FetchOutcome, PeerEntry, PeerHold, PeerMessage, PeerPage, PeerScan, ReplicaRefusal,
+    ReplicateOutcome, ScanOutcome,
 };
 
 /// What a coordinator asked for, so that a refusal answers in kind.
 #[derive(Clone, Copy)]
 enum Asked {
     Replicate,
+    Deliver { credit: u32 },
     Fetch { digest_only: bool },
     Scan { scan: u32 },
 }
@@ -39,6 +42,8 @@ pub(crate) struct Replica {
     asked: Asked,
     /// What the store is asked; gone once it is.
     request: Option<StoreRequest>,
+    /// The owners that it is held for, of what is held for others.
+    targets: Vec<NodeId>,
 }
 
 /// The machine for a coordinator's request, or the message that refuses it.
@@ -47,18 +52,33 @@ pub(crate) fn task(
     view: &ClusterView,
     from: NodeId,
     message: PeerMessage,
-    reserve: Result<(), ReplicaRefusal>,
+    (reserve, credit): (Result<(), ReplicaRefusal>, u32),
 ) -> Result<Box<dyn Machine>, Box<PeerMessage>> {
     // The store's request gets its token when the machine starts.
     let unnamed = Token(0);
+    let mut targets = Vec::new();
     let (token, asked, deadline_ms, wrong_place, request) = match message {
         PeerMessage::Replicate { token, key, set, deadline_ms } => {
-            let wrong_place = wrong_place(me, view, &key);
+            let wrong_place = wrong_place(me, view, &key, &[Space::Owned]);
             let request = StoreRequest::Apply { token: unnamed, key, change: Apply::Merge { set } };
             (token, Asked::Replicate, deadline_ms, wrong_place, request)
         }
+        PeerMessage::Deliver { token, key, set, deadline_ms } => {
+            let wrong_place = wrong_place(me, view, &key, &[Space::Owned]);
+            let request = StoreRequest::Apply { token: unnamed, key, change: Apply::Merge { set } };
+            (token, Asked::Deliver { credit }, deadline_ms, wrong_place, request)
+        }
+        PeerMessage::Hold { token, held, deadline_ms } => {
+            let PeerHold { key, set, targets: owners, spare } = *held;
+            let wrong_place = wrong_place(me, view, &key, &[Space::Hinted])
+                .or_else(|| wrong_targets(view, &key, &owners));
+            targets.clone_from(&owners);
+            let (hint, change) = (Hint { targets: owners, spare }, Apply::Merge { set });
+            let request = StoreRequest::Hold { token: unnamed, key, hint, change };
+            (token, Asked::Replicate, deadline_ms, wrong_place, request)
+        }
         PeerMessage::Fetch { token, key, digest_only, deadline_ms } => {
-            let wrong_place = wrong_place(me, view, &key);
+            let wrong_place = wrong_place(me, view, &key, &[Space::Owned, Space::Hinted]);
             let request = StoreRequest::Read { token: unnamed, key };
             (token, Asked::Fetch { digest_only }, deadline_ms, wrong_place, request)
         }
@@ -76,7 +96,7 @@ pub(crate) fn task(
     };
     match refusal {
         Some(reason) => Err(Box::new(refuse(token, asked, reason))),
-        None => Ok(Box::new(Replica { from, token, asked, request: Some(request) })),
+        None => Ok(Box::new(Replica { from, token, asked, request: Some(request), targets })),
     }
 }
 
@@ -86,12 +106,32 @@ pub(crate) fn time(now: Now, to: NodeId, token: u64) -> Effect {
 }
 
 /// Why a record does not belong here, if it does not.
-fn wrong_place(me: NodeId, view: &ClusterView, key: &RecordKey) -> Option<ReplicaRefusal> {
-    if !view.owns(me, key.class, key.partition) || key.space != Space::Owned {
+fn wrong_place(
+    me: NodeId,
+    view: &ClusterView,
+    key: &RecordKey,
+    spaces: &[Space],
+) -> Option<ReplicaRefusal> {
+    let belongs = match key.space {
+        Space::Owned => view.owns(me, key.class, key.partition),
+        Space::Hinted => view.stands_in(me, key.class, key.partition),
+    };
+    if !belongs || !spaces.contains(&key.space) {
         return Some(ReplicaRefusal::NotAnOwner);
     }
     let is_at_home = view.layout.partitions().partition_of(key.key_hash()) == key.partition;
     (!is_at_home).then_some(ReplicaRefusal::Misplaced)
+}
+
+/// Why nothing is held here for these nodes, if so: they are to be owners.
+fn wrong_targets(
+    view: &ClusterView,
+    key: &RecordKey,
+    targets: &[NodeId],
+) -> Option<ReplicaRefusal> {
+    let is_owner = |target: &NodeId| view.owns(*target, key.class, key.partition);
+    let are_owners = !targets.is_empty() && targets.iter().all(is_owner);
+    (!are_owners).then_some(ReplicaRefusal::NotAnOwner)
 }
 
 /// Why a range is not scanned here, if it is not. A list of partitions in order is no longer than there are partitions.
@@ -107,6 +147,9 @@ fn refuse(token: u64, asked: Asked, reason: ReplicaRefusal) -> PeerMessage {
     match asked {
         Asked::Replicate => {
             PeerMessage::Replicated { token, outcome: ReplicateOutcome::Refused { reason } }
+        }
+        Asked::Deliver { credit } => {
+            PeerMessage::Delivered { token, outcome: ReplicateOutcome::Refused { reason }, credit }
         }
         Asked::Fetch { .. } => PeerMessage::Fetched {
             token,
@@ -179,7 +222,11 @@ impl Machine for Replica {
     fn on_store(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
         let token = self.token;
         let answer = match (self.asked, event) {
+            (Asked::Deliver { credit }, StoreEvent::Durable { .. }) => {
+                PeerMessage::Delivered { token, outcome: ReplicateOutcome::Durable, credit }
+            }
             (Asked::Replicate, StoreEvent::Durable { .. }) => {
+                turn.hinted(&self.targets);
                 PeerMessage::Replicated { token, outcome: ReplicateOutcome::Durable }
             }
             (Asked::Fetch { digest_only }, StoreEvent::Read { result, refilling, .. }) => {

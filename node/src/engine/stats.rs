@@ -25,6 +25,18 @@ pub struct EngineStats {
     pub digests_differed: u64,
     /// Writes of `lossy-lww` buckets refused, because the clocks of too few owners agreed with this node's.
     pub clocks_refused: u64,
+    /// Times that a fallback was called in for an owner.
+    pub called_in: u64,
+    /// Writes that were applied with the copies of fallbacks.
+    pub writes_with_fallbacks: u64,
+    /// Gets that asked fallbacks.
+    pub fallbacks_asked: u64,
+    /// Gauge: deliveries of hints under way, with what leads them.
+    pub deliveries: usize,
+    /// Hints that their owner has durably.
+    pub hints_delivered: u64,
+    /// Deliveries of hints that failed and are tried again.
+    pub hints_undelivered: u64,
     /// Record copies sent, or merged here, because a get found an owner stale.
     pub repairs: u64,
 }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use kvorum_protocol::RecordKey;
 use kvorum_protocol::message::{Request, Response};
 use kvorum_ring::NodeId;
 use kvorum_store::{Now, StoreRequest, Token};
@@ -23,6 +24,14 @@ pub(crate) struct Part {
     pub(crate) deadline_ns: u64,
 }
 
+/// A record that is held here and is to be given to one of the owners that it is for.
+pub(crate) struct Delivery {
+    pub(crate) index: usize,
+    pub(crate) target: NodeId,
+    /// In the space of what is held for others.
+    pub(crate) key: RecordKey,
+}
+
 /// One call's view of the engine.
 pub(crate) struct Turn<'a> {
     pub(crate) now: Now,
@@ -38,6 +47,11 @@ pub(crate) struct Turn<'a> {
     pub(super) response: Option<Response>,
     pub(super) alarm_ns: Option<u64>,
     pub(super) parts: Vec<Part>,
+    /// Deliveries to be started.
+    pub(super) deliveries: Vec<Delivery>,
+    /// Owners for whom something is held now.
+    pub(super) hinted: Vec<NodeId>,
+    pub(super) hints_paused: bool,
 }
 
 impl Turn<'_> {
@@ -76,6 +90,21 @@ impl Turn<'_> {
     /// Asks to be woken at a monotonic time, instead of whatever time was set before.
     pub(crate) fn wake_at(&mut self, at_ns: u64) {
         self.alarm_ns = Some(at_ns);
+    }
+
+    /// Whether nothing that is held for others is to be delivered for now.
+    pub(crate) fn hints_are_paused(&self) -> bool {
+        self.hints_paused
+    }
+
+    /// Something is held here for these owners. Whoever of them can be reached gets it.
+    pub(crate) fn hinted(&mut self, targets: &[NodeId]) {
+        self.hinted.extend_from_slice(targets);
+    }
+
+    /// Starts a delivery; how it ended comes back through [`on_part`](crate::engine::machine::Machine::on_part).
+    pub(crate) fn deliver(&mut self, delivery: Delivery) {
+        self.deliveries.push(delivery);
     }
 
     /// Starts a request on the machine's own behalf; its answer comes back through

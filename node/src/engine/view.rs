@@ -79,6 +79,25 @@ impl ClusterView {
             .map_or_else(Owners::new, |preference| preference.owners().collect())
     }
 
+    /// The nodes that stand in for owners of a partition, in preference order; none in a cluster as small as that.
+    pub(crate) fn fallbacks(&self, class: ClassId, partition: PartitionId) -> Owners {
+        self.layout
+            .preference(class, partition)
+            .map_or_else(Owners::new, |preference| preference.fallbacks().collect())
+    }
+
+    /// Whether anybody could stand in for an owner of a partition.
+    pub(crate) fn has_fallbacks(&self, class: ClassId, partition: PartitionId) -> bool {
+        let preference = self.layout.preference(class, partition);
+        preference.is_some_and(|preference| preference.fallbacks().len() > 0)
+    }
+
+    /// Whether a node stands in for owners of a partition.
+    pub(crate) fn stands_in(&self, node: NodeId, class: ClassId, partition: PartitionId) -> bool {
+        let preference = self.layout.preference(class, partition);
+        preference.is_some_and(|preference| preference.fallbacks().any(|other| other == node))
+    }
+
     /// Whether a node owns a partition.
     pub(crate) fn owns(&self, node: NodeId, class: ClassId, partition: PartitionId) -> bool {
         self.layout.preference(class, partition).is_some_and(|preference| preference.is_owner(node))

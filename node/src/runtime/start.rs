@@ -186,13 +186,21 @@ fn open_store(
     let options = ShardOptions {
         expects_existing: directory.has_started_before(),
         segment_bytes: u32::try_from(config.store.segment_mib * MIB).unwrap_or(u32::MAX),
-        table_bytes: usize::try_from(config.store.table_mib * MIB).unwrap_or(usize::MAX),
+        table_bytes: bytes_of(config.store.table_mib),
+        bearing_bytes: bytes_of(config.store.bearing_hints_mib),
+        spare_bytes: bytes_of(config.store.spare_hints_mib),
+        spare_ms: config.store.spare_hints_minutes * 60_000,
         ..ShardOptions::default()
     };
     let opened = kvorum_store::open(Arc::new(files), opener, options, rand::random())?;
     let Opened { shard, committer, reader, indexer, compactor, report } = opened;
     tracing::info!(?report, "store open");
     Ok((shard, StoreWorkers { committer, reader, indexer, compactor }))
+}
+
+/// Mebibytes as bytes.
+fn bytes_of(mib: u64) -> usize {
+    usize::try_from(mib.saturating_mul(MIB)).unwrap_or(usize::MAX)
 }
 
 fn dialler(

@@ -55,10 +55,18 @@ pub(crate) fn peer_span(peer: NodeId, message: &PeerMessage, partitions: Partiti
         PeerMessage::Fetch { key, .. } => {
             tracing::trace_span!("fetch", %peer, bucket = %key.bucket, partition = key.partition.0)
         }
+        PeerMessage::Hold { held, .. } => {
+            let key = &held.key;
+            tracing::trace_span!("hold", %peer, bucket = %key.bucket, partition = key.partition.0)
+        }
+        PeerMessage::Deliver { key, .. } => {
+            tracing::trace_span!("deliver", %peer, bucket = %key.bucket, partition = key.partition.0)
+        }
         PeerMessage::Scan { .. } => tracing::trace_span!("scan", %peer),
         PeerMessage::AskClock { .. } => tracing::trace_span!("clock", %peer),
         PeerMessage::Replicated { .. }
         | PeerMessage::Clock { .. }
+        | PeerMessage::Delivered { .. }
         | PeerMessage::Fetched { .. }
         | PeerMessage::Forwarded { .. }
         | PeerMessage::Scanned { .. } => Span::none(),

@@ -137,7 +137,12 @@ pub(crate) fn provisioned_with(count: u128, dev_plaintext: bool) -> TestCluster 
                 dev_plaintext,
             },
             paths: PathsConfig::default(),
-            store: StoreConfig { segment_mib: 1, table_mib: 8, index_cache_mib: 8 },
+            store: StoreConfig {
+                segment_mib: 1,
+                table_mib: 8,
+                index_cache_mib: 8,
+                ..StoreConfig::default()
+            },
             log: LogConfig::default(),
         };
         let directory = root.path().join(&member.name);

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kvorum_node::engine::{ClientId, Effect, Engine, EngineOptions, Input, Now};
 use kvorum_node::peer_message::{
-    FetchOutcome, PeerEntry, PeerMessage, PeerPage, PeerScan, ReplicaRefusal, ReplicateOutcome,
-    ScanOutcome,
+    FetchOutcome, PeerEntry, PeerHold, PeerMessage, PeerPage, PeerScan, ReplicaRefusal,
+    ReplicateOutcome, ScanOutcome,
 };
 use kvorum_protocol::mergeable::{self, Operation};
 use kvorum_protocol::message::{
@@ -19,7 +19,7 @@ use kvorum_protocol::message::{
     Replacing, Request, RequestError, RequestOptions, Response, Update,
 };
 use kvorum_protocol::{
-    Actor, Change, Context, EncodedSet, Key, MintRefusal, OperationId, RecordKey, Replaces,
+    Actor, Change, Context, EncodedSet, Key, MintRefusal, OperationId, RecordKey, Replaces, Space,
     Stamping, VersionSet,
 };
 use kvorum_ring::{ClassId, NodeId};
@@ -86,6 +86,8 @@ struct World {
     /// Tokens that the engine has used towards peers.
     tokens: Vec<u64>,
     is_poisoned: bool,
+    /// Everybody has fallen silent: nothing is held for others any more.
+    is_ending: bool,
     /// Everything that the engine wanted done.
     effects: blake3::Hasher,
 }
@@ -109,6 +111,7 @@ impl World {
             unsynced: VecDeque::new(),
             tokens: vec![0, 7],
             is_poisoned: false,
+            is_ending: false,
             effects: blake3::Hasher::new(),
         }
     }
@@ -132,7 +135,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.dice.below(12) {
+        match self.dice.below(13) {
             0..=2 => {
                 self.requests += 1;
                 let (request_id, request) = (self.requests, self.request());
@@ -159,6 +162,10 @@ impl World {
                     wall_ms: self.now.wall_ms + passed_ms,
                 };
                 self.handle(Input::Tick);
+            }
+            11 => {
+                let paused = self.dice.one_in(3);
+                self.handle(Input::HintsPaused(paused));
             }
             _ if self.dice.one_in(200) => {
                 self.is_poisoned = true;
@@ -285,6 +292,20 @@ impl World {
         ])
     }
 
+    /// Something to be kept for an owner, which may be none, here or where it does not belong.
+    fn hold(&mut self, token: u64, deadline_ms: u32) -> PeerMessage {
+        let key = self.record().in_space(self.dice.pick(&[Space::Hinted, Space::Owned]));
+        let (set, spare) = (self.set(), self.dice.one_in(2));
+        let held = Box::new(PeerHold { key, set, targets: vec![self.peer()], spare });
+        PeerMessage::Hold { token, held, deadline_ms }
+    }
+
+    fn delivered(&mut self, token: u64, reason: ReplicaRefusal) -> PeerMessage {
+        let refused = ReplicateOutcome::Refused { reason };
+        let outcome = self.dice.pick(&[ReplicateOutcome::Durable, refused]);
+        PeerMessage::Delivered { token, outcome, credit: self.dice.below(100) as u32 }
+    }
+
     /// A request or an answer of a peer, which may fit nothing that was asked.
     fn message(&mut self) -> PeerMessage {
         let tokens = self.tokens.clone();
@@ -296,8 +317,11 @@ impl World {
                 (PeerMessage::Clock { token, wall_ms }, PeerMessage::AskClock { token });
             return self.dice.pick(&[clock.clone(), clock, ask]);
         }
-        match self.dice.below(12) {
+        match self.dice.below(15) {
             0 => PeerMessage::Replicate { token, key: self.record(), set: self.set(), deadline_ms },
+            12 => self.hold(token, deadline_ms),
+            13 => PeerMessage::Deliver { token, key: self.record(), set: self.set(), deadline_ms },
+            14 => self.delivered(token, reason),
             1..=2 => PeerMessage::Replicated { token, outcome: ReplicateOutcome::Durable },
             3 => PeerMessage::Replicated { token, outcome: ReplicateOutcome::Refused { reason } },
             4 => PeerMessage::Fetch {
@@ -366,7 +390,7 @@ impl World {
         }
         let refilling = self.dice.one_in(6);
         let event = match request {
-            StoreRequest::Apply { change, .. } => {
+            StoreRequest::Apply { change, .. } | StoreRequest::Hold { change, .. } => {
                 self.unsynced.push_back(token);
                 self.applied(token, change)
             }
@@ -380,10 +404,22 @@ impl World {
                     self.dice.pick(&[Ok(ScanPage::default()), Err(ReadError::IndexDamaged)]);
                 StoreEvent::Scanned { token, result, refilling }
             }
-            StoreRequest::Hold { .. }
-            | StoreRequest::Release { .. }
-            | StoreRequest::ListHints { .. }
-            | StoreRequest::Remove { .. } => unreachable!("an engine holds and removes nothing"),
+            StoreRequest::Release { .. } => return self.unsynced.push_back(token),
+            StoreRequest::ListHints { .. } => {
+                let (some, more) = (self.dice.below(3) as usize, self.dice.one_in(2));
+                let keys = match self.is_ending {
+                    true => Vec::new(),
+                    false => vec![self.record().in_space(Space::Hinted); some],
+                };
+                let more = more && !keys.is_empty();
+                StoreEvent::Hints {
+                    token,
+                    keys,
+                    more,
+                    unread: !self.is_ending && self.dice.one_in(4),
+                }
+            }
+            StoreRequest::Remove { .. } => unreachable!("an engine removes nothing"),
         };
         self.handle(Input::Store(event));
     }
@@ -421,18 +457,19 @@ impl World {
 
     /// Everybody falls silent, the store answers what it was asked, and time runs out.
     fn end(&mut self) {
-        while !self.store.is_empty() || !self.unsynced.is_empty() {
-            self.answer_of_the_store();
+        self.is_ending = true;
+        // Deliveries that nobody acknowledges are given up in a few rounds.
+        for _ in 0..20 {
+            while !self.store.is_empty() || !self.unsynced.is_empty() {
+                self.answer_of_the_store();
+            }
+            self.now = Now { mono_ns: self.now.after_ms(120_000), wall_ms: self.now.wall_ms };
+            self.handle(Input::Tick);
         }
-        self.now = Now { mono_ns: self.now.after_ms(120_000), wall_ms: self.now.wall_ms };
-        self.handle(Input::Tick);
-        while !self.store.is_empty() || !self.unsynced.is_empty() {
-            self.answer_of_the_store();
-        }
-        self.handle(Input::Tick);
         assert_eq!(self.answered.len() as u64, self.requests, "every request is answered");
         let stats = self.engine.stats();
-        assert_eq!((stats.requests, stats.replica_tasks), (0, 0), "nothing is left behind");
+        let left = (stats.requests, stats.replica_tasks, stats.deliveries);
+        assert_eq!(left, (0, 0, 0), "nothing is left behind");
         assert_eq!(self.engine.next_deadline(), None);
     }
 }
@@ -448,6 +485,8 @@ fn token_of(message: &PeerMessage) -> Option<u64> {
     match message {
         PeerMessage::Replicate { token, .. }
         | PeerMessage::Fetch { token, .. }
+        | PeerMessage::Hold { token, .. }
+        | PeerMessage::Deliver { token, .. }
         | PeerMessage::Forward { token, .. }
         | PeerMessage::AskClock { token }
         | PeerMessage::Scan { token, .. } => Some(*token),

@@ -180,6 +180,18 @@ impl Cluster {
         preference.owners().map(|id| self.index_of(id)).collect()
     }
 
+    /// The fallbacks of a key in preference order.
+    pub(crate) fn fallbacks(&self, key: &Key) -> Vec<usize> {
+        let record = self.record(key);
+        let preference = self.view.layout.preference(record.class, record.partition).unwrap();
+        preference.fallbacks().map(|id| self.index_of(id)).collect()
+    }
+
+    /// Keys that each node holds for owners that were away, all together.
+    pub(crate) fn hints(&self) -> usize {
+        self.nodes.iter().map(|node| node.disk.hints()).sum()
+    }
+
     /// A node that does not own the key.
     pub(crate) fn stranger(&self, key: &Key) -> usize {
         let owners = self.owners(key);

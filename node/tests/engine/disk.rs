@@ -74,13 +74,14 @@ impl Disk {
         self.now = now;
         let token = request.token();
         let refuses = match &request {
-            StoreRequest::Apply { change: Apply::Merge { .. }, .. } => {
+            StoreRequest::Apply { change: Apply::Merge { .. }, .. }
+            | StoreRequest::Hold { change: Apply::Merge { .. }, .. } => {
                 self.refuses.or(self.refuses_merges)
             }
             _ => self.refuses,
         };
         let answer = match (&request, refuses) {
-            (StoreRequest::Apply { .. }, Some(reason)) => {
+            (StoreRequest::Apply { .. } | StoreRequest::Hold { .. }, Some(reason)) => {
                 Some(StoreEvent::Refused { token, reason })
             }
             (StoreRequest::Read { .. }, _) if self.damaged => {
@@ -94,7 +95,7 @@ impl Disk {
             }),
             _ => None,
         };
-        if let StoreRequest::Apply { key, .. } = &request {
+        if let StoreRequest::Apply { key, .. } | StoreRequest::Hold { key, .. } = &request {
             self.synced.entry(key.clone()).or_default();
         }
         match answer {
@@ -223,6 +224,11 @@ impl Disk {
         let keys: Vec<RecordKey> = self.synced.keys().cloned().collect();
         let held = |key: &RecordKey, disk: &mut Disk| (disk.peek(key), disk.peek_durable(key));
         keys.iter().map(|key| format!("{key:?} {:?}\n", held(key, self))).collect()
+    }
+
+    /// Keys that are held here for owners that were away.
+    pub(crate) fn hints(&self) -> usize {
+        self.opened.shard.hint_stats().keys
     }
 
     /// Whether a crash would lose anything.

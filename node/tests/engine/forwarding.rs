@@ -78,7 +78,8 @@ fn a_request_is_not_passed_on_for_ever() {
     let mut cluster = Cluster::new(5);
     let key = key("k");
     let (owners, stranger) = (cluster.owners(&key), cluster.stranger(&key));
-    let get = cluster.get_request(&key);
+    let mut get = cluster.get_request(&key);
+    get.options.strict = true;
     cluster.ask(stranger, Request::Get(get));
     let mut flight = cluster.in_flight.remove(0);
     let PeerMessage::Forward { hops, .. } = &mut flight.message else { panic!("{flight:?}") };

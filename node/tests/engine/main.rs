@@ -8,6 +8,7 @@ mod digests;
 mod disk;
 mod forwarding;
 mod gets;
+mod hints;
 mod many;
 mod merging;
 #[cfg(feature = "planted")]

@@ -206,6 +206,7 @@ fn a_retry_that_can_be_passed_on_to_nobody_does_not_deny_its_first_attempt() {
         cluster.kill(owner);
     }
     let mut put = cluster.put_request(&key("k"), "v", Replacing::Latest);
+    put.options.strict = true;
     let operation = put.options.operation;
     let refusal = error(cluster.call(stranger, Request::Put(put.clone())));
     assert!(matches!(refusal, RequestError::Unavailable { got: 0, .. }));

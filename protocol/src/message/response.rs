@@ -56,8 +56,8 @@ crate::wire_struct! {
         /// What was read, to hand back with a put. Absent when nothing was ever written, as far as was asked; present
         /// without values behind a delete.
         pub context: Option<Context>,
-        /// Whether everybody who could know more was heard: every owner; of a strict get so many that they meet every write that
-        /// was acknowledged under the bucket's `w`. When false, "not found" is not certain.
+        /// Whether everybody who could know more was heard: every owner and every fallback; of a strict get so many owners that
+        /// they meet every write that owners acknowledged under the bucket's `w`. When false, "not found" is not certain.
         pub complete: bool,
         /// Owners that answered.
         pub owners: u8,

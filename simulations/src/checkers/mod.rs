@@ -18,3 +18,4 @@ pub mod p4_domination;
 pub mod p5_dots;
 pub mod p6_contexts;
 pub mod p8_resurrection;
+pub mod p9_hints;

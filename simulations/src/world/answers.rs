@@ -58,17 +58,22 @@ impl World {
     /// A node says that a write is applied.
     fn promise(&mut self, number: u16, write: WriteId, owners: u8, fallbacks: u8) {
         let Some(row) = self.history.row(write) else { return };
-        let (key, bad_context) = (row.key, row.bad_context);
+        let (key, bad_context, quorum) = (row.key, row.bad_context, row.quorum);
         let nodes = self.plan.topology.nodes;
         let oracle = &mut self.oracle[usize::from(key)];
         oracle.acknowledge(write);
+        if owners >= quorum {
+            self.acked_by_owners[usize::from(key)].insert(write as usize);
+        }
+        if fallbacks > 0 {
+            self.reached.mark(Rare::FallbackCounted);
+        }
         let judgement = if bad_context {
             p6_contexts::check_bad_context(false, false)
         } else {
-            let copies = self.holders.copies(key, oracle, write, nodes, None);
+            let copies = self.holders.ever_copies(key, oracle, write, nodes);
             let claimed = usize::from(owners) + usize::from(fallbacks);
-            // A disk that was wiped since may have held a copy that was rightly counted.
-            if copies < claimed && !self.wiped {
+            if copies < claimed {
                 let what = format!(
                     "write {write} is acknowledged for {claimed} durable copies, and {copies} exist"
                 );
@@ -268,6 +273,9 @@ impl World {
                 &owed,
                 &seen,
             )?;
+        }
+        if done.fallbacks > 0 {
+            self.reached.mark(Rare::FallbackRead);
         }
         match done.values.len() {
             0 if clock.is_some() => self.reached.mark(Rare::TombstoneRead),

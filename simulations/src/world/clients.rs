@@ -176,7 +176,7 @@ impl World {
                 owed: if write {
                     Bits::new()
                 } else {
-                    self.oracle[usize::from(*key)].acknowledged().clone()
+                    self.acked_by_owners[usize::from(*key)].clone()
                 },
                 shown: choice.shown.clone(),
                 context_clock: choice.clock.clone(),

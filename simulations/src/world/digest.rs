@@ -39,6 +39,7 @@ impl World {
             Input::Store(_) => self.digest_place(number, 6),
             Input::View(_) => self.digest_place(number, 7),
             Input::Tick => self.digest_place(number, 8),
+            Input::HintsPaused(_) => self.digest_place(number, 19),
         }
     }
 
@@ -61,7 +62,7 @@ impl World {
     pub(super) fn digest_request(&mut self, number: u16, request: &StoreRequest) {
         self.digest_place(number, 9);
         self.trace.hash.word(request.token().0);
-        if let StoreRequest::Apply { change, .. } = request {
+        if let StoreRequest::Apply { change, .. } | StoreRequest::Hold { change, .. } = request {
             match change {
                 Apply::Update { operation, .. } => self.trace.hash.word((operation.0 >> 64) as u64),
                 Apply::Merge { set } => self.trace.hash.bytes(set.encoded()),

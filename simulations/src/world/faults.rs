@@ -49,6 +49,9 @@ impl World {
                     within_io: *within_io,
                 });
             }
+            Fault::OwnersAway { key, owners, down_us } => {
+                self.cut_owners(*key, *owners, down_us * 1_000);
+            }
             Fault::PowerCut { down_us, within_io, index } => {
                 for node in 0..self.plan.topology.nodes {
                     let death = Death { within_io: *within_io, index: *index, power: true };
@@ -83,6 +86,14 @@ impl World {
                 let until_ns = self.until_ns(*for_us);
                 self.suspect(*observer, *target, until_ns.saturating_sub(self.schedule.now_ns()));
             }
+        }
+    }
+
+    fn cut_owners(&mut self, key: u16, owners: u8, down_ns: u64) {
+        let all = self.owners[usize::from(key)].clone();
+        for node in all.into_iter().take(owners.into()) {
+            let death = Death { within_io: false, index: IndexDamage::Whole, power: true };
+            self.die(node, death, down_ns);
         }
     }
 
@@ -166,7 +177,6 @@ impl World {
         self.die(node, death, down_ns);
         self.nodes[usize::from(node)].wipe();
         self.holders.wipe(node);
-        self.wiped = true;
         self.reached.mark(Rare::Wiped);
     }
 

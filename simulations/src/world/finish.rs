@@ -97,6 +97,7 @@ impl World {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Faults => {
                 self.check_all_up();
+                self.check_drained();
                 self.phase = Phase::Absence;
                 self.begin_absence() || self.next_phase()
             }

@@ -5,7 +5,7 @@
 //! durable is noted with its holder.
 
 use kvorum_protocol::{Dot, OperationId, VersionSet};
-use kvorum_store::{Apply, DamageNotice, MintedDot, StoreEvent, StoreRequest};
+use kvorum_store::{Apply, DamageNotice, MintedDot, StoreEvent, StoreRefusal, StoreRequest};
 
 use super::World;
 use super::node::Pending;
@@ -43,20 +43,35 @@ impl World {
     /// Notes what a store is asked for, to know what its answer is about.
     pub(super) fn note_request(&mut self, number: u16, request: &StoreRequest) {
         self.digest_request(number, request);
-        let StoreRequest::Apply { token, key, change } = request else { return };
-        let key = match Self::number_of_key(&key.key) {
+        let (token, key, change) = match request {
+            StoreRequest::Apply { token, key, change } => (token, key, Some(change)),
+            StoreRequest::Hold { token, key, change, .. } => {
+                self.reached.mark(Rare::HintHeld);
+                (token, key, Some(change))
+            }
+            StoreRequest::Release { token, key, .. } => (token, key, None),
+            _ => return,
+        };
+        let record = key;
+        let key = match Self::number_of_key(&record.key) {
             Ok(key) => key,
             Err(violation) => return self.accuse(Err(violation), Some(number), None),
         };
+        if let StoreRequest::Release { target, set, .. } = request {
+            self.judge_release(number, key, *target, set.as_ref().map(|set| seen(set)));
+        }
         let write = match change {
-            Apply::Update { operation, .. } => Some(write_of(*operation)),
-            Apply::Merge { .. } => None,
+            Some(Apply::Update { operation, .. }) => Some(write_of(*operation)),
+            Some(Apply::Merge { .. }) | None => None,
         };
         self.say(Some(number), Some(key), || match write {
             Some(write) => format!("asks its store to mint write {write}"),
+            None if change.is_none() => "asks its store to let go of it".to_owned(),
             None => "asks its store to merge".to_owned(),
         });
-        let pending = Pending { token: *token, key, write, covered: None, minted: None };
+        let covered = change.is_none().then(Bits::new);
+        let released = change.is_none().then(|| record.clone());
+        let pending = Pending { token: *token, key, write, covered, minted: None, released };
         if let Some(life) = &mut self.nodes[usize::from(number)].life {
             life.pending.push(pending);
         }
@@ -95,16 +110,23 @@ impl World {
                     .iter()
                     .position(|one| one.token == *token && one.covered.is_some());
                 let Some(index) = waiting else { return };
-                let Pending { key, covered, .. } = life.pending.remove(index);
+                let Pending { key, covered, released, .. } = life.pending.remove(index);
+                if let Some(record) = released {
+                    return self.let_go(number, key, &record);
+                }
+                self.judge_hoard(number);
                 self.holders.hold(number, key, &covered.unwrap_or_default());
                 self.say(Some(number), Some(key), || "what it applied is durable".to_owned());
             }
+            StoreEvent::HintDropped { key } => self.judge_drop(number, key),
             StoreEvent::Refused { token, reason } => {
+                if *reason == StoreRefusal::HintsFull {
+                    self.reached.mark(Rare::HintRefused);
+                }
                 let Some(life) = &mut self.nodes[usize::from(number)].life else { return };
-                let waiting = life
-                    .pending
-                    .iter()
-                    .position(|one| one.token == *token && one.covered.is_none());
+                let waiting = life.pending.iter().position(|one| {
+                    one.token == *token && (one.covered.is_none() || one.released.is_some())
+                });
                 let key = waiting.map(|index| life.pending.remove(index).key);
                 self.say(Some(number), key, || format!("its store refuses: {reason}"));
             }
@@ -209,6 +231,9 @@ impl World {
         }
         *last = Some(dot.actor);
         oracle.register(write, dot, !seen.live.contains(&dot), past);
+        if !self.owners[usize::from(key)].contains(&number) {
+            self.reached.mark(Rare::FallbackMinted);
+        }
         self.approach_doom(number);
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! - `clients`, `answers`: what clients ask, and what they make of the answers;
 //! - `faults`: what breaks; `beliefs`: who thinks whom to be up; `members`: the machines that find out, in some plans;
 //! - `listings`: what a listing owes;
+//! - `hints`: what fallbacks hold for owners;
 //! - `judge`: every store event before the oracle; `finish`: healing, reading everything, and the last judgement;
 //! - `aftermath`: what is done to the stores after it;
 //! - `digest`: what the trace hash is fed with.
@@ -20,6 +21,7 @@ mod clients;
 mod digest;
 mod faults;
 mod finish;
+mod hints;
 mod judge;
 mod listings;
 mod members;
@@ -161,7 +163,8 @@ pub(crate) struct World {
     holders: Holders,
     /// For each key the versions that reached a node other than their minter.
     spread: Vec<Bits>,
-    wiped: bool,
+    /// For each key the writes that as many owners as needed acknowledged.
+    acked_by_owners: Vec<Bits>,
     /// The latest that any node's wall clock ever said, before its jumps.
     latest_ms: u64,
     /// When a wall clock last jumped.

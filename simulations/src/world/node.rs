@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kvorum_node::engine::{Engine, EngineOptions, Now};
-use kvorum_protocol::Dot;
+use kvorum_protocol::{Dot, RecordKey};
 use kvorum_ring::NodeId;
 use kvorum_store::memory_index::{self, MemoryDisk, MemoryIndex};
 use kvorum_store::sim_files::{self, SimFiles};
 use kvorum_store::{
-    Committer, Compactor, IndexFate, Indexer, Job, Reader, Shard, ShardOptions, Token,
+    Committer, Compactor, IndexFate, Indexer, Job, Reader, RecoveryReport, Shard, ShardOptions,
+    Token,
 };
 
 use super::members::Detector;
@@ -37,6 +38,8 @@ pub(super) struct Pending {
     /// Whether it was applied, with what the record's clock covered then.
     pub(super) covered: Option<Bits>,
     pub(super) minted: Option<Dot>,
+    /// The record, if it is to be held for one owner less.
+    pub(super) released: Option<RecordKey>,
 }
 
 /// What a running process has.
@@ -147,6 +150,19 @@ impl Node {
         self.life.is_some() && !self.paused
     }
 
+    /// Keys that it holds for owners that were away.
+    pub(super) fn hints(&self) -> usize {
+        self.life.as_ref().map_or(0, |life| life.shard.hint_stats().keys)
+    }
+
+    /// Bytes that it may hold for others: its bounds, and what was under way when the last of it was let in.
+    pub(super) fn most_hint_bytes(&self) -> usize {
+        let ShardOptions { bearing_bytes, spare_bytes, pending_bytes, queued_operations, .. } =
+            self.shard_options;
+        const LARGEST: usize = 8 * 1024;
+        bearing_bytes + spare_bytes + pending_bytes + queued_operations.min(64) * 1024 + LARGEST
+    }
+
     /// Both clocks of the node when the simulation's time is `at_ns`.
     pub(super) fn now(&self, at_ns: u64) -> Now {
         let at_ms = (at_ns / 1_000_000) as i64;
@@ -175,7 +191,12 @@ fn shard_options(plan: &Plan) -> ShardOptions {
     options.table_bytes = divide(options.table_bytes);
     options.index_batch = divide(options.index_batch);
     options.checkpoint_bytes = (options.checkpoint_bytes >> plan.buggify.min(3)).max(1);
+    if plan.buggify == 1 {
+        options.spare_ms = 300;
+    }
     if plan.buggify >= 2 {
+        options.bearing_bytes = 6 * 1024;
+        options.spare_bytes = 3 * 1024;
         options.pending_bytes = divide(options.pending_bytes);
         options.unindexed_records = divide(options.unindexed_records);
         options.queued_operations = divide(options.queued_operations);
@@ -264,15 +285,7 @@ impl World {
         });
         node.disturbed_ns = self.schedule.now_ns();
         let (run, report) = (node.run, opened.report);
-        if matches!(report.index, IndexFate::Rebuilt(_)) {
-            self.reached.mark(Rare::IndexRebuilt);
-        }
-        if report.relogged > 0 {
-            self.reached.mark(Rare::Relogged);
-        }
-        if report.torn {
-            self.reached.mark(Rare::TornTail);
-        }
+        self.mark_recovery(number, &report);
         self.trace.hash.word(u64::from(number) << 32 | u64::from(run));
         self.say(Some(number), None, || format!("starts, run {run}: {report:?}"));
         self.beliefs.forget(number);
@@ -283,6 +296,18 @@ impl World {
         self.pump(number);
         self.pump_detector(number);
         self.notice(number);
+    }
+
+    fn mark_recovery(&mut self, number: u16, report: &RecoveryReport) {
+        let found = [
+            (matches!(report.index, IndexFate::Rebuilt(_)), Rare::IndexRebuilt),
+            (report.relogged > 0, Rare::Relogged),
+            (self.nodes[usize::from(number)].hints() > 0, Rare::HintFoundAtStart),
+            (report.torn, Rare::TornTail),
+        ];
+        for (_, state) in found.into_iter().filter(|(is_so, _)| *is_so) {
+            self.reached.mark(state);
+        }
     }
 
     /// Lets a node die and, after `down_ns`, start again.
@@ -355,6 +380,8 @@ impl World {
         let stats = engine.stats();
         let counts = [
             (stats.repairs, Rare::ReadRepair),
+            (stats.hints_delivered, Rare::HintDelivered),
+            (stats.hints_undelivered, Rare::HintUndelivered),
             (stats.passed_over, Rare::PassedOver),
             (stats.digests_agreed, Rare::DigestAgreed),
             (stats.digests_differed, Rare::DigestDiffered),

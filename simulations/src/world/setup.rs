@@ -58,7 +58,7 @@ impl World {
             oracle: vec![KeyOracle::default(); keys.len()],
             holders: Holders::default(),
             spread: vec![Bits::new(); keys.len()],
-            wiped: false,
+            acked_by_owners: vec![Bits::new(); keys.len()],
             latest_ms: 0,
             jumped_ns: 0,
             removed: BTreeSet::new(),

@@ -251,6 +251,11 @@ impl Shard {
         self.hints.holds(class, partition)
     }
 
+    /// Whether a record is held here for anybody.
+    pub fn holds_hint(&self, key: &RecordKey) -> bool {
+        self.hints.held.contains_key(key) || self.hints.unread.contains(key)
+    }
+
     /// Whether a hint of so many bytes more has no place.
     pub(super) fn has_no_place_for(&self, hint: &Hint, bytes: usize) -> bool {
         let (taken, most) = match hint.spare {

@@ -1,4 +1,5 @@
-//! Last stage: the killed node returns, lacks what was written without it, and is brought up to date by reads.
+//! Last stage: the killed node returns, lacks what was written without it, and is handed that by the nodes that stood in for it,
+//! or given it by reads.
 //!
 //! How much it lacks is counted by the node itself: it says how many keys it holds, and the layout says how many of ours
 //! it owns. Then every key is read once with an answer from every owner asked for; a coordinator that sees an owner
@@ -69,7 +70,7 @@ pub(super) async fn catch_up(
         units::count(owns)
     ));
     read_all(session, crash, files, cart).await?;
-    let step = Step::begin(session.output, "caught up by read repair", 1);
+    let step = Step::begin(session.output, "caught up", 1);
     let held_after_reads = wait_until_held(session, node, owns).await?;
     step.end(&format!("{} holds all {} keys it owns", crash.victim_name, units::count(owns)));
     Ok(RepairReport { node: crash.victim_name.clone(), owns, held_at_return, held_after_reads })

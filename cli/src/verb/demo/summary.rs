@@ -51,7 +51,7 @@ impl Summary {
             units::count(account.uncertain()),
         ))?;
         output.line(&format!(
-            "  {killed} came back without {} of its {} keys; reading them repaired it",
+            "  {killed} came back without {} of its {} keys, and was handed them",
             units::count(repair.owns.saturating_sub(repair.held_at_return)),
             units::count(repair.owns),
         ))?;

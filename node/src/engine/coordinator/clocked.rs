@@ -4,7 +4,8 @@
 //! hour, and every write through the others would be acknowledged and lost. So the coordinator asks the other owners what time
 //! it is there. Its own clock must be within [`limits::CLOCK_SKEW_MS`] of those of a majority of the owners, itself counted; else
 //! it refuses, and nothing was written. A majority, because one wrong clock must not stop the others, and two owners that share
-//! an error are believed: no two majorities can go by clocks that are far apart.
+//! an error are believed: no two majorities can go by clocks that are far apart. Where too few owners can be reached the clocks of
+//! the fallbacks that stand in for them count like theirs.
 //!
 //! An answer was true at some moment between question and answer, so a clock that shows a time between the two, by our own clock,
 //! does not differ at all. When the own clock agrees, the rest is an ordinary put.
@@ -52,18 +53,24 @@ impl Clocked {
     pub(crate) fn or_put(
         write: Write,
         deadline_ns: u64,
+        me: NodeId,
+        fallbacks: impl Fn() -> Owners,
         reaches: impl Fn(NodeId) -> bool,
     ) -> Box<dyn Machine> {
         let is_stamped = matches!(write.change, Change::Stamped(_));
         debug_assert!(!is_stamped || write.rule == MergeRule::LossyLww);
-        let owners = write.place.owners.clone();
-        let put = Put::new(write, deadline_ns, reaches);
+        let mut asked = write.place.owners.clone();
+        let needed = asked.len() / 2 + 1;
+        let reached = asked.iter().filter(|node| reaches(**node)).count();
+        if is_stamped && write.sloppy && reached < needed {
+            asked.extend(fallbacks());
+        }
+        let put = Put::new(write, deadline_ns, me, fallbacks, reaches);
         if !is_stamped {
             return Box::new(put);
         }
-        let needed = owners.len() / 2 + 1;
         let comparing = Comparing {
-            awaited: owners,
+            awaited: asked,
             asked_ms: 0,
             agreeing: 1,
             needed,
@@ -168,7 +175,7 @@ impl Machine for Clocked {
         if self.comparing.is_some() {
             self.lose(node, OwnerCause::Unreachable);
             // The put has not begun, and is told of it all the same: it was made when the owner could be reached.
-            self.put.forget(node);
+            self.put.forget(node, turn.me);
             return self.judge(turn);
         }
         self.put.on_peer_down(turn, node)

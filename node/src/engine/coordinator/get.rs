@@ -12,6 +12,9 @@
 //!   from then on, until everyone is heard or the deadline: repair whoever is behind
 //! ```
 //!
+//! Fallbacks may have taken writes in the place of owners. They are asked when too few owners can be reached, and before
+//! "not found" is said (`get/fallbacks.rs`); a strict get never asks them.
+//!
 //! Repair does not wait for an owner that died a moment ago and is not known to be down yet. A coordinator that has just
 //! come back, and answered a read with what the others told it, must not mint the next write over what it held itself.
 //!
@@ -31,6 +34,7 @@ mod comparing;
 mod confirming;
 mod digests;
 mod ending;
+mod fallbacks;
 
 use kvorum_protocol::EncodedSet;
 use kvorum_protocol::message::{MergeRule, OwnerCause};
@@ -60,6 +64,8 @@ pub(crate) struct Read {
     /// Durable copies that the bucket's writes wait for: what makes "not found" complete in a strict get.
     pub(crate) bucket_w: usize,
     pub(crate) strict: bool,
+    /// Fallbacks may stand in for owners.
+    pub(crate) sloppy: bool,
 }
 
 /// A get under way at its coordinator.
@@ -69,11 +75,14 @@ pub(crate) struct Get {
     rule: MergeRule,
     bucket_w: usize,
     strict: bool,
+    sloppy: bool,
     deadline_ns: u64,
     /// When the owners were asked, in monotonic nanoseconds.
     asked_ns: u64,
-    /// Usable answers.
+    /// Usable answers of owners.
     heard: Quorum,
+    /// Those of fallbacks, once they are asked.
+    fallbacks: Option<Quorum>,
     holdings: Holdings,
     digests: Digests,
     /// Of a strict get: what is being made durable before it is returned, and who has it.
@@ -82,7 +91,7 @@ pub(crate) struct Get {
 }
 
 impl Get {
-    /// A read whose coordinator is this node, one of the owners.
+    /// A read whose coordinator is this node, one of the owners or of the fallbacks.
     pub(crate) fn new(read: Read, deadline_ns: u64, reaches: impl Fn(NodeId) -> bool) -> Get {
         let heard = Quorum::new(read.r, &[&read.place.owners], reaches);
         Get {
@@ -90,9 +99,11 @@ impl Get {
             rule: read.rule,
             bucket_w: read.bucket_w,
             strict: read.strict,
+            sloppy: read.sloppy,
             deadline_ns,
             asked_ns: 0,
             heard,
+            fallbacks: None,
             holdings: Holdings::default(),
             digests: Digests::new(),
             confirming: None,
@@ -103,7 +114,7 @@ impl Get {
     /// An owner said what it holds.
     fn hear(&mut self, turn: &mut Turn<'_>, node: NodeId, outcome: FetchOutcome, refilling: bool) {
         if !self.heard.awaits(node) {
-            return;
+            return self.hear_fallback(node, outcome, refilling);
         }
         let is_absent = matches!(outcome, FetchOutcome::Absent);
         match outcome {
@@ -139,9 +150,12 @@ impl Get {
         if !self.answered && self.confirming.is_none() {
             let (rule, wall_ms) = (self.rule, turn.now.wall_ms);
             let is_found = self.holdings.is_found(|set| finds(set, rule, wall_ms));
-            if self.heard.is_reached() && (is_found || self.knows_nothing()) {
+            if !(is_found && self.has_enough()) && self.wants_fallbacks() {
+                self.ask_fallbacks(turn);
+            }
+            if self.has_enough() && (is_found || self.knows_nothing(turn)) {
                 self.conclude(turn);
-            } else if self.heard.is_settled() && !self.heard.is_reached() {
+            } else if self.is_settled() && !self.has_enough() {
                 self.fail(turn);
             }
         }
@@ -149,19 +163,19 @@ impl Get {
             self.holdings.heal(turn, &self.place.key);
         }
         self.watch_own_read(turn);
-        if self.answered && self.heard.is_settled() { Progress::Done } else { Progress::Waiting }
+        if self.answered && self.is_settled() { Progress::Done } else { Progress::Waiting }
     }
 
     /// Whether it is time to say "not found": nobody is left to ask, or nobody who is left could contradict a strict get.
-    fn knows_nothing(&self) -> bool {
-        self.heard.is_settled() || (self.strict && self.is_complete())
+    fn knows_nothing(&self, turn: &Turn<'_>) -> bool {
+        self.is_settled() || (self.strict && self.is_complete(turn))
     }
 
-    /// Whether "not found" would be certain: every owner answered, or of a strict get so many that every acknowledged write
-    /// has one of them among its holders.
-    fn is_complete(&self) -> bool {
+    /// Whether "not found" would be certain: every owner and every fallback answered, or of a strict get so many owners that
+    /// every write that owners acknowledged has one of them among its holders.
+    fn is_complete(&self, turn: &Turn<'_>) -> bool {
         match self.strict {
-            false => self.heard.is_complete(),
+            false => self.heard.is_complete() && self.all_fallbacks_answered(turn),
             true => self.heard.got() + self.bucket_w > self.place.owners.len(),
         }
     }
@@ -170,7 +184,10 @@ impl Get {
 impl Machine for Get {
     fn start(&mut self, turn: &mut Turn<'_>) -> Progress {
         turn.wake_at(self.deadline_ns);
-        if !self.heard.is_reachable() {
+        if self.sloppy && !self.heard.has(turn.me) {
+            self.ask_fallbacks(turn);
+        }
+        if !self.could_have_enough(turn) {
             self.fail(turn);
             return Progress::Done;
         }
@@ -185,7 +202,7 @@ impl Machine for Get {
                 turn.send(node, PeerMessage::Fetch { token, key, digest_only: true, deadline_ms });
             }
         }
-        Progress::Waiting
+        self.judge(turn)
     }
 
     fn on_store(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
@@ -202,12 +219,12 @@ impl Machine for Get {
             StoreEvent::Durable { .. } => self.confirmed(turn, turn.me),
             StoreEvent::Refused { reason, .. } => {
                 let cause = cause_of(refusal_of(reason));
-                self.heard.fail(turn.me, cause);
+                self.lose(turn.me, cause);
                 self.compare_with(turn, Own::Nothing);
                 self.unconfirmed(turn, turn.me, cause);
             }
             StoreEvent::Poisoned { .. } => {
-                self.heard.fail(turn.me, OwnerCause::Stopping);
+                self.lose(turn.me, OwnerCause::Stopping);
                 self.unconfirmed(turn, turn.me, OwnerCause::Stopping);
             }
             _ => {}
@@ -237,7 +254,7 @@ impl Machine for Get {
     fn on_peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) -> Progress {
         // A digest that has come is an answer, which only waits to be compared.
         if !self.digests.has_early(node) {
-            self.heard.fail(node, OwnerCause::Unreachable);
+            self.lose(node, OwnerCause::Unreachable);
         }
         self.unconfirmed(turn, node, OwnerCause::Unreachable);
         self.judge(turn)
@@ -250,13 +267,13 @@ impl Machine for Get {
         for node in self.heard.awaited() {
             self.note_time(turn, node);
         }
-        self.heard.expire();
+        self.expire();
         if let Some((_, copies)) = &mut self.confirming {
             copies.expire();
         }
         if !self.answered {
             // No time is left to make anything last, which a strict get owes for whatever it found.
-            match self.heard.is_reached() && (!self.strict || self.holdings.merged().is_none()) {
+            match self.has_enough() && (!self.strict || self.holdings.merged().is_none()) {
                 true => self.conclude(turn),
                 false => self.fail(turn),
             }

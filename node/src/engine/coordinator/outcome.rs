@@ -7,8 +7,8 @@ use kvorum_protocol::{Clock, Dot, EncodedSet, Found, MintRefusal, OperationId, R
 use kvorum_ring::KeyHash;
 use kvorum_store::{MintedDot, StoreRefusal};
 
+use crate::engine::coordinator::copies::Copies;
 use crate::engine::coordinator::small;
-use crate::engine::quorum::Quorum;
 use crate::engine::view::ClusterView;
 use crate::limits;
 
@@ -40,11 +40,11 @@ impl Applied {
     }
 
     /// The reply of an operation that has its quorum, which it gets once.
-    pub(super) fn update_done(&mut self, copies: &Quorum, retry_checked: bool) -> UpdateDone {
+    pub(super) fn update_done(&mut self, copies: &Copies, retry_checked: bool) -> UpdateDone {
         UpdateDone {
             dot: self.dot,
-            acked_owners: small(copies.counted().len()),
-            acked_fallbacks: 0,
+            acked_owners: small(copies.at_owners()),
+            acked_fallbacks: small(copies.at_fallbacks()),
             needed: small(copies.needed()),
             retry_checked,
             value: self.value.take(),
@@ -56,7 +56,7 @@ impl Applied {
         &mut self,
         view: &ClusterView,
         key: KeyHash,
-        copies: &Quorum,
+        copies: &Copies,
         retry_checked: bool,
     ) -> PutDone {
         let context = self.context.as_ref();
@@ -64,8 +64,8 @@ impl Applied {
             context: context.map(|clock| view.context_keys.seal_hashed(key, clock)),
             dot: self.dot,
             replaced: std::mem::take(&mut self.replaced),
-            acked_owners: small(copies.counted().len()),
-            acked_fallbacks: 0,
+            acked_owners: small(copies.at_owners()),
+            acked_fallbacks: small(copies.at_fallbacks()),
             needed: small(copies.needed()),
             retry_checked,
         }
@@ -73,7 +73,7 @@ impl Applied {
 }
 
 /// What is true of a write that was handed to the store and is not known to have its quorum.
-pub(super) fn below_w(copies: &Quorum, operation: OperationId) -> RequestError {
+pub(super) fn below_w(copies: &Copies, operation: OperationId) -> RequestError {
     match copies.got() {
         0 => RequestError::OutcomeUnknown { operation },
         got => RequestError::AppliedBelowW {
@@ -86,8 +86,8 @@ pub(super) fn below_w(copies: &Quorum, operation: OperationId) -> RequestError {
 }
 
 /// Too few owners can be reached to begin at all.
-pub(super) fn unavailable(copies: &Quorum) -> RequestError {
-    let (needed, got) = (small(copies.needed()), small(copies.awaited().len()));
+pub(super) fn unavailable(copies: &Copies) -> RequestError {
+    let (needed, got) = (small(copies.needed()), small(copies.owners().awaited().len()));
     RequestError::Unavailable { needed, got, causes: copies.failures() }
 }
 

@@ -12,6 +12,9 @@
 //!                    everyone heard, or deadline: final action
 //! ```
 //!
+//! Owners that cannot be reached, or do not answer in time, have fallbacks in their place (`standing_in.rs`). When all owners are
+//! away one of the fallbacks coordinates: it mints in its own record of what it holds for others.
+//!
 //! The set leaves for the other owners as soon as it is applied here, in parallel with the fsync. That is safe because a
 //! dot is never minted twice, whatever this node forgets in a crash (the actor rule); so only *durable* copies count, the
 //! own one included.
@@ -21,19 +24,22 @@
 //! before it may have been.
 
 mod ending;
+mod recalling;
+mod standing_in;
 
 use kvorum_protocol::message::{MergeRule, OwnerCause, RequestError, Response};
-use kvorum_protocol::{Change, EncodedSet, Found, OperationId, RecordKey, Replaces};
+use kvorum_protocol::{Change, EncodedSet, OperationId, RecordKey, Replaces};
 use kvorum_ring::{KeyHash, NodeId};
-use kvorum_store::{Apply, StoreEvent, StoreRequest};
+use kvorum_store::{Apply, StoreEvent};
 
+use crate::engine::coordinator::copies::Copies;
 use crate::engine::coordinator::outcome::{self, Applied};
-use crate::engine::coordinator::recall::{Recall, Recalled};
+use crate::engine::coordinator::recall::Recall;
 use crate::engine::coordinator::search;
 use crate::engine::coordinator::{cause_of, known};
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::planted::Planted;
-use crate::engine::quorum::Quorum;
+use crate::engine::quorum::{Owners, Quorum};
 use crate::engine::turn::{Turn, remaining_ms};
 use crate::engine::view::Place;
 use crate::peer_message::{PeerMessage, ReplicateOutcome};
@@ -51,6 +57,8 @@ pub(crate) struct Write {
     pub(crate) w: usize,
     /// The operation may have been applied before.
     pub(crate) retry: bool,
+    /// Fallbacks may stand in for owners.
+    pub(crate) sloppy: bool,
 }
 
 /// Where the search for what a delete could delete stands.
@@ -84,17 +92,31 @@ pub(crate) struct Put {
     is_retry: bool,
     retry_checked: bool,
     /// Durable copies.
-    copies: Quorum,
+    copies: Copies,
+    /// What everybody is to hold, once the write is applied here.
+    set: Option<EncodedSet>,
     /// What the answer says of the write, once it is applied here.
     applied: Option<Applied>,
     answered: bool,
 }
 
 impl Put {
-    /// A write whose coordinator is this node, one of the owners.
-    pub(crate) fn new(write: Write, deadline_ns: u64, reaches: impl Fn(NodeId) -> bool) -> Put {
-        let copies = Quorum::new(write.w, &[&write.place.owners], &reaches);
-        let recall = write.retry.then(|| Recall::new(&write.place.owners, write.rule, &reaches));
+    /// A write whose coordinator is this node, `me`: one of the owners, or else of the `fallbacks`.
+    pub(crate) fn new(
+        write: Write,
+        deadline_ns: u64,
+        me: NodeId,
+        fallbacks: impl Fn() -> Owners,
+        reaches: impl Fn(NodeId) -> bool,
+    ) -> Put {
+        let owners = Quorum::new(write.w, &[&write.place.owners], &reaches);
+        let recall = write
+            .retry
+            .then(|| Recall::new(&write.place.owners, &fallbacks(), write.rule, &reaches));
+        let copies = match write.place.owners.contains(&me) {
+            true => Copies::new(owners, write.sloppy),
+            false => Copies::at_fallback(owners, me, fallbacks()),
+        };
         Put {
             key: write.place.key,
             hash: write.place.hash,
@@ -109,6 +131,7 @@ impl Put {
             is_retry: write.retry,
             retry_checked: true,
             copies,
+            set: None,
             applied: None,
             answered: false,
         }
@@ -119,7 +142,7 @@ impl Put {
         if turn.now.mono_ns >= self.deadline_ns {
             return self.fail(turn, RequestError::DeadlineExceeded);
         }
-        if !self.copies.is_reachable() {
+        if !self.could_reach(turn) {
             return self.fail(turn, outcome::unavailable(&self.copies));
         }
         let ignores_context = turn.has_planted(Planted::SiblingExplosion);
@@ -130,28 +153,18 @@ impl Put {
         let change = self.change.take().expect("a write is minted once");
         let twice = self.is_retry && self.is_update && turn.has_planted(Planted::CountsTwice);
         let operation = OperationId(self.operation.0 ^ u128::from(twice));
-        let change = Apply::Update { replaces, change, operation };
-        turn.store(StoreRequest::Apply { token: turn.token, key: self.key.clone(), change });
+        self.change_own(turn, Apply::Update { replaces, change, operation });
         Progress::Waiting
     }
 
     /// A peer went before the write began.
-    pub(super) fn forget(&mut self, node: NodeId) {
-        self.copies.fail(node, OwnerCause::Unreachable);
+    pub(super) fn forget(&mut self, node: NodeId, me: NodeId) {
+        self.copies.fail(node, me, OwnerCause::Unreachable);
     }
 
     /// Whether the write was handed to the store, so that it may take effect.
     fn is_begun(&self) -> bool {
         self.recall.is_none() && self.search != Search::UnderWay
-    }
-
-    /// The write was applied by an earlier attempt: instead of a second dot, what is known of it goes out again.
-    fn resend(&mut self, turn: &mut Turn<'_>, set: EncodedSet, found: Found) -> Progress {
-        self.applied = Some(Applied::before(found));
-        self.change = None;
-        let change = Apply::Merge { set };
-        turn.store(StoreRequest::Apply { token: turn.token, key: self.key.clone(), change });
-        Progress::Waiting
     }
 
     /// The own store has minted, or merged what is sent again.
@@ -175,7 +188,7 @@ impl Put {
     /// The write is visible here: it goes to the other owners, every one the same bytes.
     fn spread(&mut self, turn: &mut Turn<'_>, set: EncodedSet) -> Progress {
         let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
-        for node in self.copies.awaited() {
+        for node in self.copies.owners().awaited() {
             if node != turn.me {
                 let (key, set) = (self.key.clone(), set.clone());
                 turn.send(
@@ -184,38 +197,25 @@ impl Put {
                 );
             }
         }
+        self.set = Some(set);
         if turn.has_planted(Planted::CountsUnsynced) {
-            self.copies.count(turn.me);
+            self.copies.count(turn.me, turn.me);
         }
         self.judge(turn)
-    }
-
-    /// Follows the finding of a recall.
-    fn follow(&mut self, turn: &mut Turn<'_>, recalled: Recalled) -> Progress {
-        match recalled {
-            Recalled::Searching => Progress::Waiting,
-            Recalled::Found { set, found } => {
-                self.recall = None;
-                self.resend(turn, set, found)
-            }
-            Recalled::NotFound { certain } => {
-                self.recall = None;
-                self.retry_checked = certain;
-                self.mint(turn)
-            }
-        }
     }
 }
 
 impl Machine for Put {
     fn start(&mut self, turn: &mut Turn<'_>) -> Progress {
-        turn.wake_at(self.deadline_ns);
         match &mut self.recall {
             Some(recall) => {
                 recall.start(turn, &self.key, self.deadline_ns);
                 Progress::Waiting
             }
-            None => self.mint(turn),
+            None => {
+                turn.wake_at(self.patience_ns(turn));
+                self.mint(turn)
+            }
         }
     }
 
@@ -223,7 +223,7 @@ impl Machine for Put {
         match event {
             StoreEvent::Applied { .. } => self.applied(turn, event),
             StoreEvent::Durable { .. } => {
-                self.copies.count(turn.me);
+                self.copies.count(turn.me, turn.me);
                 self.judge(turn)
             }
             StoreEvent::Poisoned { .. } if self.is_begun() => self.close(turn),
@@ -243,11 +243,11 @@ impl Machine for Put {
             // Nobody was sent anything before it was applied here.
             PeerMessage::Replicated { .. } if self.applied.is_none() => Progress::Waiting,
             PeerMessage::Replicated { outcome: ReplicateOutcome::Durable, .. } => {
-                self.copies.count(from);
+                self.copies.count(from, turn.me);
                 self.judge(turn)
             }
             PeerMessage::Replicated { outcome: ReplicateOutcome::Refused { reason }, .. } => {
-                self.copies.fail(from, cause_of(reason));
+                self.copies.fail(from, turn.me, cause_of(reason));
                 self.judge(turn)
             }
             PeerMessage::Fetched { outcome, refilling, .. } => match &mut self.recall {
@@ -262,7 +262,7 @@ impl Machine for Put {
     }
 
     fn on_peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) -> Progress {
-        self.copies.fail(node, OwnerCause::Unreachable);
+        self.copies.fail(node, turn.me, OwnerCause::Unreachable);
         if let Some(recall) = &mut self.recall {
             let recalled = recall.lost(node, OwnerCause::Unreachable);
             return self.follow(turn, recalled);
@@ -273,7 +273,7 @@ impl Machine for Put {
     /// The search for what a delete could delete has ended.
     fn on_part(&mut self, turn: &mut Turn<'_>, _index: usize, response: Response) -> Progress {
         self.search = Search::Done;
-        match search::verdict(response, self.copies.missing().len()) {
+        match search::verdict(response, self.copies.owners().missing().len()) {
             Ok(()) => {
                 self.change = Some(Change::Delete);
                 self.mint(turn)
@@ -283,17 +283,12 @@ impl Machine for Put {
     }
 
     fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress {
-        if self.is_begun() {
-            return self.close(turn);
+        if turn.now.mono_ns < self.deadline_ns {
+            return self.lose_patience(turn);
         }
-        match &mut self.recall {
-            // Half of the time is over: the other half is for the write.
-            Some(recall) if turn.now.mono_ns < self.deadline_ns => {
-                turn.wake_at(self.deadline_ns);
-                let recalled = recall.give_up();
-                self.follow(turn, recalled)
-            }
-            _ => self.fail(turn, RequestError::DeadlineExceeded),
+        match self.is_begun() {
+            true => self.close(turn),
+            false => self.fail(turn, RequestError::DeadlineExceeded),
         }
     }
 }

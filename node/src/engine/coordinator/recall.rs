@@ -1,20 +1,21 @@
 //! Finding out whether a retried write was applied before.
 //!
 //! Every version remembers the operation that made it and some that it replaced. So a coordinator that is asked to repeat
-//! an operation looks for its id: first in its own record, then in those of the other owners. If it is anywhere, the write
+//! an operation looks for its id: first in its own record, then in those of the other owners and of the fallbacks, which may
+//! have taken the first attempt in an owner's place. If it is anywhere, the write
 //! took effect, and repeating it means spreading what is known instead of minting again.
 //!
-//! "Not found" is certain only when every owner answered and no list of ids was full. Otherwise the write is minted all the
+//! "Not found" is certain only when all of them answered and no list of ids was full. Otherwise the write is minted all the
 //! same, for waiting would make one slow owner stop everybody, and the reply says that it could not be checked. Two dots
 //! of one operation that arise so become one version again when they meet in a merge.
 
 use kvorum_protocol::message::{MergeRule, OwnerCause};
-use kvorum_protocol::{EncodedSet, Found, OperationId, RecordKey, VersionSet};
+use kvorum_protocol::{EncodedSet, Found, OperationId, RecordKey, Space, VersionSet};
 use kvorum_ring::NodeId;
 use kvorum_store::{StoreEvent, StoreRequest};
 
 use crate::engine::coordinator::{cause_of, known};
-use crate::engine::quorum::Quorum;
+use crate::engine::quorum::{Owners, Quorum};
 use crate::engine::replica::fetch_outcome;
 use crate::engine::turn::{Turn, remaining_ms};
 use crate::peer_message::{FetchOutcome, PeerMessage};
@@ -37,12 +38,13 @@ pub(super) enum Recalled {
     },
 }
 
-/// A search for one operation among a key's owners.
+/// A search for one operation among a key's owners and fallbacks.
 #[derive(Clone)]
 pub(super) struct Recall {
     key: Option<RecordKey>,
     deadline_ns: u64,
     rule: MergeRule,
+    owners: Owners,
     answers: Quorum,
     heard: VersionSet,
     forgetful: bool,
@@ -51,13 +53,22 @@ pub(super) struct Recall {
 impl Recall {
     /// A search that has not begun.
     pub(super) fn new(
-        owners: &[NodeId],
+        owners: &Owners,
+        fallbacks: &[NodeId],
         rule: MergeRule,
         reaches: impl Fn(NodeId) -> bool,
     ) -> Recall {
-        let answers = Quorum::new(owners.len(), &[owners], reaches);
-        let heard = VersionSet::empty();
-        Recall { key: None, deadline_ns: 0, rule, answers, heard, forgetful: false }
+        let mut all = owners.clone();
+        all.extend_from_slice(fallbacks);
+        let answers = Quorum::new(all.len(), &[&all], reaches);
+        let (owners, heard) = (owners.clone(), VersionSet::empty());
+        Recall { key: None, deadline_ns: 0, rule, owners, answers, heard, forgetful: false }
+    }
+
+    /// The record in which a node would have the key.
+    fn record_at(&self, node: NodeId, key: &RecordKey) -> RecordKey {
+        let is_owner = self.owners.contains(&node);
+        key.clone().in_space(if is_owner { Space::Owned } else { Space::Hinted })
     }
 
     /// Reads the own record. The search may take half of the time that is left; the write needs the other half.
@@ -66,7 +77,8 @@ impl Recall {
         turn.wake_at(turn.now.mono_ns + left_ns / 2);
         self.key = Some(key.clone());
         self.deadline_ns = deadline_ns;
-        turn.store(StoreRequest::Read { token: turn.token, key: key.clone() });
+        let own = self.record_at(turn.me, key);
+        turn.store(StoreRequest::Read { token: turn.token, key: own });
     }
 
     /// The own record was read, or could not be. If it does not know the operation, the other owners are asked.
@@ -85,7 +97,7 @@ impl Recall {
         if let Recalled::Searching = recalled {
             let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
             for node in self.answers.awaited() {
-                let (token, key) = (turn.token.0, key.clone());
+                let (token, key) = (turn.token.0, self.record_at(node, &key));
                 turn.send(node, PeerMessage::Fetch { token, key, digest_only: false, deadline_ms });
             }
         }

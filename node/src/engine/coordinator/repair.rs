@@ -32,14 +32,20 @@ impl Holdings {
     /// An owner holds this. An error when it does not fit into one record with what the others hold; then it is not counted
     /// among them.
     pub(super) fn holds(&mut self, node: NodeId, set: EncodedSet) -> Result<(), OwnerCause> {
+        self.adds(&set)?;
+        self.answers.push((node, Holding::Set(set)));
+        Ok(())
+    }
+
+    /// Somebody who is no owner holds this. An error as above.
+    pub(super) fn adds(&mut self, set: &EncodedSet) -> Result<(), OwnerCause> {
         self.merged = Some(match &self.merged {
             None => set.clone(),
-            Some(merged) if *merged == set => set.clone(),
+            Some(merged) if merged == set => set.clone(),
             Some(merged) => {
-                EncodedSet::bounded(&merged.merge(&set)).map_err(|_| OwnerCause::Oversized)?
+                EncodedSet::bounded(&merged.merge(set)).map_err(|_| OwnerCause::Oversized)?
             }
         });
-        self.answers.push((node, Holding::Set(set)));
         Ok(())
     }
 

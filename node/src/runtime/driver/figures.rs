@@ -20,13 +20,13 @@ impl Driver {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             run: *starts,
             uptime_ms: now.mono_ns / NS_PER_MS,
-            keys: store.keys,
+            keys: store.keys.saturating_sub(store.hints.keys as u64),
             log_bytes: store.log_bytes,
             live_bytes: store.live_bytes,
             index_backlog: store.index_backlog as u64,
             refilling: shard.is_refilling(),
             requests: self.clients.answered(),
-            hinted_keys: 0,
+            hinted_keys: store.hints.keys as u64,
             certificate_expires_at_ms: self.parts.security.borrow().expires_at_ms,
         };
         let others = cluster.view().members.iter().map(|member| member.id).filter(|id| id != me);

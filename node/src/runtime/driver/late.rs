@@ -29,6 +29,8 @@ pub(super) fn age_request(now: Now, arrived_ns: u64, request: &mut Request) -> b
 /// The same of a peer's message. Answers do not age: the machine that waits for them has its own alarm.
 pub(super) fn age_message(now: Now, arrived_ns: u64, message: &mut PeerMessage) -> bool {
     let (PeerMessage::Replicate { deadline_ms, .. }
+    | PeerMessage::Hold { deadline_ms, .. }
+    | PeerMessage::Deliver { deadline_ms, .. }
     | PeerMessage::Fetch { deadline_ms, .. }
     | PeerMessage::Forward { deadline_ms, .. }
     | PeerMessage::Scan { deadline_ms, .. }) = message

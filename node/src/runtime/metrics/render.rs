@@ -1,6 +1,7 @@
 //! All figures of a node as one text.
 //!
-//! The order is the one of `node/METRICS.md`: process, certificates, requests, engine, store, disk, peers, their breakers.
+//! The order is the one of `node/METRICS.md`: process, certificates, requests, engine, store, hints, disk, peers, their
+//! breakers.
 
 use kvorum_store::ShardStats;
 
@@ -24,6 +25,7 @@ pub(crate) fn expose(figures: &Figures) -> String {
     figures.meters.requests.expose(&mut out);
     engine(&mut out, figures);
     store(&mut out, &figures.store);
+    hints(&mut out, figures);
     disk(&mut out, figures);
     peers(&mut out, figures);
     breakers(&mut out, &figures.peers);
@@ -126,6 +128,40 @@ fn store(out: &mut Exposition, store: &ShardStats) {
     counter("kvorum_store_appended_bytes_total", "Bytes appended.", number(store.bytes));
     let help = "Records that compaction moved.";
     counter("kvorum_store_compacted_records_total", help, number(store.moved));
+}
+
+fn hints(out: &mut Exposition, figures: &Figures) {
+    let (engine, held) = (&figures.engine, &figures.store.hints);
+    let mut gauge = |name, help, value| out.single(name, Gauge, help, value);
+    let help = "Keys that this node holds for owners that were away.";
+    gauge("kvorum_hints", help, number(held.keys));
+    let help = "Those of them that count as copies, because too few owners have them.";
+    gauge("kvorum_hints_bearing", help, number(held.bearing));
+    let help = "Those of them of which it is not known yet since the start whom they are for.";
+    gauge("kvorum_hints_unread", help, number(held.unread));
+    let help = "Deliveries to owners that are under way, with what leads them.";
+    gauge("kvorum_hint_deliveries", help, number(engine.deliveries));
+    let help = "Bytes that hints take, in the log and in memory, about.";
+    out.family("kvorum_hint_bytes", Gauge, help);
+    out.sample(&[("kind", "bearing")], number(held.bearing_bytes));
+    out.sample(&[("kind", "spare")], number(held.spare_bytes));
+    let mut counter = |name, help, value| out.single(name, Counter, help, value);
+    let help = "Hints that their owner has durably.";
+    counter("kvorum_hints_delivered_total", help, number(engine.hints_delivered));
+    let help = "Deliveries that failed and are tried again.";
+    counter("kvorum_hints_undelivered_total", help, number(engine.hints_undelivered));
+    let help = "Hints that were dropped for their age; enough owners have them.";
+    counter("kvorum_hints_dropped_total", help, number(held.dropped));
+    let help = "Hints that could not be read and were given up.";
+    counter("kvorum_hints_damaged_total", help, number(held.damaged));
+    let help = "Hints that were not taken, because their room is used up.";
+    counter("kvorum_hints_refused_total", help, number(held.refused));
+    let help = "Times that this node, as a coordinator, called a fallback in for an owner.";
+    counter("kvorum_fallbacks_called_total", help, number(engine.called_in));
+    let help = "Writes that had their quorum only with fallbacks.";
+    counter("kvorum_writes_with_fallbacks_total", help, number(engine.writes_with_fallbacks));
+    let help = "Reads that asked fallbacks, because owners were away or nothing was found.";
+    counter("kvorum_reads_of_fallbacks_total", help, number(engine.fallbacks_asked));
 }
 
 fn disk(out: &mut Exposition, figures: &Figures) {

@@ -27,8 +27,8 @@ impl Get {
             Ok(shown) => shown,
             Err(error) => return turn.answer(Response::Error { error }),
         };
-        let complete = shown.is_found() || self.is_complete();
-        let (owners, fallbacks) = (small(self.heard.counted().len()), 0);
+        let complete = shown.is_found() || self.is_complete(turn);
+        let (owners, fallbacks) = (small(self.heard.counted().len()), small(self.at_fallbacks()));
         let needed = small(self.heard.needed());
         turn.answer(match shown {
             Shown::Values(values) => {

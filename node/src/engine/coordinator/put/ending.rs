@@ -13,6 +13,9 @@ use crate::engine::turn::Turn;
 impl Put {
     /// Answers as soon as the answer is certain, and ends when nobody is left to hear of.
     pub(super) fn judge(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if !self.answered && !self.copies.is_reached() {
+            self.replace_missed(turn);
+        }
         if !self.answered {
             if self.copies.is_reached() {
                 self.succeed(turn);
@@ -32,6 +35,7 @@ impl Put {
             false => Response::Put(applied.done(turn.view, self.hash, copies, retry_checked)),
         };
         turn.stats.writes_applied += 1;
+        turn.stats.writes_with_fallbacks += u64::from(!self.copies.has_enough_owners());
         self.answer(turn, response);
     }
 
@@ -61,7 +65,7 @@ impl Put {
         if finds_again && self.replaces == Replaces::Latest {
             // Another owner holds something live, and this one could not be given it, or not yet. To say that there is
             // nothing would be a lie; to try again may succeed.
-            return self.fail(turn, search::not_here(self.copies.missing().len()));
+            return self.fail(turn, search::not_here(self.copies.owners().missing().len()));
         }
         self.fail(turn, outcome::refused(reason))
     }
@@ -71,9 +75,16 @@ impl Put {
         turn.answer(response);
     }
 
-    /// The final action. Hints will be for `copies.missing()`; until there are hints, read repair finds those owners.
+    /// The final action: owners that do not have the write are left to fallbacks.
     fn finish(&mut self, turn: &mut Turn<'_>) -> Progress {
-        turn.stats.writes_left_behind += u64::from(!self.copies.missing().is_empty());
+        let missing = self.copies.owners().missing();
+        turn.stats.writes_left_behind += u64::from(!missing.is_empty());
+        if !missing.is_empty() {
+            self.leave_hints(turn);
+        }
+        if self.set.is_some() && !self.is_owner(turn) {
+            turn.hinted(&missing);
+        }
         Progress::Done
     }
 

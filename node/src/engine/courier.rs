@@ -1,0 +1,184 @@
+//! Giving an owner what was held for it.
+//!
+//! A courier goes through the list of what is held for one owner, in the order of the keys, a page at a time, and has each
+//! record delivered by a machine of its own (`parcel.rs`): read, sent, durable there, released here. How many are under way at
+//! once is the receiver's to say: every answer carries its credit. A pass that delivered something is followed by another one,
+//! because the list may have grown behind it; the courier ends with a pass that found nothing. Whoever adds to the list calls
+//! a courier, and so does the owner's return, also after a restart of this node: the list is on the disk, so it is resumed
+//! where it was.
+//!
+//! What cannot be delivered stays in the list and stops nothing else: the courier goes on behind it, and comes back to it in a
+//! later pass, after a rest that doubles until something is delivered. A record that cannot be read ends as damaged.
+
+use std::collections::VecDeque;
+
+use kvorum_protocol::RecordKey;
+use kvorum_protocol::message::{RequestError, Response};
+use kvorum_ring::NodeId;
+use kvorum_store::{StoreEvent, StoreRequest};
+
+use crate::engine::machine::{Machine, Progress};
+use crate::engine::turn::{Delivery, Turn};
+use crate::limits;
+
+/// Where the list stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum List {
+    /// A page is under way.
+    Asked,
+    /// There is more behind the page.
+    More,
+    /// The page is the last one.
+    Ended,
+}
+
+/// Delivers what is held for one owner.
+#[derive(Clone)]
+pub(crate) struct Courier {
+    target: NodeId,
+    /// Keys that are to be delivered next.
+    page: VecDeque<RecordKey>,
+    /// The last key of the page.
+    after: Option<RecordKey>,
+    list: List,
+    /// The store does not know yet of all its hints for whom they are.
+    unread: bool,
+    /// Deliveries that are under way.
+    out: usize,
+    /// Deliveries begun, and failed, in this pass.
+    begun: usize,
+    failed: usize,
+    is_resting: bool,
+    rest_ms: u64,
+}
+
+impl Courier {
+    /// A courier that has not begun.
+    pub(crate) fn new(target: NodeId) -> Courier {
+        Courier {
+            target,
+            page: VecDeque::new(),
+            after: None,
+            list: List::Asked,
+            unread: false,
+            out: 0,
+            begun: 0,
+            failed: 0,
+            is_resting: false,
+            rest_ms: limits::DELIVERY_REST_MS,
+        }
+    }
+
+    fn ask(&mut self, turn: &mut Turn<'_>) {
+        self.list = List::Asked;
+        let (token, target, after) = (turn.token, self.target, self.after.clone());
+        turn.store(StoreRequest::ListHints { token, target, after, limit: limits::HINT_PAGE });
+    }
+
+    fn begin_pass(&mut self, turn: &mut Turn<'_>) {
+        (self.begun, self.failed, self.after) = (0, 0, None);
+        self.ask(turn);
+    }
+
+    fn rest(&mut self, turn: &mut Turn<'_>, at_least_ms: u64) {
+        self.is_resting = true;
+        turn.wake_at(turn.now.after_ms(self.rest_ms.max(at_least_ms)));
+        self.rest_ms = (self.rest_ms * 2).min(limits::DELIVERY_REST_LONGEST_MS);
+    }
+
+    /// Delivers as much as the receiver takes now.
+    fn go_on(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if turn.hints_are_paused() || !turn.reaches(self.target) {
+            // What is under way ends by itself.
+            return Progress::Done;
+        }
+        if self.is_resting {
+            return Progress::Waiting;
+        }
+        while self.out < turn.peers.credit(self.target)
+            && let Some(key) = self.page.pop_front()
+        {
+            turn.deliver(Delivery { index: self.begun, target: self.target, key });
+            self.begun += 1;
+            self.out += 1;
+        }
+        match self.list {
+            List::More if self.page.is_empty() => self.ask(turn),
+            List::Ended if self.page.is_empty() && self.out == 0 => return self.end_pass(turn),
+            List::Asked | List::More | List::Ended => {}
+        }
+        Progress::Waiting
+    }
+
+    fn end_pass(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if self.begun == 0 && !self.unread {
+            return Progress::Done;
+        }
+        match self.failed > 0 || self.begun == 0 {
+            true => self.rest(turn, 0),
+            false => self.begin_pass(turn),
+        }
+        Progress::Waiting
+    }
+}
+
+impl Machine for Courier {
+    fn start(&mut self, turn: &mut Turn<'_>) -> Progress {
+        self.begin_pass(turn);
+        Progress::Waiting
+    }
+
+    fn on_store(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
+        match event {
+            StoreEvent::Hints { keys, more, unread, .. } => {
+                if let Some(last) = keys.last() {
+                    self.after = Some(last.clone());
+                }
+                self.page.extend(keys);
+                self.list = if more { List::More } else { List::Ended };
+                self.unread = unread;
+                self.go_on(turn)
+            }
+            StoreEvent::Refused { .. } => {
+                // The store is busy, or closing.
+                self.list = List::More;
+                self.rest(turn, 0);
+                Progress::Waiting
+            }
+            StoreEvent::Poisoned { .. } => Progress::Done,
+            _ => Progress::Waiting,
+        }
+    }
+
+    fn on_peer_down(&mut self, turn: &mut Turn<'_>, _node: NodeId) -> Progress {
+        self.go_on(turn)
+    }
+
+    fn on_part(&mut self, turn: &mut Turn<'_>, _index: usize, response: Response) -> Progress {
+        self.out -= 1;
+        match response {
+            Response::Error { error } => {
+                self.failed += 1;
+                turn.stats.hints_undelivered += 1;
+                match error {
+                    RequestError::Overloaded { retry_after_ms } if !self.is_resting => {
+                        self.rest(turn, retry_after_ms.into());
+                    }
+                    RequestError::DeadlineExceeded if !self.is_resting => self.rest(turn, 0),
+                    _ => {}
+                }
+            }
+            _ => self.rest_ms = limits::DELIVERY_REST_MS,
+        }
+        self.go_on(turn)
+    }
+
+    fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress {
+        self.is_resting = false;
+        if self.list == List::Ended && self.page.is_empty() && self.out == 0 {
+            self.begin_pass(turn);
+            return Progress::Waiting;
+        }
+        self.go_on(turn)
+    }
+}

@@ -1,0 +1,151 @@
+//! One delivery: a record that was held for an owner, on its way there.
+//!
+//! It is read, sent, and released here once the owner has it durably: not before, because until then this may be the only copy.
+//! It is released as what was sent. If it has changed meanwhile, it stays, and another delivery brings the rest.
+//!
+//! At the owner it is merged like everything else. How it ends is told to the courier that began it.
+
+use kvorum_protocol::message::{Nothing, RequestError, Response};
+use kvorum_protocol::{EncodedSet, RecordKey, Space};
+use kvorum_ring::NodeId;
+use kvorum_store::{ReadError, StoreEvent, StoreRequest};
+
+use crate::engine::machine::{Machine, Progress};
+use crate::engine::planted::Planted;
+use crate::engine::turn::Turn;
+use crate::limits;
+use crate::peer_message::{PeerMessage, ReplicaRefusal, ReplicateOutcome};
+
+/// How far a delivery is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Reading,
+    Sent,
+    Releasing,
+}
+
+/// One delivery: of one record to one owner.
+#[derive(Clone)]
+pub(crate) struct Parcel {
+    target: NodeId,
+    key: RecordKey,
+    /// What was sent.
+    set: Option<EncodedSet>,
+    stage: Stage,
+}
+
+impl Parcel {
+    /// A delivery that has not begun.
+    pub(crate) fn new(target: NodeId, key: RecordKey) -> Parcel {
+        Parcel { target, key, set: None, stage: Stage::Reading }
+    }
+
+    fn send(&mut self, turn: &mut Turn<'_>, set: EncodedSet) -> Progress {
+        if !turn.reaches(self.target) {
+            return end(turn, Some(RequestError::Stopping));
+        }
+        let deadline_ms = limits::DELIVERY_DEADLINE_MS;
+        let key = self.key.clone().in_space(Space::Owned);
+        let deliver =
+            PeerMessage::Deliver { token: turn.token.0, key, set: set.clone(), deadline_ms };
+        turn.send(self.target, deliver);
+        turn.wake_at(turn.now.after_ms(deadline_ms.into()));
+        (self.set, self.stage) = (Some(set), Stage::Sent);
+        if turn.has_planted(Planted::HintForgottenEarly) {
+            self.release(turn);
+        }
+        Progress::Waiting
+    }
+
+    /// The owner has it, or nobody ever will.
+    fn release(&mut self, turn: &mut Turn<'_>) {
+        self.stage = Stage::Releasing;
+        let (token, key) = (turn.token, self.key.clone());
+        let (target, set) = (self.target, self.set.clone());
+        turn.store(StoreRequest::Release { token, key, target, set });
+    }
+
+    fn hear(&mut self, turn: &mut Turn<'_>, outcome: ReplicateOutcome) -> Progress {
+        match outcome {
+            ReplicateOutcome::Durable => {
+                turn.stats.hints_delivered += 1;
+                self.release(turn);
+                Progress::Waiting
+            }
+            ReplicateOutcome::Refused { reason: ReplicaRefusal::Overloaded { retry_after_ms } } => {
+                end(turn, Some(RequestError::Overloaded { retry_after_ms }))
+            }
+            ReplicateOutcome::Refused { reason: ReplicaRefusal::Late } => {
+                end(turn, Some(RequestError::DeadlineExceeded))
+            }
+            ReplicateOutcome::Refused { .. } => end(turn, Some(RequestError::WrongLayout)),
+        }
+    }
+}
+
+/// Ends a delivery, and says why it failed if it did.
+fn end(turn: &mut Turn<'_>, error: Option<RequestError>) -> Progress {
+    turn.answer(match error {
+        Some(error) => Response::Error { error },
+        None => Response::Done(Nothing {}),
+    });
+    Progress::Done
+}
+
+impl Machine for Parcel {
+    fn start(&mut self, turn: &mut Turn<'_>) -> Progress {
+        turn.store(StoreRequest::Read { token: turn.token, key: self.key.clone() });
+        Progress::Waiting
+    }
+
+    fn on_store(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
+        match (self.stage, event) {
+            (Stage::Reading, StoreEvent::Read { result, .. }) => match result {
+                Ok(Some(set)) => self.send(turn, set),
+                // Delivered meanwhile, or dropped.
+                Ok(None) => end(turn, None),
+                Err(ReadError::Damaged) => {
+                    self.release(turn);
+                    Progress::Waiting
+                }
+                Err(ReadError::IndexDamaged) => end(turn, Some(RequestError::Damaged)),
+            },
+            (Stage::Releasing, StoreEvent::Durable { .. }) => end(turn, None),
+            (_, StoreEvent::Refused { .. }) => {
+                end(turn, Some(RequestError::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS }))
+            }
+            (_, StoreEvent::Poisoned { .. }) => end(turn, Some(RequestError::Stopping)),
+            _ => Progress::Waiting,
+        }
+    }
+
+    fn on_reply(&mut self, turn: &mut Turn<'_>, from: NodeId, message: PeerMessage) -> Progress {
+        let PeerMessage::Delivered { outcome, credit, .. } = message else {
+            return Progress::Waiting;
+        };
+        if from != self.target || self.stage != Stage::Sent {
+            return Progress::Waiting;
+        }
+        turn.peers.grant(from, credit);
+        self.hear(turn, outcome)
+    }
+
+    fn on_peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) -> Progress {
+        match node == self.target && self.stage == Stage::Sent {
+            true => end(turn, Some(RequestError::Stopping)),
+            false => Progress::Waiting,
+        }
+    }
+
+    fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress {
+        match self.stage {
+            Stage::Sent => {
+                // It is slow, or what is sent there is lost: one at a time finds out.
+                turn.peers.grant(self.target, 1);
+                end(turn, Some(RequestError::DeadlineExceeded))
+            }
+            // The store answers everything.
+            Stage::Reading | Stage::Releasing => Progress::Waiting,
+        }
+    }
+}

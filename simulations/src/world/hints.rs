@@ -1,0 +1,79 @@
+//! What fallbacks hold for owners, before the judges: nothing of it may end too early, and all of it has to end.
+
+use kvorum_protocol::RecordKey;
+use kvorum_ring::NodeId;
+
+use super::World;
+use crate::checkers::p9_hints;
+use crate::oracle::Seen;
+use crate::reached::Rare;
+
+impl World {
+    /// A node is about to let go of what it holds for an owner. None of it: it cannot be read.
+    pub(super) fn judge_release(
+        &mut self,
+        number: u16,
+        key: u16,
+        target: NodeId,
+        held: Option<Seen>,
+    ) {
+        let Some(held) = held else { return };
+        let owner = self.number_of(target);
+        let oracle = &self.oracle[usize::from(key)];
+        let covered = oracle.covered(&held.clock);
+        let given = self.holders.ever(owner, key);
+        let judgement = p9_hints::check_forgotten(oracle, &covered, &given, owner);
+        self.accuse(judgement, Some(number), Some(key));
+    }
+
+    /// A node has durably let go of a record, unless it holds it for somebody else or again.
+    pub(super) fn let_go(&mut self, number: u16, key: u16, record: &RecordKey) {
+        let Some(life) = &self.nodes[usize::from(number)].life else { return };
+        let is_held_again = life.pending.iter().any(|one| one.key == key && one.released.is_none());
+        if !life.shard.holds_hint(record) || is_held_again {
+            // Where it is not certain what is left, nothing counts as left.
+            self.holders.let_go(number, key);
+            self.say(Some(number), Some(key), || "has let go of it".to_owned());
+        }
+    }
+
+    /// A node dropped a hint unasked.
+    pub(super) fn judge_drop(&mut self, number: u16, record: &RecordKey) {
+        self.reached.mark(Rare::HintDropped);
+        let Ok(key) = Self::number_of_key(&record.key) else { return };
+        let oracle = &self.oracle[usize::from(key)];
+        let owners = &self.owners[usize::from(key)];
+        let ever: Vec<_> = owners.iter().map(|owner| self.holders.ever(*owner, key)).collect();
+        let held = self.holders.ever(number, key);
+        let held = held.iter().filter(|version| {
+            let write = oracle.versions()[*version].write;
+            oracle.acknowledged().contains(write as usize)
+        });
+        let counted = held.map(|version| {
+            let write = oracle.versions()[version].write;
+            let needed = self.history.row(write).map_or(0, |row| usize::from(row.quorum));
+            (version, ever.iter().filter(|ever| ever.contains(version)).count(), needed)
+        });
+        let judgement = p9_hints::check_dropped(oracle, counted);
+        self.accuse(judgement, Some(number), Some(key));
+        self.holders.let_go(number, key);
+        self.say(Some(number), Some(key), || "drops what it held for others".to_owned());
+    }
+
+    /// What a node holds for others stays within its bounds. What was under way when the last of it was let in may be more.
+    pub(super) fn judge_hoard(&mut self, number: u16) {
+        let Some(life) = &self.nodes[usize::from(number)].life else { return };
+        let stats = life.shard.hint_stats();
+        let most = self.nodes[usize::from(number)].most_hint_bytes();
+        let judgement = p9_hints::check_bounded(stats.bearing_bytes + stats.spare_bytes, most);
+        self.accuse(judgement, Some(number), None);
+    }
+
+    /// Faults are over and everything has come to rest: nothing is left to be delivered.
+    pub(super) fn check_drained(&mut self) {
+        for number in 0..self.plan.topology.nodes {
+            let keys = self.nodes[usize::from(number)].hints();
+            self.accuse(p9_hints::check_drained(keys), Some(number), None);
+        }
+    }
+}
