@@ -222,6 +222,44 @@ fn bug_21_a_hint_that_cannot_be_read_is_given_up_and_stops_no_other() {
     assert!(!store.damage.is_empty(), "it is reported");
 }
 
+#[test]
+fn a_record_is_held_for_no_more_owners_than_can_be_read_back() {
+    let (files, disk, mut store) = open();
+    let all: Vec<NodeId> = (1..=64).map(NodeId).collect();
+    mint(&mut store, "k", &all[..40], "v", 1);
+    let set = |store: &mut Store| read(store, "k").expect("it is held");
+    let held = set(&mut store);
+    let more = hold(&mut store, "k", &all, false, Apply::Merge { set: held.clone() });
+    let one_more = [NodeId(65)];
+    let refused = hold(&mut store, "k", &one_more, false, Apply::Merge { set: held.clone() });
+    store.settle();
+    assert!(store.outcome(more).durable);
+    assert_eq!(store.outcome(refused).refused, Some(StoreRefusal::Oversized));
+    drop(store);
+    disk.crash(IndexDamage::Empty, 0);
+    let mut store = Store::open(&files.kill(), &disk, ShardOptions::small(), 2).unwrap();
+    assert_eq!(set(&mut store), held);
+    assert_eq!(
+        (listed(&mut store, NodeId(64)), listed(&mut store, NodeId(65))),
+        (vec!["k".into()], vec![])
+    );
+}
+
+#[test]
+fn a_store_that_closes_does_not_ask_to_be_called_for_hints_that_it_will_not_drop() {
+    let (_, _, mut store) = open();
+    let change = update(Replaces::Latest, value("spare"), 1);
+    hold(&mut store, "spare", &[A], true, change);
+    store.settle();
+    store.opened.shard.begin_close(store.now);
+    store.now.mono_ns += 10 * ShardOptions::small().spare_ms * 1_000_000;
+    store.opened.shard.tick(store.now);
+    let due = store.opened.shard.next_deadline();
+    assert!(due.is_none_or(|due| due > store.now.mono_ns), "{due:?}");
+    store.settle();
+    assert!(store.dropped.is_empty());
+}
+
 /// What is known of a key that a random course holds and releases.
 #[derive(Clone, Default)]
 struct Course {

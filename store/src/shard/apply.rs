@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kvorum_protocol::actor_rule::{choose_actor, mark_after_merge};
 use kvorum_protocol::codec::Surplus;
+use kvorum_protocol::limits as bounds;
 use kvorum_protocol::mergeable;
 use kvorum_protocol::{
     Actor, Change, EncodedSet, Mark, MintRefusal, OperationId, Record, RecordKey, Replaces,
@@ -37,6 +38,12 @@ impl Shard {
         change: Apply,
         hint: Option<&Hint>,
     ) {
+        if let Some(hint) = hint
+            && targets_after(self.current(slot).as_deref(), hint) > bounds::HINTED_FOR
+        {
+            // A longer list could not be read back.
+            return self.refuse(token, StoreRefusal::Oversized);
+        }
         match change {
             Apply::Update { replaces, change, operation } => {
                 let write = Write { replaces, change, operation };
@@ -287,6 +294,12 @@ struct Write {
     replaces: Replaces,
     change: Change,
     operation: OperationId,
+}
+
+/// How many owners a record will be held for with this hint.
+fn targets_after(record: Option<&Record>, hint: &Hint) -> usize {
+    let held: &[NodeId] = record.map_or(&[], |record| &record.hinted_for);
+    held.len() + hint.targets.iter().filter(|target| !held.contains(*target)).count()
 }
 
 /// Whether a hint adds an owner to those that a record is held for, or makes it one that may not be dropped.

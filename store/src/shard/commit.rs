@@ -218,7 +218,7 @@ impl Shard {
 
     /// The compare of compare-and-set: a move is worth writing only while its entry is where it was read.
     fn is_still_newest(&mut self, moved: &Move) -> bool {
-        let Some(slot) = moved.slot else { return true };
+        let Some(slot) = moved.slot else { return !self.is_overtaken(&moved.entry) };
         let entry = self.table.entry_mut(slot);
         let here = Placed { sequence: moved.entry.sequence, location: moved.from };
         let newest = entry.sequence == here.sequence && entry.placed() == Some(here);
@@ -226,6 +226,17 @@ impl Shard {
             entry.moving = false;
         }
         newest
+    }
+
+    /// Whether the table has something newer of an entry's key: then a second copy of a marker covers nothing that this does not,
+    /// and behind it in the log, where a start might read it alone, would hide it.
+    fn is_overtaken(&self, entry: &LogEntry) -> bool {
+        let key = match &entry.body {
+            EntryBody::Record(record) => &record.key,
+            EntryBody::Removal { key, .. } => key,
+        };
+        let newest = self.table.find(key).map(|slot| self.table.entry(slot).sequence);
+        newest.is_some_and(|newest| newest > entry.sequence)
     }
 
     pub(super) fn committed(&mut self, committed: Committed) {
@@ -285,5 +296,89 @@ impl Shard {
         }
         self.segments.occupy(placed.location);
         self.note_unindexed(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use kvorum_protocol::{Change, Key, OperationId, RecordKey, Replaces, Space};
+    use kvorum_ring::{ClassId, NodeId, PartitionCount};
+
+    use super::Move;
+    use crate::clock::Now;
+    use crate::job::Job;
+    use crate::log::entry::{Copies, EntryBody, LogEntry};
+    use crate::log::segment::SegmentKind;
+    use crate::memory_index::{MemoryDisk, MemoryIndex};
+    use crate::options::ShardOptions;
+    use crate::recovery::{Opened, open};
+    use crate::request::{Apply, Hint, StoreRequest, Token};
+    use crate::sim_files::SimFiles;
+
+    fn settle(opened: &mut Opened<SimFiles, MemoryIndex>) {
+        while let Some(job) = opened.shard.poll_job() {
+            let done = match job {
+                Job::Commit(job) => opened.committer.run(job),
+                Job::Read(job) => opened.reader.run(job),
+                Job::Index(job) => opened.indexer.run(job),
+                Job::Compact(job) => opened.compactor.run(job),
+            };
+            opened.shard.complete(Now::default(), done);
+        }
+    }
+
+    fn hold(opened: &mut Opened<SimFiles, MemoryIndex>, key: &RecordKey, operation: u128) {
+        let change = Change::Value { bytes: Bytes::from_static(b"v"), expires_at_ms: None };
+        let (replaces, operation) = (Replaces::Latest, OperationId(operation));
+        let change = Apply::Update { replaces, change, operation };
+        let hint = Hint { targets: vec![NodeId(1)], spare: false };
+        let (token, key) = (Token(operation.0 as u64), key.clone());
+        opened.shard.submit(Now::default(), StoreRequest::Hold { token, key, hint, change });
+        settle(opened);
+    }
+
+    #[test]
+    fn the_second_copy_of_a_marker_is_not_moved_behind_what_is_newer() {
+        let options = ShardOptions::small();
+        let mut opened = open(Arc::new(SimFiles::new()), MemoryDisk::new(), options, 1).unwrap();
+        let key = Key::new(Bytes::from_static(b"k")).unwrap();
+        let bucket = "b".parse().unwrap();
+        let key = RecordKey::new(ClassId(0), PartitionCount::default(), bucket, key);
+        let key = key.in_space(Space::Hinted);
+        hold(&mut opened, &key, 1);
+        let request = StoreRequest::Remove { token: Token(2), key: key.clone() };
+        opened.shard.submit(Now::default(), request);
+        settle(&mut opened);
+        let slot = opened.shard.table.find(&key).expect("it was just removed");
+        let marker = opened.shard.table.entry(slot).placed().expect("it is synced");
+        let copy = |key: &RecordKey| Move {
+            slot: None,
+            from: marker.location,
+            entry: LogEntry {
+                sequence: marker.sequence,
+                body: EntryBody::Removal {
+                    key: key.clone(),
+                    copies: Copies::One(SegmentKind::Bulk),
+                    covers_through: Some(marker.location.segment),
+                },
+            },
+        };
+        opened.shard.commits.push_move(copy(&key));
+        assert!(matches!(opened.shard.poll_job(), Some(Job::Commit(_))), "nothing is newer");
+
+        let options = ShardOptions::small();
+        let mut opened = open(Arc::new(SimFiles::new()), MemoryDisk::new(), options, 1).unwrap();
+        for operation in 1..=9 {
+            hold(&mut opened, &key, operation);
+        }
+        opened.shard.commits.push_move(copy(&key));
+        settle(&mut opened);
+        let newest = opened.shard.table.find(&key).map(|slot| opened.shard.table.entry(slot));
+        assert!(newest.is_some_and(|newest| newest.body.record().is_some()));
+        let (batches, entries) = (opened.shard.stats().batches, opened.shard.stats().entries);
+        assert_eq!((batches, entries), (9, 9), "the marker was not written");
     }
 }

@@ -320,8 +320,10 @@ impl Shard {
 
     /// When there is something to be read or dropped.
     pub(super) fn hints_deadline(&self) -> Option<u64> {
-        let is_idle = self.hints.reading == 0 && !self.hints.unread.is_empty();
-        if is_idle && self.life == Life::Open && self.rebuilding == Rebuilding::No {
+        if self.life != Life::Open || self.rebuilding != Rebuilding::No {
+            return None;
+        }
+        if self.hints.reading == 0 && !self.hints.unread.is_empty() {
             return Some(self.now.mono_ns);
         }
         let (since_ns, _) = self.hints.spares.first()?;
