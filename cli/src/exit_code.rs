@@ -28,7 +28,7 @@ pub(crate) enum ExitCode {
     Degraded = 10,
     /// `kv status`: some partition has lost its quorum.
     BelowQuorum = 11,
-    /// `kv stats`, `kv top --once`: some node did not answer. What the others said is printed.
+    /// `kv stats`, `kv top --once`, `kv hints`: some node did not answer. What the others said is printed.
     SomeSilent = 12,
     /// `kv bench overload`: the nodes did not come through it as they should.
     OverloadFailed = 13,
@@ -109,7 +109,7 @@ impl ExitCode {
             ExitCode::Damaged => "damaged data",
             ExitCode::Degraded => "status: degraded",
             ExitCode::BelowQuorum => "status: below quorum",
-            ExitCode::SomeSilent => "stats, top: some node did not answer",
+            ExitCode::SomeSilent => "stats, top, hints: some node did not answer",
             ExitCode::OverloadFailed => {
                 "bench overload: a criterion does not hold, or the run shows nothing"
             }

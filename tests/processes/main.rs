@@ -14,6 +14,7 @@ mod crashes;
 mod demo;
 mod dev;
 mod failures;
+mod hints;
 #[cfg(target_os = "linux")]
 mod hostile;
 mod kv;

@@ -11,6 +11,7 @@ pub(crate) mod cert;
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod duration;
+pub(crate) mod hints;
 pub(crate) mod local;
 pub(crate) mod merged;
 pub(crate) mod overload;
@@ -133,6 +134,9 @@ pub(crate) enum Verb {
     /// Show who owns what
     #[command(subcommand)]
     Ring(ring::RingVerb),
+    /// Show, hand over and keep back what nodes hold for owners that were away
+    #[command(subcommand)]
+    Hints(hints::HintsVerb),
     /// Create, change and show buckets
     #[command(subcommand)]
     Bucket(bucket::BucketVerb),

@@ -11,6 +11,7 @@ mod demo;
 mod dev;
 mod diag;
 mod get;
+mod hints;
 mod ls;
 mod merged;
 mod node_start;
@@ -88,6 +89,7 @@ fn run(verb: Verb, output: Output) -> Outcome<ExitCode> {
         Verb::Ring(RingVerb::Where { key, connection }) => {
             wait(ring_where::run(&key, &connection, output))
         }
+        Verb::Hints(verb) => wait(hints::run(verb, output)),
         Verb::Bucket(verb) => wait(bucket::run(verb, output)),
         Verb::Cert(verb) => cert::run(&verb, output),
         Verb::Auth(verb) => wait(auth::run(verb, output)),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kvorum_protocol::message::{
     Bucket as BucketDescription, BucketRequest, BucketSet, BucketSettings, Buckets, Diag,
-    Diagnosis, Nothing, Request, Response, StatusDone, TokenCreate, TokenRevoke, TokenTerms,
-    Tokens,
+    Diagnosis, HintsAsk, HintsDone, Nothing, Request, Response, StatusDone, TokenCreate,
+    TokenRevoke, TokenTerms, Tokens,
 };
 use kvorum_protocol::{AccessToken, BucketName, TokenId};
 use kvorum_ring::NodeId;
@@ -42,6 +42,24 @@ impl Client {
         let answer = self.ask_node(node, Request::Diag(Diag { sections })).await?;
         match answer {
             Response::Diag(done) => Ok(done),
+            _ => Err(unexpected(node)),
+        }
+    }
+
+    /// What one node holds for owners that were away, asked of that node itself. With `paused` it is told to keep it back from
+    /// now on (`true`), or to hand it over, at once (`false`). The operator's.
+    ///
+    /// # Errors
+    /// [`OperationError`] when it cannot be reached or does not answer;
+    /// [`Forbidden`](kvorum_protocol::RequestError::Forbidden) to whoever has a token.
+    pub async fn hints_of(
+        &self,
+        node: NodeId,
+        paused: Option<bool>,
+    ) -> Result<HintsDone, OperationError> {
+        let answer = self.ask_node(node, Request::Hints(HintsAsk { paused })).await?;
+        match answer {
+            Response::Hints(done) => Ok(done),
             _ => Err(unexpected(node)),
         }
     }

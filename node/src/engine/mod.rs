@@ -151,6 +151,7 @@ impl Engine {
             requests: self.machines.requests(),
             replica_tasks: self.machines.replica_tasks(),
             deliveries: self.machines.deliveries(),
+            hints_paused: self.hints_paused,
             ..self.stats
         }
     }

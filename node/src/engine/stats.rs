@@ -31,6 +31,8 @@ pub struct EngineStats {
     pub writes_with_fallbacks: u64,
     /// Gets that asked fallbacks.
     pub fallbacks_asked: u64,
+    /// Gauge: what is held for others is kept back.
+    pub hints_paused: bool,
     /// Gauge: deliveries of hints under way, with what leads them.
     pub deliveries: usize,
     /// Hints that their owner has durably.

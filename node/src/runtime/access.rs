@@ -227,7 +227,7 @@ fn need(request: &Request) -> Need<'_> {
         Request::BucketShow(show) => Need::Any(&show.name),
         // A listing holds only the buckets that the caller may know of.
         Request::BucketList(_) | Request::Topology(_) | Request::Status(_) => Need::Validity,
-        Request::Diag(_) => Need::Operator,
+        Request::Diag(_) | Request::Hints(_) => Need::Operator,
         Request::TokenCreate(_) | Request::TokenList(_) | Request::TokenRevoke(_) => Need::Operator,
     }
 }

@@ -107,6 +107,7 @@ fn kind(request: &Request) -> &'static str {
         Request::Topology(_) => "topology",
         Request::Status(_) => "status",
         Request::Diag(_) => "diag",
+        Request::Hints(_) => "hints",
         Request::BucketCreate(_) => "bucket create",
         Request::BucketSet(_) => "bucket set",
         Request::BucketShow(_) => "bucket show",

@@ -9,6 +9,7 @@ use crate::mergeable::Operation;
 use crate::message::access::{TokenCreate, TokenRevoke};
 use crate::message::bucket::Bucket;
 use crate::message::error::RequestError;
+use crate::message::hints::HintsAsk;
 use crate::version::OperationId;
 
 crate::wire_struct! {
@@ -231,6 +232,9 @@ crate::wire_enum! {
         21 = Status(nothing: Nothing),
         /// A diagnosis of the node that answers. Answered by `Diag`.
         22 = Diag(diag: Diag),
+        /// What the node that answers holds for owners that were away, and whether it hands it over. Answered by `Hints`. The
+        /// operator's.
+        25 = Hints(ask: HintsAsk),
         /// Create a bucket. Answered by `Buckets` with it.
         30 = BucketCreate(set: BucketSet),
         /// Change a bucket's settings. Answered by `Buckets` with it.
@@ -260,6 +264,7 @@ impl Request {
             Request::BatchGet(batch) => Some(&batch.options),
             Request::Update(update) => Some(&update.options),
             Request::Topology(_) | Request::Status(_) | Request::Diag(_) => None,
+            Request::Hints(_) => None,
             Request::BucketCreate(_) | Request::BucketSet(_) => None,
             Request::BucketShow(_) | Request::BucketList(_) => None,
             Request::TokenCreate(_) | Request::TokenList(_) | Request::TokenRevoke(_) => None,

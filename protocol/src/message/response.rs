@@ -9,6 +9,7 @@ use crate::mergeable::Joined;
 use crate::message::access::Tokens;
 use crate::message::bucket::Bucket;
 use crate::message::error::RequestError;
+use crate::message::hints::HintsDone;
 use crate::message::request::Nothing;
 use crate::message::status::StatusDone;
 use crate::message::topology::TopologyDone;
@@ -235,6 +236,8 @@ crate::wire_enum! {
         21 = Status(done: StatusDone),
         /// A diagnosis.
         22 = Diag(done: Diagnosis),
+        /// What a node holds for owners that were away.
+        25 = Hints(done: HintsDone),
         /// One bucket or all.
         30 = Buckets(done: Buckets),
         /// One access token or all.

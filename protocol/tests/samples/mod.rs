@@ -8,7 +8,8 @@ use kvorum_protocol::mergeable::{
     Event, FieldChange, Joined, JoinedField, Operation, Stamped, State,
 };
 use kvorum_protocol::message::{
-    AccessRefusal, ListedToken, Needed, TokenCreate, TokenRevoke, TokenTerms, Tokens,
+    AccessRefusal, HintsAsk, HintsDone, ListedToken, Needed, TargetHints, TokenCreate, TokenRevoke,
+    TokenTerms, Tokens,
 };
 use kvorum_protocol::message::{
     ArgumentKind, BatchGet, BatchGetDone, BatchPut, BatchPutDone, Bucket, BucketRequest, BucketSet,
@@ -248,6 +249,7 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::Topology(Nothing {}),
         Request::Status(Nothing {}),
         Request::Diag(Diag { sections: vec!["store".to_owned()] }),
+        Request::Hints(HintsAsk { paused: Some(true) }),
         Request::BucketCreate(BucketSet { bucket: bucket_settings() }),
         Request::BucketSet(BucketSet { bucket: bucket_settings() }),
         Request::BucketShow(BucketRequest { name: bucket() }),
@@ -382,6 +384,31 @@ fn status() -> StatusDone {
     StatusDone { node, peers: vec![peer], tasks: vec![task], below_quorum: 1, degraded: 70_000 }
 }
 
+fn hints() -> HintsDone {
+    let target = TargetHints {
+        node: NodeId(5),
+        name: "n2".to_owned(),
+        up: false,
+        keys: 3,
+        bytes: 4_096,
+        bearing: 1,
+        oldest_ms: 90_000,
+    };
+    HintsDone {
+        paused: true,
+        keys: 3,
+        unread: 0,
+        bearing: 1,
+        bearing_bytes: 1_024,
+        spare_bytes: 3_072,
+        delivered: 17,
+        dropped: 2,
+        refused: 5,
+        damaged: 1,
+        targets: vec![target],
+    }
+}
+
 pub(crate) fn errors() -> Vec<RequestError> {
     let causes = vec![
         OwnerFailure { node: NODE, cause: OwnerCause::TimedOut },
@@ -445,6 +472,7 @@ pub(crate) fn responses() -> Vec<Response> {
         Response::Topology(topology()),
         Response::Status(status()),
         Response::Diag(Diagnosis { sections: vec![section] }),
+        Response::Hints(hints()),
         Response::Buckets(Buckets { buckets: vec![bucket_settings()] }),
         Response::Tokens(Tokens { tokens: vec![listed_token()] }),
         Response::Update(update_done()),

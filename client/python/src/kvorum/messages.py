@@ -307,6 +307,13 @@ class ListBuckets:
     """Asks for all buckets."""
 
 
+@dataclass(frozen=True)
+class AskHints:
+    """Asks what a node holds for owners that were away; may stop (``True``) or resume (``False``) its handing that over."""
+
+    paused: bool | None
+
+
 READ, WRITE, ADMIN = 1, 2, 4
 """Rights of a :class:`Grant`, to be added up with ``|``."""
 
@@ -365,6 +372,7 @@ REQUEST = Choice(
         20: GetTopology,
         21: GetStatus,
         22: GetDiagnosis,
+        25: AskHints,
         30: CreateBucket,
         31: SetBucket,
         32: ShowBucket,
@@ -655,6 +663,37 @@ class StatusDone:
 
 
 @dataclass(frozen=True)
+class TargetHints:
+    """What a node holds for one owner."""
+
+    node: bytes
+    name: str
+    up: bool
+    keys: int
+    size: int
+    """Bytes."""
+    bearing: int
+    oldest_ms: int
+
+
+@dataclass(frozen=True)
+class HintsDone:
+    """What a node holds for owners that were away."""
+
+    paused: bool
+    keys: int
+    unread: int
+    bearing: int
+    bearing_bytes: int
+    spare_bytes: int
+    delivered: int
+    dropped: int
+    refused: int
+    damaged: int
+    targets: tuple[TargetHints, ...]
+
+
+@dataclass(frozen=True)
 class DiagnosisSection:
     """A part of a diagnosis, for a person to read."""
 
@@ -711,6 +750,7 @@ RESPONSE = Choice(
         20: TopologyDone,
         21: StatusDone,
         22: Diagnosis,
+        25: HintsDone,
         30: Buckets,
         40: Tokens,
     }
@@ -719,11 +759,11 @@ RESPONSE = Choice(
 DataRequest = Put | Get | Delete | List | BatchPut | BatchGet | Update
 Request = (
     DataRequest | GetTopology | GetStatus | GetDiagnosis | CreateBucket | SetBucket | ShowBucket | ListBuckets
-    | CreateToken | ListTokens | RevokeToken
+    | AskHints | CreateToken | ListTokens | RevokeToken
 )  # fmt: skip
 Response = (
     Failed | Done | PutDone | GetDone | ListDone | BatchPutDone | BatchGetDone | UpdateDone | MergedDone
-    | TopologyDone | StatusDone | Diagnosis | Buckets | Tokens
+    | TopologyDone | StatusDone | Diagnosis | HintsDone | Buckets | Tokens
 )  # fmt: skip
 
 

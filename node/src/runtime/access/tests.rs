@@ -4,8 +4,9 @@ use bytes::Bytes;
 use kvorum_gossip::{Fact, FactKey, FactSet, FactVersion};
 use kvorum_protocol::codec::{self, Tagged};
 use kvorum_protocol::message::{
-    AccessRefusal, BatchGet, BatchPut, Bucket, BucketRequest, BucketSet, Delete, Diag, Get, List,
-    Needed, Nothing, Put, Replacing, Revocation, TokenCreate, TokenRevoke, TokenTerms,
+    AccessRefusal, BatchGet, BatchPut, Bucket, BucketRequest, BucketSet, Delete, Diag, Get,
+    HintsAsk, List, Needed, Nothing, Put, Replacing, Revocation, TokenCreate, TokenRevoke,
+    TokenTerms,
 };
 use kvorum_protocol::{
     AccessToken, BucketName, BucketSettings, Key, OperationId, Request, RequestError,
@@ -102,6 +103,7 @@ fn requests(name: &str) -> Vec<Request> {
         Request::Topology(Nothing {}),
         Request::Status(Nothing {}),
         Request::Diag(Diag { sections: Vec::new() }),
+        Request::Hints(HintsAsk { paused: None }),
         Request::TokenCreate(TokenCreate { id: TokenId(9), terms: terms(9, &["*:read"], None) }),
         Request::TokenList(Nothing {}),
         Request::TokenRevoke(TokenRevoke { id: TokenId(9), revoked_at_ms: 1 }),

@@ -6,11 +6,11 @@ use kvorum_gossip::FactKey;
 use kvorum_protocol::limits;
 use kvorum_protocol::message::topology::LayoutHash;
 use kvorum_protocol::message::{
-    ArgumentKind, Bucket, Buckets, DiagSection, Diagnosis, LayoutLabel, LimitKind, NodeStatus,
-    PeerStatus, StatusDone, TopologyDone, TopologyNode,
+    ArgumentKind, Bucket, Buckets, DiagSection, Diagnosis, HintsDone, LayoutLabel, LimitKind,
+    NodeStatus, PeerStatus, StatusDone, TargetHints, TopologyDone, TopologyNode,
 };
 use kvorum_protocol::{BucketName, BucketSettings, Request, RequestError, Response};
-use kvorum_ring::{ClassId, Preference};
+use kvorum_ring::{ClassId, NodeId, Preference};
 
 use crate::runtime::access::Caller;
 use crate::runtime::cluster::Cluster;
@@ -33,6 +33,7 @@ impl Cluster {
             Request::Topology(_) => self.topology(figures),
             Request::Status(_) => Ok(self.status(figures)),
             Request::Diag(diag) => Ok(self.diagnose(&diag.sections, figures)),
+            Request::Hints(_) => Ok(self.hints(figures)),
             Request::BucketList(_) => Ok(self.buckets(caller)),
             Request::BucketShow(asked) => self.show(asked.name),
             Request::BucketCreate(set) => {
@@ -163,21 +164,49 @@ impl Cluster {
     }
 
     fn status(&self, figures: &Figures) -> Response {
-        let name_of = |node| {
-            let member = self.view.members.iter().find(|member| member.id == node);
-            member.map_or_else(String::new, |member| member.name.clone())
-        };
         let peers = figures.peers.iter().map(|peer| PeerStatus {
             node: peer.node,
-            name: name_of(peer.node),
+            name: self.name_of(peer.node),
             up: peer.up,
             p95_us: peer.answers.p95_us.unwrap_or(0),
         });
-        let node = NodeStatus { name: name_of(self.me), ..figures.node.clone() };
+        let node = NodeStatus { name: self.name_of(self.me), ..figures.node.clone() };
         let (degraded, below_quorum) = self.partitions_in_trouble(figures);
         let done =
             StatusDone { node, peers: peers.collect(), tasks: Vec::new(), below_quorum, degraded };
         Response::Status(done)
+    }
+
+    fn hints(&self, figures: &Figures) -> Response {
+        let (engine, held) = (&figures.engine, &figures.store.hints);
+        let target = |target: &kvorum_store::TargetHints| TargetHints {
+            node: target.target,
+            name: self.name_of(target.target),
+            up: figures.is_up(target.target),
+            keys: target.keys as u64,
+            bytes: target.bytes as u64,
+            bearing: target.bearing as u64,
+            oldest_ms: target.oldest_ms,
+        };
+        Response::Hints(HintsDone {
+            paused: engine.hints_paused,
+            keys: held.keys as u64,
+            unread: held.unread as u64,
+            bearing: held.bearing as u64,
+            bearing_bytes: held.bearing_bytes as u64,
+            spare_bytes: held.spare_bytes as u64,
+            delivered: engine.hints_delivered,
+            dropped: held.dropped,
+            refused: held.refused,
+            damaged: held.damaged,
+            targets: figures.hinted.iter().map(target).collect(),
+        })
+    }
+
+    /// A member's name; empty when it is none.
+    fn name_of(&self, node: NodeId) -> String {
+        let member = self.view.members.iter().find(|member| member.id == node);
+        member.map_or_else(String::new, |member| member.name.clone())
     }
 
     /// Partitions of the default class with an owner down, and with fewer owners up than a majority.

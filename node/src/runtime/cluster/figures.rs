@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use kvorum_protocol::message::NodeStatus;
 use kvorum_ring::NodeId;
-use kvorum_store::ShardStats;
+use kvorum_store::{ShardStats, TargetHints};
 
 use crate::engine::{EngineStats, PeerStats};
 use crate::runtime::gate::GateStats;
@@ -47,6 +47,8 @@ pub(crate) struct Figures {
     pub(crate) peers: Vec<PeerFigures>,
     pub(crate) engine: EngineStats,
     pub(crate) store: ShardStats,
+    /// What is held for owners that were away, ascending by id.
+    pub(crate) hinted: Vec<TargetHints>,
     pub(crate) process: ProcessUse,
     /// What the runtime counts, shared with it.
     pub(crate) meters: Rc<Meters>,
@@ -95,6 +97,7 @@ impl Figures {
             peers: (2..=4).map(peer).collect(),
             engine: EngineStats::default(),
             store: ShardStats::default(),
+            hinted: Vec::new(),
             process: ProcessUse::default(),
             meters: Rc::new(Meters::default()),
             gate: GateStats::default(),

@@ -35,6 +35,7 @@ impl Driver {
             peers: others.map(|peer| self.peers.figures(peer, engine.peer_stats(peer))).collect(),
             engine: engine.stats(),
             store,
+            hinted: shard.hint_targets(),
             process: ProcessUse::now(),
             meters: Rc::clone(&self.parts.meters),
             gate: self.parts.gate.stats(),

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kvorum_gossip::{FactsMessage, Membership};
 use kvorum_protocol::codec;
+use kvorum_protocol::message::HintsAsk;
 use kvorum_protocol::{Request, RequestError, Response};
 use kvorum_ring::NodeId;
 use kvorum_store::Shard;
@@ -205,6 +206,10 @@ impl Driver {
                 .engine
                 .handle(now, Input::Client { client: ClientId(client.0), request_id, request });
         } else {
+            if let Request::Hints(HintsAsk { paused: Some(paused) }) = request {
+                tracing::info!(paused, "hints");
+                self.parts.engine.handle(now, Input::HintsPaused(paused));
+            }
             let figures = self.figures(now);
             self.parts.cluster.request((client, caller), request_id, request, &figures);
         }
