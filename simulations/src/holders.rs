@@ -56,12 +56,18 @@ impl Holders {
     /// Notes which writes will be gone with the disk of `node`: it holds their last durable copies.
     pub fn lose(&mut self, node: u16, nodes: u16, keys: &[KeyOracle]) {
         for (oracle, key) in keys.iter().zip(0..) {
-            let here = self.durable.get(&(node, key)).into_iter().flat_map(Bits::iter);
-            let here = here.map(|version| oracle.versions()[version].write);
-            let last = |write: &WriteId| self.copies(key, oracle, *write, nodes, Some(node)) == 0;
-            let lost: Bits = here.filter(last).map(|write| write as usize).collect();
-            self.lost.entry(key).or_default().union_with(&lost);
+            self.lose_key(node, nodes, key, oracle);
         }
+    }
+
+    /// The same for what `node` has of one key. A hint that is dropped may be the last copy by then: enough owners had the write, and
+    /// their disks were wiped since.
+    pub fn lose_key(&mut self, node: u16, nodes: u16, key: u16, oracle: &KeyOracle) {
+        let here = self.durable.get(&(node, key)).into_iter().flat_map(Bits::iter);
+        let here = here.map(|version| oracle.versions()[version].write);
+        let last = |write: &WriteId| self.copies(key, oracle, *write, nodes, Some(node)) == 0;
+        let lost: Bits = here.filter(last).map(|write| write as usize).collect();
+        self.lost.entry(key).or_default().union_with(&lost);
     }
 
     /// Those of `writes` to `key` that were not destroyed over budget.

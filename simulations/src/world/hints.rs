@@ -56,6 +56,8 @@ impl World {
         });
         let judgement = p9_hints::check_dropped(oracle, counted);
         self.accuse(judgement, Some(number), Some(key));
+        let (oracle, nodes) = (&self.oracle[usize::from(key)], self.plan.topology.nodes);
+        self.holders.lose_key(number, nodes, key, oracle);
         self.holders.let_go(number, key);
         self.say(Some(number), Some(key), || "drops what it held for others".to_owned());
     }

@@ -70,9 +70,17 @@ impl Copies {
         self.owners.counted().len()
     }
 
-    /// Fallbacks that have it.
+    /// Fallbacks that have it, each in the place of an owner that has not. One that stood in for an owner which has it by now
+    /// is no copy more: it forgets its own as soon as it hears of that.
     pub(crate) fn at_fallbacks(&self) -> usize {
-        self.outcomes().filter(|outcome| *outcome == Some(Ok(()))).count()
+        let Some(fallbacks) = &self.fallbacks else { return 0 };
+        let mut missing = self.owners.missing();
+        let mut stands = |one: &&StandIn| {
+            let place = missing.iter().position(|owner| one.targets.contains(owner));
+            one.outcome == Some(Ok(())) && place.map(|place| missing.remove(place)).is_some()
+        };
+        let called = fallbacks.called.iter().filter(|one| stands(one)).count();
+        called + usize::from(fallbacks.own == Some(Some(Ok(()))) && !missing.is_empty())
     }
 
     /// Copies that count.
@@ -262,6 +270,24 @@ mod tests {
         assert_eq!(causes, [C, E, D]);
         copies.count(D, A);
         assert_eq!(copies.at_fallbacks(), 1, "an answer is an answer");
+    }
+
+    #[test]
+    fn a_fallback_and_the_owner_it_stood_in_for_are_one_copy() {
+        let mut copies = copies(&[A, B, C], true);
+        assert_eq!(copies.call_in(&[B], fallbacks, |_| true), [(D, vec![B])]);
+        copies.count(D, A);
+        assert_eq!(copies.got(), 1);
+        copies.count(B, A);
+        assert_eq!((copies.got(), copies.at_fallbacks()), (1, 0));
+        copies.count(A, A);
+        assert!(copies.is_reached());
+
+        let mut both = self::copies(&[A], true);
+        both.call_in(&[B, C], || Owners::from_slice(&[D]), |_| true);
+        both.count(D, A);
+        both.count(B, A);
+        assert_eq!(both.got(), 2, "it is left for the other one");
     }
 
     #[test]

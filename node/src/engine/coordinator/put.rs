@@ -287,7 +287,7 @@ impl Machine for Put {
             return self.lose_patience(turn);
         }
         match self.is_begun() {
-            true => self.close(turn),
+            true => self.run_out(turn),
             false => self.fail(turn, RequestError::DeadlineExceeded),
         }
     }

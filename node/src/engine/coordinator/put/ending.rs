@@ -52,6 +52,9 @@ impl Put {
 
     pub(super) fn refused(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
         let StoreEvent::Refused { reason, .. } = event else { return Progress::Waiting };
+        if self.answered {
+            return Progress::Done;
+        }
         if reason == StoreRefusal::NothingToDelete && self.search == Search::Unneeded {
             self.search = Search::UnderWay;
             search::begin(turn, &self.key, self.operation, self.deadline_ns);
@@ -90,11 +93,25 @@ impl Put {
 
     /// Nothing more will be heard: if there is no answer yet, it is what is known by now.
     pub(super) fn close(&mut self, turn: &mut Turn<'_>) -> Progress {
+        self.give_up(turn);
+        self.finish(turn)
+    }
+
+    /// Time is up. What the own store was given to hold for owners is seen off when it is there, however late that is: nobody
+    /// else would have it delivered to owners that were never away.
+    pub(super) fn run_out(&mut self, turn: &mut Turn<'_>) -> Progress {
+        self.give_up(turn);
+        match self.set.is_none() && !self.is_owner(turn) {
+            true => Progress::Waiting,
+            false => self.finish(turn),
+        }
+    }
+
+    fn give_up(&mut self, turn: &mut Turn<'_>) {
         self.copies.expire();
         if !self.answered {
             let error = outcome::below_w(&self.copies, self.operation);
             self.answer(turn, Response::Error { error });
         }
-        self.finish(turn)
     }
 }
