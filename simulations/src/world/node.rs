@@ -195,7 +195,7 @@ fn shard_options(plan: &Plan) -> ShardOptions {
         options.spare_ms = 300;
     }
     if plan.buggify >= 2 {
-        options.bearing_bytes = 6 * 1024;
+        options.bearing_bytes = 4 * 1024;
         options.spare_bytes = 3 * 1024;
         options.pending_bytes = divide(options.pending_bytes);
         options.unindexed_records = divide(options.unindexed_records);
