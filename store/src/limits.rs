@@ -25,7 +25,7 @@ pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Most entries of one batch: bounds the work between two acknowledgements when records are tiny.
 pub const BATCH_ENTRIES: usize = 8_192;
 
-/// Entries of a batch from which on the next one waits for company. Fewer are few writers, who would only wait longer.
+/// Writes of a batch from which on the next one waits for company. Fewer are few writers, who would only wait longer.
 pub const PACED_ENTRIES: usize = 12;
 
 /// How soon after a batch the next one goes then, in nanoseconds, from beginning to beginning: a sync of a quick disk takes

@@ -24,7 +24,7 @@ pub struct ShardOptions {
     pub table_bytes: usize,
     /// Bytes of records that may wait for their sync before requests are refused.
     pub pending_bytes: usize,
-    /// Entries of a batch from which on the next one begins at a pace, to gather company.
+    /// Writes of a batch from which on the next one begins at a pace, to gather company.
     pub paced_entries: usize,
     /// That pace, from the beginning of a batch to that of the next, in nanoseconds; 0 for none.
     pub pace_ns: u64,

@@ -42,6 +42,25 @@ fn overwriting_does_not_grow_the_log() {
 }
 
 #[test]
+fn a_lone_writer_waits_for_no_company_while_compaction_moves_records() {
+    let hour_ns = 3_600_000_000_000;
+    let options = ShardOptions { paced_entries: 4, pace_ns: hour_ns, ..ShardOptions::small() };
+    let mut store = Store::open(&SimFiles::new(), &MemoryDisk::new(), options, 1).unwrap();
+    for number in 0..20 {
+        store.put(&format!("kept{number}"), &format!("{number}"));
+        store.settle();
+    }
+    for round in 0..600 {
+        let put = store.put(&format!("churn{}", round % 5), &"c".repeat(200));
+        store.settle();
+        assert!(store.outcome(put).durable, "write {round} waits");
+        store.pass_ms(20);
+    }
+    let stats = store.opened.shard.stats();
+    assert!(stats.moved > 20, "{stats:?}");
+}
+
+#[test]
 fn what_was_removed_stays_removed_and_its_marker_goes_in_the_end() {
     let (files, disk) = (SimFiles::new(), MemoryDisk::new());
     let mut store = Store::open(&files, &disk, ShardOptions::small(), 1).unwrap();

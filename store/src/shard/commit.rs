@@ -60,7 +60,8 @@ pub(crate) struct Commits {
     pending_bytes: usize,
     moves: VecDeque<Move>,
     in_flight: InFlight,
-    /// When the last batch went to the committer, in monotonic nanoseconds, and how many entries it had.
+    /// When the last batch went to the committer, in monotonic nanoseconds, and how many writes it had: what compaction moves is no
+    /// crowd.
     began_ns: u64,
     began_with: usize,
     /// Who waits for which sequence to be synced, ascending by sequence.
@@ -206,7 +207,7 @@ impl Shard {
             return None;
         }
         self.commits.began_ns = self.now.mono_ns;
-        self.commits.began_with = entries.len();
+        self.commits.began_with = self.commits.in_flight.slots.len();
         #[cfg(feature = "planted")]
         if self.options.planted == Some(crate::Planted::AckBeforeSync) {
             let newest = entries[self.commits.in_flight.moves.len()..].last();
