@@ -1,13 +1,15 @@
 //! Buckets that merge: an operation takes effect once and is never lost, and the last write wins by clocks that agree.
 
 use bytes::Bytes;
+use kvorum_node::engine::Now;
 use kvorum_protocol::mergeable::{FieldChange, Joined, JoinedField, Operation};
 use kvorum_protocol::message::{
-    ArgumentKind, BatchPut, GetOutcome, List, MergeRule, MergedDone, PutItem, PutOutcome,
-    Replacing, Request, RequestError, RequestOptions, Response, Update, UpdateDone,
+    ArgumentKind, BatchPut, GetOutcome, List, MergeRule, MergedDone, OwnerCause, OwnerFailure,
+    PutItem, PutOutcome, Replacing, Request, RequestError, RequestOptions, Response, Update,
+    UpdateDone,
 };
 
-use crate::cluster::{Cluster, Settings, bucket, error, get_done, key, put_done, values};
+use crate::cluster::{Cluster, Settings, bucket, error, get_done, key, node_id, put_done, values};
 
 fn cluster_of(rule: MergeRule) -> (Cluster, Vec<usize>) {
     let cluster = Cluster::with(3, Settings { rule, ..Settings::default() });
@@ -365,4 +367,89 @@ fn without_a_majority_to_compare_clocks_with_nothing_is_stamped() {
     let failed = error(cluster.reply(request).unwrap().clone());
     assert!(matches!(failed, RequestError::Unavailable { needed: 2, got: 1, .. }), "{failed:?}");
     assert_eq!(cluster.holdings(&key("k")), [None, None, None]);
+}
+
+/// Asks the first owner, whose clock is ahead, to put; the questions about the time are on their way.
+fn asked_with_clock_ahead(ahead_ms: u64) -> (Cluster, Vec<usize>, u64) {
+    let (mut cluster, owners) = cluster_of(MergeRule::LossyLww);
+    cluster.nodes[owners[0]].ahead_ms = ahead_ms;
+    let put = cluster.put_request(&key("k"), "v", Replacing::Latest);
+    let request = cluster.ask(owners[0], Request::Put(put));
+    assert_eq!(cluster.in_flight.len(), 2);
+    (cluster, owners, request)
+}
+
+#[test]
+fn a_stamp_of_a_clock_that_is_set_right_before_the_answers_come_is_refused() {
+    let (mut cluster, owners, request) = asked_with_clock_ahead(3_600_000);
+    cluster.nodes[owners[0]].ahead_ms = 0;
+    cluster.settle();
+    let failed = error(cluster.reply(request).unwrap().clone());
+    assert_eq!(failed, RequestError::ClockSkew { skew_ms: 3_600_000 });
+    assert_eq!(cluster.holdings(&key("k")), [None, None, None]);
+    assert_eq!(cluster.nodes[owners[0]].engine.stats().clocks_refused, 1);
+}
+
+#[test]
+fn a_right_stamp_stays_right_when_the_clock_is_set_wrong_before_the_answers_come() {
+    let (mut cluster, owners, request) = asked_with_clock_ahead(0);
+    cluster.nodes[owners[0]].ahead_ms = 3_600_000;
+    cluster.settle();
+    put_done(cluster.reply(request).unwrap().clone());
+    cluster.nodes[owners[0]].ahead_ms = 0;
+    // So that whoever writes next wins, by a right clock.
+    cluster.pass_ms(1);
+    let put = cluster.put_request(&key("k"), "next", Replacing::Nothing);
+    put_done(cluster.call(owners[1], Request::Put(put)));
+    assert_eq!(values(&cluster.get(owners[2], &key("k"))), ["next"]);
+}
+
+#[test]
+fn an_answer_that_took_longer_than_clocks_may_differ_does_not_count() {
+    let (mut cluster, owners, request) = asked_with_clock_ahead(1_500);
+    // Nobody is woken meanwhile: it is the answers that come late.
+    cluster.now =
+        Now { mono_ns: cluster.now.after_ms(1_001), wall_ms: cluster.now.wall_ms + 1_001 };
+    cluster.settle();
+    let failed = error(cluster.reply(request).unwrap().clone());
+    assert!(matches!(failed, RequestError::Unavailable { needed: 2, got: 1, .. }), "{failed:?}");
+    assert_eq!(cluster.nodes[owners[0]].engine.stats().clocks_refused, 0);
+    // The sooner one counts: the others' clocks have come nearer to the stamp, and are 900 ms away.
+    let (mut cluster, _, request) = asked_with_clock_ahead(1_500);
+    let late = std::mem::take(&mut cluster.in_flight);
+    cluster.pass_ms(600);
+    cluster.in_flight = late;
+    cluster.settle();
+    put_done(cluster.reply(request).unwrap().clone());
+}
+
+#[test]
+fn one_differing_clock_is_no_verdict_where_another_owner_does_not_answer() {
+    let (mut cluster, owners) = cluster_of(MergeRule::LossyLww);
+    cluster.nodes[owners[1]].ahead_ms = 3_600_000;
+    cluster.cuts.push((owners[0], owners[2]));
+    let put = cluster.put_request(&key("k"), "v", Replacing::Latest);
+    let request = cluster.ask(owners[0], Request::Put(put));
+    cluster.settle();
+    assert_eq!(cluster.reply(request), None, "the third owner could still agree");
+    cluster.pass_ms(1_000);
+    match error(cluster.reply(request).unwrap().clone()) {
+        RequestError::Unavailable { needed: 2, got: 1, causes } => {
+            let silent = OwnerFailure { node: node_id(owners[2]), cause: OwnerCause::TimedOut };
+            assert_eq!(causes, [silent]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_retry_does_not_wait_for_an_owner_that_went_down_while_clocks_were_compared() {
+    let (mut cluster, owners) = cluster_of(MergeRule::LossyLww);
+    let mut put = cluster.put_request(&key("k"), "v", Replacing::Latest);
+    put.options.retry = true;
+    let request = cluster.ask(owners[0], Request::Put(put));
+    cluster.kill(owners[2]);
+    cluster.settle();
+    let done = put_done(cluster.reply(request).expect("without a deadline passing").clone());
+    assert_eq!((done.acked_owners, done.retry_checked), (2, false));
 }

@@ -22,9 +22,9 @@ use crate::violation::{Property, Violation};
 /// The numbers before its own that a delete of a set's plan removes.
 const REMOVED: u32 = 4;
 
-/// By how much clocks may differ beyond the bound while a write is stamped: they go on between question, answer and stamp, for as
-/// long as any request may take.
-const SLACK_MS: u64 = 5_000;
+/// By how much clocks may differ beyond the bound where a write is stamped: an answer may take as long as the bound itself, and clocks
+/// drift apart.
+const SLACK_MS: u64 = limits::CLOCK_SKEW_MS + 100;
 
 impl World {
     /// What a write does under the plan's rule, and to which key; `None` of what is no operation.

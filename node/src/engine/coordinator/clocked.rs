@@ -2,13 +2,18 @@
 //!
 //! In such a bucket the highest stamp wins. A coordinator whose clock runs an hour ahead would win against everybody for an
 //! hour, and every write through the others would be acknowledged and lost. So the coordinator asks the other owners what time
-//! it is there. Its own clock must be within [`limits::CLOCK_SKEW_MS`] of those of a majority of the owners, itself counted; else
+//! it is there. The stamp must be within [`limits::CLOCK_SKEW_MS`] of the clocks of a majority of the owners, itself counted; else
 //! it refuses, and nothing was written. A majority, because one wrong clock must not stop the others, and two owners that share
 //! an error are believed: no two majorities can go by clocks that are far apart. Where too few owners can be reached the clocks of
 //! the fallbacks that stand in for them count like theirs.
 //!
-//! An answer was true at some moment between question and answer, so a clock that shows a time between the two, by our own clock,
-//! does not differ at all. When the own clock agrees, the rest is an ordinary put.
+//! It is the stamp that is compared, taken when the owners are asked, and never the own clock again, which may be set right
+//! before they answer. An answer was true at some moment between question and answer, so a time from the stamp to as long after
+//! it as the answer took, by the monotonic clock, does not differ at all. That says less the longer it takes: an answer that takes
+//! longer than the bound itself says nothing and is none.
+//!
+//! It is the clocks' fault only if those that differ alone exclude a majority; else too few owners could be asked. When enough
+//! agree, the rest is an ordinary put.
 
 use kvorum_protocol::Change;
 use kvorum_protocol::limits;
@@ -37,12 +42,18 @@ pub(crate) struct Clocked {
 struct Comparing {
     /// Owners that were asked and have not answered.
     awaited: Owners,
-    /// When they were asked, by the own wall clock.
-    asked_ms: u64,
+    /// What is to be compared: the own wall clock when they were asked.
+    stamp_ms: u64,
+    /// When that was, by the monotonic clock.
+    asked_ns: u64,
     /// Owners whose clocks agree with the own one, which is counted.
     agreeing: usize,
     /// How many have to.
     needed: usize,
+    /// How many may differ without excluding as many.
+    spare: usize,
+    /// How many do.
+    differing: usize,
     /// How far the nearest of the others is off.
     nearest_ms: Option<u64>,
     failures: Vec<OwnerFailure>,
@@ -57,23 +68,27 @@ impl Clocked {
         fallbacks: impl Fn() -> Owners,
         reaches: impl Fn(NodeId) -> bool,
     ) -> Box<dyn Machine> {
-        let is_stamped = matches!(write.change, Change::Stamped(_));
-        debug_assert!(!is_stamped || write.rule == MergeRule::LossyLww);
+        let Change::Stamped(stamping) = &write.change else {
+            return Box::new(Put::new(write, deadline_ns, me, fallbacks, reaches));
+        };
+        debug_assert!(write.rule == MergeRule::LossyLww);
+        let stamp_ms = stamping.wall_ms;
         let mut asked = write.place.owners.clone();
         let needed = asked.len() / 2 + 1;
         let reached = asked.iter().filter(|node| reaches(**node)).count();
-        if is_stamped && write.sloppy && reached < needed {
+        if write.sloppy && reached < needed {
             asked.extend(fallbacks());
         }
+        let others = asked.iter().filter(|node| **node != me).count();
         let put = Put::new(write, deadline_ns, me, fallbacks, reaches);
-        if !is_stamped {
-            return Box::new(put);
-        }
         let comparing = Comparing {
-            awaited: asked,
-            asked_ms: 0,
+            stamp_ms,
+            asked_ns: 0,
             agreeing: 1,
             needed,
+            spare: (others + 1).saturating_sub(needed),
+            differing: 0,
+            awaited: asked,
             nearest_ms: None,
             failures: Vec::new(),
         };
@@ -91,37 +106,50 @@ impl Clocked {
             return Progress::Waiting;
         }
         let error = match comparing.nearest_ms {
-            Some(skew_ms) => RequestError::ClockSkew { skew_ms },
-            None => RequestError::Unavailable {
+            Some(skew_ms) if comparing.differing > comparing.spare => {
+                turn.stats.clocks_refused += 1;
+                RequestError::ClockSkew { skew_ms }
+            }
+            _ => RequestError::Unavailable {
                 needed: small(comparing.needed),
                 got: small(comparing.agreeing),
                 causes: std::mem::take(&mut comparing.failures),
             },
         };
-        turn.stats.clocks_refused += 1;
         self.put.fail(turn, error)
     }
 
     fn lose(&mut self, node: NodeId, cause: OwnerCause) {
-        if let Some(comparing) = &mut self.comparing
-            && comparing.take(node)
-        {
-            comparing.failures.push(OwnerFailure { node, cause });
+        if let Some(comparing) = &mut self.comparing {
+            comparing.lose(node, cause);
         }
     }
 }
 
 impl Comparing {
     /// An owner told the time.
-    fn hear(&mut self, node: NodeId, theirs_ms: u64, now_ms: u64) {
+    fn hear(&mut self, node: NodeId, theirs_ms: u64, now_ns: u64) {
+        let took_ms = now_ns.saturating_sub(self.asked_ns).div_ceil(1_000_000);
+        if took_ms > limits::CLOCK_SKEW_MS {
+            return self.lose(node, OwnerCause::TimedOut);
+        }
         if !self.take(node) {
             return;
         }
-        let (from_ms, to_ms) = (self.asked_ms.min(now_ms), self.asked_ms.max(now_ms));
-        let skew_ms = theirs_ms.saturating_sub(to_ms).max(from_ms.saturating_sub(theirs_ms));
-        match skew_ms <= limits::CLOCK_SKEW_MS {
-            true => self.agreeing += 1,
-            false => self.nearest_ms = Some(self.nearest_ms.map_or(skew_ms, |ms| ms.min(skew_ms))),
+        let latest_ms = self.stamp_ms.saturating_add(took_ms);
+        let ahead_ms = theirs_ms.saturating_sub(latest_ms);
+        let skew_ms = ahead_ms.max(self.stamp_ms.saturating_sub(theirs_ms));
+        if skew_ms <= limits::CLOCK_SKEW_MS {
+            self.agreeing += 1;
+        } else {
+            self.differing += 1;
+            self.nearest_ms = Some(self.nearest_ms.map_or(skew_ms, |ms| ms.min(skew_ms)));
+        }
+    }
+
+    fn lose(&mut self, node: NodeId, cause: OwnerCause) {
+        if self.take(node) {
+            self.failures.push(OwnerFailure { node, cause });
         }
     }
 
@@ -134,18 +162,18 @@ impl Comparing {
 
 impl Machine for Clocked {
     fn start(&mut self, turn: &mut Turn<'_>) -> Progress {
-        turn.wake_at(self.deadline_ns);
+        // Later than the bound no answer counts.
+        let useless_ns = turn.now.after_ms(limits::CLOCK_SKEW_MS);
+        turn.wake_at(self.deadline_ns.min(useless_ns));
         if let Some(comparing) = &mut self.comparing {
-            comparing.asked_ms = turn.now.wall_ms;
+            comparing.asked_ns = turn.now.mono_ns;
             for node in comparing.awaited.clone() {
                 if node == turn.me {
                     comparing.take(node);
                 } else if turn.reaches(node) {
                     turn.send(node, PeerMessage::AskClock { token: turn.token.0 });
                 } else {
-                    comparing.take(node);
-                    let cause = OwnerCause::Unreachable;
-                    comparing.failures.push(OwnerFailure { node, cause });
+                    comparing.lose(node, OwnerCause::Unreachable);
                 }
             }
         }
@@ -164,7 +192,7 @@ impl Machine for Clocked {
         match (&mut self.comparing, message) {
             (None, message) => self.put.on_reply(turn, from, message),
             (Some(comparing), PeerMessage::Clock { wall_ms, .. }) => {
-                comparing.hear(from, wall_ms, turn.now.wall_ms);
+                comparing.hear(from, wall_ms, turn.now.mono_ns);
                 self.judge(turn)
             }
             (Some(_), _) => Progress::Waiting,

@@ -157,9 +157,10 @@ impl Put {
         Progress::Waiting
     }
 
-    /// A peer went before the write began.
+    /// A peer went before anybody was asked for anything, the own store neither, so that it settles nothing.
     pub(super) fn forget(&mut self, node: NodeId, me: NodeId) {
         self.copies.fail(node, me, OwnerCause::Unreachable);
+        self.recall.iter_mut().for_each(|recall| drop(recall.lost(node, OwnerCause::Unreachable)));
     }
 
     /// Whether the write was handed to the store, so that it may take effect.
