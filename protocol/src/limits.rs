@@ -105,12 +105,14 @@ pub const HINTED_FOR: usize = 64;
 /// is cheaper than what it saves.
 pub const COPIED_SET_BYTES: usize = 4 * 1024;
 
-/// Increments of one actor that a counter holds unfolded, with their operation ids. An id is recognised for so many increments of
-/// its actor, and each write of the counter carries them: some 20 bytes each.
-pub const UNFOLDED_INCREMENTS: usize = 1_024;
+/// Increments that a counter holds unfolded, with their operation ids, which it recognises by them: each actor has its share of
+/// them, and [`REMEMBERED_EVENTS`] at least. Each write of the counter carries them, 18 bytes or more for each. The shares shrink as
+/// actors become more, because nobody may fold what an actor of an earlier run has left: so a counter lives through some 2,000
+/// restarts of its coordinators before it fills [`INLINE_VALUE_BYTES`], and with a thousand for each actor it lived through 57.
+pub const UNFOLDED_INCREMENTS: usize = 512;
 
-/// Events of one actor whose operation ids a set remembers: twice the eight later writes within which a retry is promised to be
-/// recognised.
+/// Events of one actor whose operation ids a set or a map remembers, and a counter at least: twice the eight later writes within
+/// which a retry is promised to be recognised.
 pub const REMEMBERED_EVENTS: usize = 16;
 
 /// Elements of a set, or fields of a map, from which on an operation that adds one is refused: so few that two concurrent sets of

@@ -169,7 +169,8 @@ fn limits_are_told_as_they_are() {
         format!("one operation names | 1 to {} |", with_commas(limits::OPERATION_ITEMS)),
         format!("fields of a map | {} |", with_commas(limits::SET_ELEMENTS)),
         format!("ids of the last {} operations", with_commas(limits::UNFOLDED_INCREMENTS)),
-        format!("and a set of the last {}.", limits::REMEMBERED_EVENTS),
+        format!("an equal share, and {} at least; a set", limits::REMEMBERED_EVENTS),
+        format!("those of the last {} of each.", limits::REMEMBERED_EVENTS),
     ] {
         assert!(text.contains(&row), "the specification lacks: {row}");
     }

@@ -6,7 +6,10 @@
 //! The kind belongs to a field's name. A change that takes a field for another kind than it has is refused; two coordinators that
 //! did not hear of each other can begin one name with two kinds, and then it is two fields, which are both shown.
 //!
-//! A cleared field leaves behind what it has seen: some dozens of bytes.
+//! A cleared field leaves behind what it has seen, or an older copy would bring it back: of a counter some 50 bytes for each actor
+//! that changed it, once the actor has come sixteen operations further in the map, and up to some 300 until then; of a set the ids
+//! of sixteen events for each, some 300 bytes; of a register its clock and the ids of its deletion, some 200. So a map is for some
+//! hundreds of names that stay, and not for thousands that come and go.
 
 use std::collections::BTreeMap;
 
@@ -89,6 +92,9 @@ impl Fields {
             }
         }
         OperationRefusal::more_than(limits::SET_ELEMENTS, self.names.elements().count())?;
+        // All counters, also those that this event leaves alone: else each would keep the ids of its own last events.
+        let counters = self.counters.values_mut();
+        counters.for_each(|one| one.fold_before(event.dot, limits::REMEMBERED_EVENTS));
         self.names.note(event)
     }
 
@@ -200,7 +206,8 @@ impl Wire for Fields {
         let names: AddWinsSet = reader.field(&mut fields)?;
         let kinds = KINDS.map(|kind| kind as u8);
         let is_named = |element: &Bytes| element.len() > 1 && kinds.contains(&element[0]);
-        if !names.elements().all(is_named) {
+        // Those that are hidden, too: a join can show them again.
+        if !names.held().all(is_named) {
             return Err(Invalid::State.into());
         }
         let counters = reader.field_with(&mut fields, read_named)?;
@@ -231,4 +238,60 @@ fn read_named<T: Wire>(reader: &mut Reader) -> Result<BTreeMap<Bytes, T>, Decode
     }
     reader.close_exactly(fields)?;
     Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{Event, FieldChange, Fields, Operation};
+    use crate::codec::encode;
+    use crate::mergeable::Joined;
+    use crate::version::{Actor, Dot, OperationId};
+
+    const ACTORS: u64 = 3;
+
+    /// Changes one field as an actor whose last event was `number - 1`.
+    fn change(fields: &mut Fields, actor: u64, number: u64, field: u64, change: Operation) {
+        let operation = OperationId(u128::from(actor) << 64 | u128::from(number));
+        let event = Event { dot: Dot::new(Actor(actor << 40), number), operation };
+        let name = Bytes::copy_from_slice(&field.to_be_bytes());
+        let changes = vec![FieldChange { name, change }];
+        fields.apply(event, &Operation::Fields { changes }).expect("a small change");
+    }
+
+    #[test]
+    fn many_busy_counters_in_a_map_keep_few_ids() {
+        let (counters, rounds) = (64, 40);
+        let mut fields = Fields::default();
+        for round in 0..rounds {
+            for actor in 1..=ACTORS {
+                for field in 0..counters {
+                    let number = round * counters + field + 1;
+                    change(&mut fields, actor, number, field, Operation::Increment { by: 1 });
+                }
+            }
+        }
+        let counted = Joined::Counter { negative: false, magnitude: ACTORS * rounds };
+        let shown = fields.shown();
+        assert!(shown.len() as u64 == counters && shown.iter().all(|one| one.value == counted));
+        let bytes = encode(&fields).len();
+        assert!(bytes < 32 * 1024, "{bytes} bytes");
+    }
+
+    #[test]
+    fn counters_that_were_cleared_leave_little_behind() {
+        let (counters, rounds) = (64, 16);
+        let mut fields = Fields::default();
+        for number in 1..=counters * rounds {
+            change(&mut fields, 1, number, number % counters, Operation::Increment { by: 7 });
+        }
+        for field in 0..counters {
+            let number = counters * rounds + field + 1;
+            change(&mut fields, 1, number, field, Operation::Clear);
+        }
+        assert_eq!(fields.shown(), []);
+        let bytes = encode(&fields).len();
+        assert!(bytes < 60 * counters as usize + 16 * 64, "{bytes} bytes");
+    }
 }

@@ -14,13 +14,15 @@
 //!
 //! *An operation id counts once.* A retry that was minted a second time elsewhere leaves two events of one id. Nothing can drop
 //! one of them without coordination, so both stay, and looking at a state counts the id once. Ids are remembered per actor: by
-//! a counter of as many events as it has not folded, by a set of the last [`limits::REMEMBERED_EVENTS`].
+//! a counter of as many events as it has not folded, by a set and a map of the last [`limits::REMEMBERED_EVENTS`]. When the two meet
+//! only after one of them was forgotten, the id counts twice.
 //!
 //! The first paper of these types is Shapiro, Preguiça, Baquero and Zawirski, "Conflict-free replicated data types" (2011); the
 //! set without tombstones is from Bieniusa and others, "An optimized conflict-free replicated set" (2012).
 //!
 //! What this does not do: deciding who may mint (the actor rule), and deletes, which remove the versions that they saw like
-//! those of any bucket. An operation that did not see the delete brings back what it was applied to.
+//! those of any bucket. An operation that did not see the delete brings back what it was applied to; and what an actor had done
+//! before a delete goes again once the actor, having seen it, begins anew and its newer entry meets the older one.
 
 mod columns;
 pub mod counter;

@@ -133,6 +133,11 @@ impl AddWinsSet {
             .map(|(element, _)| element)
     }
 
+    /// What is in the set or hidden in it, ascending.
+    pub(super) fn held(&self) -> impl Iterator<Item = &Bytes> + '_ {
+        self.elements.keys()
+    }
+
     /// Whether the element is in the set.
     pub fn contains(&self, element: &[u8]) -> bool {
         let removed = self.removed();

@@ -286,8 +286,8 @@ class Bucket:
         operation: bytes | None = None,
         retry: bool = False,
     ) -> messages.UpdateDone:
-        """Applies an operation to a counter, set, register or map, in a bucket of that rule. It takes effect once, however often
-        and wherever it is retried.
+        """Applies an operation to a counter, set, register or map, in a bucket of that rule. It takes effect once, also when it is
+        retried, through whatever node, within a minute and the next eight operations on the key.
 
         :param change: :class:`Increment`, :class:`Decrement`, :class:`Add`, :class:`Remove`, :class:`Assign` or :class:`Fields`.
         :raises KvorumError: its ``not_applied`` says whether it is certain that nothing was applied.
