@@ -6,7 +6,7 @@
 //!
 //! A term is a *keyed* hash. Without a secret in it, a client could look for sets of keys and values whose terms sum
 //! up to the same number (Wagner's generalised birthday attack makes that easier than it sounds) and so hide a
-//! difference between replicas for good. All owners use the same key.
+//! difference between replicas for good. All owners use the same key; where two do not, they do not compare.
 
 use std::fmt;
 use std::num::NonZeroU128;
@@ -25,14 +25,21 @@ impl Digest {
         NonZeroU128::new(digest).map(Digest)
     }
 
-    fn to_bytes(self) -> [u8; 16] {
-        self.0.get().to_be_bytes()
+    /// The number; never zero.
+    pub fn get(self) -> u128 {
+        self.0.get()
     }
 }
 
 /// The secret that all owners share and clients do not know.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LeafKey([u8; blake3::KEY_LEN]);
+
+/// Keeps the key apart from whatever else the secret that it is made from is used for. Part of the format.
+const PURPOSE: &str = "kvorum 2026 hash trees of anti-entropy";
+
+/// Bytes of what is hashed into a term.
+const TERM_BYTES: usize = 1 + 16 + 16 + 1;
 
 impl LeafKey {
     /// The key of these 32 bytes.
@@ -40,21 +47,30 @@ impl LeafKey {
         LeafKey(bytes)
     }
 
-    /// The first 128 bits of keyed BLAKE3 over a kind of content and the content.
-    pub(crate) fn hash(&self, kind: Kind, parts: &[&[u8]]) -> u128 {
-        let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(&[kind as u8]);
-        for part in parts {
-            hasher.update(part);
-        }
-        let mut first = [0u8; 16];
-        hasher.finalize_xof().fill(&mut first);
-        u128::from_be_bytes(first)
+    /// The key that follows from another secret of the cluster, and tells nothing of it.
+    pub fn derived_from(secret: &[u8; 32]) -> LeafKey {
+        LeafKey(blake3::derive_key(PURPOSE, secret))
     }
 
-    /// What a key of this content adds to its leaf.
-    fn term(&self, key: KeyHash, digest: Digest, class: ClassId) -> u128 {
-        self.hash(Kind::Term, &[&key.to_bytes(), &digest.to_bytes(), &[class.0]])
+    /// By which two owners know that they use the same key, and a saved tree that it was made under this one.
+    pub fn id(&self) -> u64 {
+        (self.hash(&[Kind::Name as u8]) >> 64) as u64
+    }
+
+    fn hash(&self, bytes: &[u8]) -> u128 {
+        let hash = blake3::keyed_hash(&self.0, bytes);
+        let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+        u128::from_be_bytes(*first)
+    }
+
+    /// What a key of this content adds to its leaf. Made in one piece on the stack: this is on the way of every write.
+    pub fn term(&self, key: KeyHash, digest: Digest, class: ClassId) -> Term {
+        let mut bytes = [0u8; TERM_BYTES];
+        bytes[0] = Kind::Term as u8;
+        bytes[1..17].copy_from_slice(&key.to_bytes());
+        bytes[17..33].copy_from_slice(&digest.0.get().to_be_bytes());
+        bytes[33] = class.0;
+        Term(self.hash(&bytes))
     }
 }
 
@@ -67,23 +83,18 @@ impl fmt::Debug for LeafKey {
 
 /// Keeps hashes of different things apart. The numbers are part of the format.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
+enum Kind {
     Term = 1,
-    Node = 2,
+    Name = 3,
 }
 
-/// The sum of the terms of a leaf's keys. Zero for a leaf without keys.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct LeafSum(pub(crate) u128);
+/// What one key adds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Term(pub u128);
 
-impl LeafSum {
-    /// Adds what a key of this content contributes.
-    pub fn add(&mut self, by: &LeafKey, key: KeyHash, digest: Digest, class: ClassId) {
-        self.0 = self.0.wrapping_add(by.term(key, digest, class));
-    }
-
-    /// Takes back what [`LeafSum::add`] added for the same content.
-    pub fn subtract(&mut self, by: &LeafKey, key: KeyHash, digest: Digest, class: ClassId) {
-        self.0 = self.0.wrapping_sub(by.term(key, digest, class));
+impl Term {
+    /// Half of it, which is enough to tell two versions of one key apart when the keys of a leaf are compared.
+    pub fn tag(self) -> u64 {
+        (self.0 >> 64) as u64
     }
 }

@@ -23,8 +23,8 @@ const GRAPH: &[Allowed] = &[
     Allowed { folder: "ring", crates: &[], pure: true },
     Allowed { folder: "protocol", crates: &["ring"], pure: true },
     Allowed { folder: "gossip", crates: &["ring"], pure: true },
-    Allowed { folder: "antientropy", crates: &["ring"], pure: true },
-    Allowed { folder: "store", crates: &["ring", "protocol"], pure: false },
+    Allowed { folder: "antientropy", crates: &["ring", "protocol"], pure: true },
+    Allowed { folder: "store", crates: &["ring", "protocol", "antientropy"], pure: false },
     Allowed { folder: "client/rust", crates: &["ring", "protocol"], pure: false },
     Allowed {
         folder: "node",
@@ -33,7 +33,7 @@ const GRAPH: &[Allowed] = &[
     },
     Allowed {
         folder: "simulations",
-        crates: &["ring", "protocol", "gossip", "store", "node"],
+        crates: &["ring", "protocol", "gossip", "antientropy", "store", "node"],
         pure: false,
     },
     Allowed { folder: "cli", crates: EVERYTHING, pure: false },
