@@ -79,3 +79,24 @@ pub const BREAKER_LONGEST_MS: u64 = 30_000;
 
 /// A peer that was given less than this, in milliseconds, and did not answer has not failed: the client was impatient.
 pub const BREAKER_PATIENCE_MS: u64 = 100;
+
+/// Milliseconds between two exchanges with another owner that held the same. Each costs one small question and answer, so this
+/// is about how long a difference that nothing else mends may last.
+pub const EXCHANGE_EVERY_MS: u64 = 10_000;
+
+/// How many times sooner the next exchange comes when one found something, was broken off, or the peer has just come up.
+pub const EXCHANGES_SOONER: u64 = 10;
+
+/// How long writes that are under way have to arrive before what differs is looked at closely, in milliseconds: longer than a
+/// replica's disk takes, and a small part of the time between two exchanges.
+pub const EXCHANGE_SETTLE_MS: u64 = 500;
+
+/// How long an exchange waits for one answer, in milliseconds, and how long a silent asker keeps others from a partition.
+pub const EXCHANGE_SILENCE_MS: u64 = 5_000;
+
+/// For how long an exchange waits for its repairs before it looks again whether any is left, in milliseconds.
+pub const EXCHANGE_PATIENCE_MS: u64 = 5_000;
+
+/// Keys that a node repairs at a time. Enough to keep the disks of both owners busy with small records, few enough that
+/// clients hardly notice: at most this many records wait for the same syncs as theirs.
+pub const EXCHANGE_REPAIRS: usize = 32;

@@ -8,6 +8,7 @@
 //! `deadline_ms` is what is left of the request's time when the message is sent. A replica does not begin what is past it.
 
 use bytes::Bytes;
+use kvorum_antientropy::{Answer, Question};
 use kvorum_protocol::message::request::Request;
 use kvorum_protocol::message::response::Response;
 use kvorum_protocol::{BucketName, EncodedSet, Key, RecordKey, SetDigest, wire_enum, wire_struct};
@@ -120,6 +121,24 @@ wire_enum! {
             outcome: ReplicateOutcome,
             /// How many deliveries the sender may have under way here.
             credit: u32,
+        },
+        /// A question of an exchange: what do you hold of what we both own?
+        20 = Ask {
+            /// The asking machine.
+            token: u64,
+            /// Which of the machine's questions this is.
+            number: u32,
+            /// The question.
+            question: Box<Question>,
+        },
+        /// The answer to [`PeerMessage::Ask`].
+        21 = Answered {
+            /// The asking machine.
+            token: u64,
+            /// Which of the machine's questions this is.
+            number: u32,
+            /// The answer.
+            answer: Box<Answer>,
         },
         /// What time is it there?
         30 = AskClock {
@@ -279,6 +298,7 @@ wire_enum! {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use kvorum_antientropy::{Answer, Question, Sum};
     use kvorum_protocol::codec::{decode, encode};
     use kvorum_protocol::message::response::Response;
     use kvorum_protocol::message::{Get, Nothing, Request, RequestOptions};
@@ -332,6 +352,9 @@ mod tests {
             targets: vec![NodeId(7)],
             spare: true,
         };
+        let clock = set().clock().clone();
+        let question = Question::Offer { key: record_key(), clock, digest: Sum(1 << 100) };
+        let answer = Answer::Offered { set: Some(set()), wants: true };
         vec![
             PeerMessage::Replicate { token: 1, key: record_key(), set: set(), deadline_ms: 5 },
             PeerMessage::Replicated { token: u64::MAX, outcome: ReplicateOutcome::Durable },
@@ -366,6 +389,8 @@ mod tests {
             PeerMessage::Hold { token: 9, held: Box::new(held), deadline_ms: 5 },
             PeerMessage::Deliver { token: 10, key: record_key(), set: set(), deadline_ms: 5 },
             PeerMessage::Delivered { token: 10, outcome: ReplicateOutcome::Durable, credit: 64 },
+            PeerMessage::Ask { token: 9, number: 2, question: Box::new(question) },
+            PeerMessage::Answered { token: 9, number: 2, answer: Box::new(answer) },
             PeerMessage::AskClock { token: 9 },
             PeerMessage::Clock { token: 9, wall_ms: 1_800_000_000_000 },
         ]
@@ -428,7 +453,7 @@ mod tests {
     #[test]
     fn tags_are_pinned() {
         let tags: Vec<u8> = every_kind().iter().map(|message| encode(message)[1]).collect();
-        assert_eq!(tags, [1, 2, 2, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8, 12, 13, 14, 30, 31]);
+        assert_eq!(tags, [1, 2, 2, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8, 12, 13, 14, 20, 21, 30, 31]);
         let fetch =
             PeerMessage::Fetch { token: 3, key: record_key(), digest_only: false, deadline_ms: 5 };
         assert_eq!(

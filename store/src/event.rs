@@ -1,12 +1,13 @@
 //! What a shard answers.
 
+use kvorum_antientropy::{LEAVES, Sum};
 use kvorum_protocol::mergeable::OperationRefusal;
 use kvorum_protocol::{Dot, EncodedSet, RecordKey};
 
 use crate::files::FileError;
 use crate::index::IndexError;
 use crate::location::SegmentId;
-use crate::request::{ScanPage, Token};
+use crate::request::{ContentsPage, ScanPage, Token};
 
 /// An answer or a notice. The events of one token come in the order `Applied`, `Durable`.
 #[derive(Clone, Debug)]
@@ -56,6 +57,27 @@ pub enum StoreEvent {
         /// Whether it is not known yet of some records whom they are held for.
         unread: bool,
     },
+    /// The answer to a request for roots.
+    Roots {
+        /// The request's.
+        token: Token,
+        /// The sum of each partition's tree, in the request's order; `None` while one of them is being counted.
+        roots: Option<Vec<Sum>>,
+    },
+    /// The answer to a request for leaves.
+    Leaves {
+        /// The request's.
+        token: Token,
+        /// The leaves; `None` while they are being counted. Boxed, because every event is moved as if it were the largest.
+        leaves: Option<Box<[Sum; LEAVES]>>,
+    },
+    /// The answer to a request for what a partition holds.
+    Contents {
+        /// The request's.
+        token: Token,
+        /// The page.
+        result: Result<ContentsPage, ReadError>,
+    },
     /// The request was refused: nothing was minted, applied or read.
     Refused {
         /// The request's.
@@ -88,6 +110,9 @@ impl StoreEvent {
             | StoreEvent::Read { token, .. }
             | StoreEvent::Scanned { token, .. }
             | StoreEvent::Hints { token, .. }
+            | StoreEvent::Roots { token, .. }
+            | StoreEvent::Leaves { token, .. }
+            | StoreEvent::Contents { token, .. }
             | StoreEvent::Refused { token, .. } => Some(*token),
             StoreEvent::HintDropped { .. }
             | StoreEvent::Poisoned { .. }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use kvorum_antientropy::{LeafKey, Tree};
 use kvorum_protocol::{Record, RecordKey};
 
 use crate::event::ReadError;
@@ -15,7 +16,8 @@ use crate::log::entry::{LogEntry, Logged};
 use crate::log::manifest::Manifest;
 use crate::log::segment::SegmentKind;
 use crate::log::writer::Written;
-use crate::request::{ScanPage, ScanRange, Token};
+use crate::request::{ContentsPage, ContentsRange, ScanPage, ScanRange, Token};
+use crate::saved_trees::{Counted, SavedTrees};
 use crate::shard::table::Placed;
 
 /// A job for one of the workers.
@@ -61,6 +63,15 @@ pub struct ReadJob(pub(crate) Reading);
 pub(crate) enum Reading {
     Load { number: u64, keys: Vec<RecordKey> },
     Scan { token: Token, range: ScanRange, overlay: Vec<Overlay> },
+    Contents { token: Token, range: ContentsRange, by: LeafKey, overlay: Vec<ContentsOverlay> },
+}
+
+/// What the table knows better than the index, for a list of what a partition holds.
+#[derive(Clone, Debug)]
+pub(crate) struct ContentsOverlay {
+    pub(crate) key: IndexKey,
+    /// The record, if there is one.
+    pub(crate) record: Option<Arc<Record>>,
 }
 
 /// What the table knows better than the index, for a scan.
@@ -99,9 +110,23 @@ pub struct IndexJob(pub(crate) Indexing);
 
 #[derive(Debug)]
 pub(crate) enum Indexing {
-    Apply { changes: Vec<IndexChange> },
-    Checkpoint { batch: u64, manifest: Box<Manifest> },
-    Rebuild { segments: Vec<(SegmentId, SegmentKind, u32)> },
+    Apply {
+        changes: Vec<IndexChange>,
+    },
+    Checkpoint {
+        batch: u64,
+        manifest: Box<Manifest>,
+        trees: Option<Box<SavedTrees>>,
+    },
+    /// Count the trees of partitions from the index, but for keys that wait for it, ascending.
+    Count {
+        by: LeafKey,
+        partitions: Vec<Counted>,
+        waiting: Vec<IndexKey>,
+    },
+    Rebuild {
+        segments: Vec<(SegmentId, SegmentKind, u32)>,
+    },
 }
 
 /// A change to one entry of the index. Its bytes are made on the indexer's thread.
@@ -119,6 +144,8 @@ pub(crate) enum Named {
     Record {
         record: Arc<Record>,
         placed: Placed,
+        /// Of what is live, if its hash tree was told it already.
+        digest: Option<u128>,
     },
     Removed {
         key: RecordKey,
@@ -137,6 +164,13 @@ pub(crate) struct Committed {
     pub(crate) written: Written,
     /// The job's own entries, which go on into the table.
     pub(crate) entries: Vec<LogEntry>,
+}
+
+/// A tree as the index has it.
+#[derive(Clone, Debug)]
+pub(crate) struct CountedTree {
+    pub(crate) of: Counted,
+    pub(crate) tree: Tree,
 }
 
 /// What came of a job that told the index of changes.
@@ -189,8 +223,10 @@ pub(crate) enum Finished {
     Committed(Result<Committed, FileError>),
     Loaded { number: u64, found: Vec<(RecordKey, Loaded)> },
     Scanned { token: Token, result: Result<ScanPage, ReadError> },
+    Contents { token: Token, result: Result<ContentsPage, ReadError> },
     Indexed(Result<Indexed, IndexError>),
     Checkpointed(Result<(), CheckpointError>),
+    Counted(Result<Vec<CountedTree>, IndexError>),
     Rebuilt(Result<Rebuilt, RebuildError>),
     Stepped { segment: SegmentId, result: Result<Step, StepError> },
     Prepared { spare: u32, result: Result<(), FileError> },

@@ -34,6 +34,7 @@ mod random;
 pub mod recovery;
 mod reindex;
 pub mod request;
+mod saved_trees;
 pub mod shard;
 pub mod sim_files;
 pub mod sled_index;
@@ -50,7 +51,10 @@ pub use options::{OptionsError, ShardOptions};
 #[cfg(feature = "planted")]
 pub use planted::Planted;
 pub use recovery::{IndexFate, IndexFault, OpenError, Opened, RecoveryReport, open};
-pub use request::{Apply, Hint, ScanPage, ScanRange, ScannedKey, StoreRequest, Token};
+pub use request::{
+    Apply, ContentsKey, ContentsPage, ContentsRange, Hint, ScanPage, ScanRange, ScannedKey,
+    StoreRequest, Token,
+};
 pub use shard::{HintStats, Shard, ShardStats, TargetHints};
 pub use sled_index::{SledIndex, SledOpener};
 pub use workers::{Committer, Compactor, Indexer, Reader};

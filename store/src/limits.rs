@@ -129,6 +129,24 @@ pub const HINTS_READING: usize = 64;
 /// Hints of one owner that are looked at for its figures, which are asked for while requests wait.
 pub const HINTS_LOOKED_AT: usize = 1_024;
 
+/// Changed records whose hash trees are told of them only when somebody asks, so that a key that changes often meanwhile is
+/// told of once. Few enough that whoever asks does not wait for a millisecond.
+pub const UNTOLD_RECORDS: usize = 1_024;
+
+/// Records whose trees are told of them in one go when more wait, at least: so little work that whoever waits for an answer
+/// meanwhile does not notice.
+pub const TOLD_AT_ONCE: usize = 64;
+
+/// Changed records up to which whoever asks for a tree has it told of all of them: some milliseconds' work. Only right after a
+/// start more wait, and then the answer is that the tree is not known yet.
+pub const TOLD_FOR_AN_ANSWER: usize = 8_192;
+
+/// Partitions that are counted in one job: with 1,000,000 keys in 4,096 of them about 4,000 keys, as in a job that feeds.
+pub const COUNTED_AT_ONCE: usize = 16;
+
+/// Keys of one page of what a partition holds. Keys may be a kilobyte long, so a page takes a few megabytes at most.
+pub const CONTENTS_KEYS: u32 = 4_096;
+
 /// Keys of one page of a scan.
 pub const SCAN_KEYS: u32 = 10_000;
 

@@ -1,5 +1,7 @@
 //! How a shard behaves. Parsed and validated by whoever opens it; nothing here is read from the environment.
 
+use kvorum_antientropy::LeafKey;
+
 use crate::limits;
 #[cfg(feature = "planted")]
 use crate::planted::Planted;
@@ -30,6 +32,10 @@ pub struct ShardOptions {
     pub pace_ns: u64,
     /// Records that may be synced and not yet indexed before requests are refused.
     pub unindexed_records: usize,
+    /// Records that may have changed without their hash trees having been told. They stay in memory.
+    pub untold_records: usize,
+    /// The secret of the hash trees, the same on all owners.
+    pub leaf_key: LeafKey,
     /// Operations that may wait for reads from the disk before requests are refused.
     pub queued_operations: usize,
     /// Entries of one index job.
@@ -69,6 +75,8 @@ impl Default for ShardOptions {
             paced_entries: limits::PACED_ENTRIES,
             pace_ns: limits::PACE_NS,
             unindexed_records: limits::UNINDEXED_RECORDS,
+            untold_records: limits::UNTOLD_RECORDS,
+            leaf_key: LeafKey::new([0; 32]),
             queued_operations: limits::QUEUED_OPERATIONS,
             index_batch: limits::INDEX_BATCH,
             checkpoint_bytes: limits::CHECKPOINT_BYTES,
@@ -117,6 +125,7 @@ impl ShardOptions {
             pending_bytes: 16 * 1024,
             pace_ns: 0,
             unindexed_records: 64,
+            untold_records: 4,
             queued_operations: 256,
             index_batch: 16,
             checkpoint_bytes: 4 * 1024,

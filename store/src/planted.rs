@@ -8,6 +8,12 @@ pub enum Planted {
     ActorReused,
     /// Bug 2: go on under an actor of one's own that a clock names, without the mark that proves that nothing is missing.
     ActorFromClock,
+    /// Bug 12: the digest that goes into a hash tree is not canonical, so that equal records differ.
+    TreeNotCanonical,
+    /// Bug 13: a start takes saved trees for true although the log holds more.
+    TreeMissesCrash,
+    /// Bug 14: a delete is not told to the tree.
+    TreeKeepsDeleted,
     /// Bug 40: acknowledge before the sync.
     AckBeforeSync,
     /// Bug 46, the store's half: go on under a mark of an earlier run.
@@ -22,9 +28,12 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 7] = [
+    pub const ALL: [Planted; 10] = [
         Planted::ActorReused,
         Planted::ActorFromClock,
+        Planted::TreeNotCanonical,
+        Planted::TreeMissesCrash,
+        Planted::TreeKeepsDeleted,
         Planted::AckBeforeSync,
         Planted::ActorContinued,
         Planted::CompactionTrustsIndex,
@@ -38,6 +47,9 @@ impl Planted {
             Planted::ActorReused => "1-actor-reused",
             Planted::ActorFromClock => "2-actor-from-clock",
             Planted::BearingDropped => "47-bearing-dropped",
+            Planted::TreeNotCanonical => "12-tree-not-canonical",
+            Planted::TreeMissesCrash => "13-tree-misses-crash",
+            Planted::TreeKeepsDeleted => "14-tree-keeps-deleted",
             Planted::AckBeforeSync => "40-ack-before-sync",
             Planted::ActorContinued => "46-actor-continued",
             Planted::CompactionTrustsIndex => "49-compaction-trusts-index",

@@ -24,7 +24,9 @@ use crate::log::manifest::{self, Manifest, SegmentRecord, StoreId};
 use crate::log::writer::{LogShape, LogWriter, SegmentExtent};
 use crate::options::{OptionsError, ShardOptions};
 use crate::random::Stream;
+use crate::saved_trees;
 use crate::shard::segments::Segments;
+use crate::shard::trees::Trees;
 use crate::shard::{Recovered, Shard, Unindexed};
 use crate::workers::{Committer, Compactor, Indexer, Reader, hinted_keys};
 use index::{OpenedIndex, open_index, relocate};
@@ -167,12 +169,14 @@ pub fn open<F: Files, O: IndexOpener>(
     log.count_live(&index);
     let relogged = log.write_again(&mut index, start.spares.clone())?;
     report.relogged = relogged;
+    let trees = trees(&handles, &options, &start, &index, damaged);
     let mark = log.save(&handles, &mut index, &start, &options, report.refilling)?;
     let hinted = hinted_keys(&index.index)?;
     let OpenedIndex { index, sentinel, waiting, .. } = index;
     let Mark { batch: checkpoint_batch, bytes, .. } = mark;
     let unindexed = Unindexed { table: waiting.into_table(), checkpoint_batch, bytes, hinted };
-    let shard = log.shard(options, seed, &start, report.refilling, sentinel.sum, unindexed);
+    let found = (sentinel.sum, trees, unindexed);
+    let shard = log.shard(options, seed, &start, report.refilling, found);
     let index = Arc::new(index);
     Ok(Opened {
         shard,
@@ -182,6 +186,25 @@ pub fn open<F: Files, O: IndexOpener>(
         compactor: Compactor::new(handles, index),
         report,
     })
+}
+
+/// The hash trees that were saved, as far as they still hold; of a store that lost anything, none.
+fn trees<F: Files, I: crate::index::Index>(
+    handles: &Handles<F>,
+    options: &ShardOptions,
+    start: &Start,
+    index: &OpenedIndex<I>,
+    damaged: bool,
+) -> Trees {
+    if start.created {
+        return Trees::empty(options);
+    }
+    let is_whole = index.fate == IndexFate::Kept && !damaged;
+    let saved = saved_trees::read(handles.files(), &start.manifest, options.leaf_key.id());
+    match saved.filter(|_| is_whole) {
+        Some(saved) => Trees::saved(options, &saved, index.waiting.touched()),
+        None => Trees::unknown(options),
+    }
 }
 
 /// Whether a rebuild honours removal markers: always, but for the planted bug.
@@ -376,8 +399,7 @@ impl<F: Files> Log<F> {
         seed: u64,
         start: &Start,
         refilling: bool,
-        sum: EntrySum,
-        unindexed: Unindexed,
+        (sum, trees, unindexed): (EntrySum, Trees, Unindexed),
     ) -> Shard {
         let recovered = Recovered {
             store_id: start.manifest.store_id.0,
@@ -389,6 +411,7 @@ impl<F: Files> Log<F> {
             unindexed,
             refilling,
             sum,
+            trees,
         };
         Shard::new(options, seed, recovered)
     }

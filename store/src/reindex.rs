@@ -14,8 +14,17 @@ use crate::log::walk::Found;
 
 /// The index entry of a record.
 pub(crate) fn record_entry(set: &VersionSet, sequence: u64, location: Location) -> IndexEntry {
+    digested_entry(set, set.live_digest().0, sequence, location)
+}
+
+/// The index entry of a record whose live versions have this digest.
+pub(crate) fn digested_entry(
+    set: &VersionSet,
+    digest: u128,
+    sequence: u64,
+    location: Location,
+) -> IndexEntry {
     let (values, value_bytes) = summary(set);
-    let digest = set.live_digest().0;
     IndexEntry { sequence, location, state: EntryState::Record, values, value_bytes, digest }
 }
 

@@ -1,10 +1,11 @@
 //! What the engine asks of a shard.
 
 use bytes::Bytes;
+use kvorum_antientropy::Leaves;
 use kvorum_protocol::{
     BucketName, Change, EncodedSet, Key, OperationId, RecordKey, Replaces, Space,
 };
-use kvorum_ring::{ClassId, NodeId, PartitionId};
+use kvorum_ring::{ClassId, KeyHash, NodeId, PartitionId};
 
 /// The engine's name for a request; it comes back in the events.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -71,6 +72,31 @@ pub enum StoreRequest {
         /// Which keys.
         range: ScanRange,
     },
+    /// The sums of the hash trees of partitions that this node owns: answered by `Roots`, or by `Refused`.
+    Roots {
+        /// Comes back in the event.
+        token: Token,
+        /// The replication class.
+        class: ClassId,
+        /// The partitions.
+        partitions: Vec<PartitionId>,
+    },
+    /// The leaves of a partition's hash tree: answered by `Leaves`, or by `Refused`.
+    Leaves {
+        /// Comes back in the event.
+        token: Token,
+        /// The replication class.
+        class: ClassId,
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// List what a partition holds, by the hashes of its keys: answered by `Contents`, or by `Refused`.
+    Contents {
+        /// Comes back in the event.
+        token: Token,
+        /// Which keys.
+        range: ContentsRange,
+    },
     /// Remove a record without leaving one (a reclaimed tombstone, a dropped partition): answered by
     /// `Durable` once the removal marker is, or by `Refused`.
     Remove {
@@ -91,6 +117,9 @@ impl StoreRequest {
             | StoreRequest::ListHints { token, .. }
             | StoreRequest::Read { token, .. }
             | StoreRequest::Scan { token, .. }
+            | StoreRequest::Roots { token, .. }
+            | StoreRequest::Leaves { token, .. }
+            | StoreRequest::Contents { token, .. }
             | StoreRequest::Remove { token, .. } => *token,
         }
     }
@@ -162,4 +191,41 @@ pub struct ScannedKey {
     pub values: u16,
     /// Bytes of all live values together.
     pub value_bytes: u32,
+}
+
+/// Keys of a partition that this node holds as an owner, in the order of their hashes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ContentsRange {
+    /// The replication class.
+    pub class: ClassId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// Only keys of these leaves.
+    pub leaves: Leaves,
+    /// Only keys whose hash is at least this.
+    pub from: KeyHash,
+    /// And at most this.
+    pub through: KeyHash,
+    /// Most keys to return, up to [`crate::limits::CONTENTS_KEYS`].
+    pub limit: u32,
+}
+
+/// A page of keys.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ContentsPage {
+    /// Ascending by hash.
+    pub keys: Vec<ContentsKey>,
+    /// Whether there are keys beyond the last one.
+    pub more: bool,
+}
+
+/// A key that this node holds a record of, be it a tombstone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContentsKey {
+    /// Its hash.
+    pub hash: KeyHash,
+    /// The record's key.
+    pub key: RecordKey,
+    /// What tells its live versions apart from others; `None` when nothing is live.
+    pub tag: Option<u64>,
 }

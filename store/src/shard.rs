@@ -21,6 +21,7 @@ pub(crate) mod segments;
 mod space;
 mod stats;
 pub(crate) mod table;
+pub(crate) mod trees;
 
 use std::collections::VecDeque;
 
@@ -34,7 +35,7 @@ use crate::limits;
 use crate::options::ShardOptions;
 use crate::random::Stream;
 use crate::reindex::summary;
-use crate::request::{ScanRange, StoreRequest, Token};
+use crate::request::{ContentsRange, ScanRange, StoreRequest, Token};
 use backlog::{Backlog, Region};
 use checkpoint::Checkpointing;
 use commit::Commits;
@@ -48,6 +49,7 @@ use segments::Segments;
 use space::Space;
 pub use stats::ShardStats;
 use table::{Seeded, Slot, Table};
+use trees::Trees;
 
 /// What the index does not name of what recovery found.
 #[derive(Debug)]
@@ -74,6 +76,7 @@ pub(crate) struct Recovered {
     pub(crate) unindexed: Unindexed,
     pub(crate) refilling: bool,
     pub(crate) sum: EntrySum,
+    pub(crate) trees: Trees,
 }
 
 /// The core. Pure: it reads no clock, touches no file and draws its numbers from the seed given at opening. A copy goes on by
@@ -97,13 +100,21 @@ pub struct Shard {
     compaction: Compaction,
     space: Space,
     rebuilding: Rebuilding,
+    trees: Trees,
     sum: EntrySum,
     refilling: bool,
     life: Life,
     events: VecDeque<StoreEvent>,
-    scans: VecDeque<(Token, ScanRange)>,
+    scans: VecDeque<(Token, Listing)>,
     scans_out: usize,
     now: Now,
+}
+
+/// A list that waits for a reader.
+#[derive(Clone, Debug)]
+enum Listing {
+    Scan(ScanRange),
+    Contents(ContentsRange),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,9 +131,10 @@ impl Shard {
         let next_sequence = recovered.next_sequence;
         let Unindexed { mut table, checkpoint_batch, bytes, hinted } = recovered.unindexed;
         let mut hints = Hints::default();
-        let mut unindexed = Backlog::default();
+        let (mut unindexed, mut trees) = (Backlog::default(), recovered.trees);
         for slot in table.occupied().collect::<Vec<Slot>>() {
             unindexed.note(&mut table, slot);
+            trees.note(&mut table, slot);
             let entry = table.entry(slot);
             if entry.key.space == KeySpace::Hinted && entry.body.record().is_some() {
                 hints.find([entry.key.clone()]);
@@ -151,6 +163,7 @@ impl Shard {
             compaction: Compaction::default(),
             space: Space::new(recovered.spares),
             rebuilding: Rebuilding::No,
+            trees,
             sum: recovered.sum,
             refilling: recovered.refilling,
             life: Life::Open,
@@ -192,7 +205,18 @@ impl Shard {
                 StoreRequest::Remove { token, key } => {
                     self.operate(key, loads::Operation::Remove { token })
                 }
-                StoreRequest::Scan { token, range } => self.scans.push_back((token, range)),
+                StoreRequest::Scan { token, range } => {
+                    self.scans.push_back((token, Listing::Scan(range)));
+                }
+                StoreRequest::Contents { token, range } => {
+                    self.scans.push_back((token, Listing::Contents(range)));
+                }
+                StoreRequest::Roots { token, class, partitions } => {
+                    self.answer_roots(token, class, &partitions);
+                }
+                StoreRequest::Leaves { token, class, partition } => {
+                    self.answer_leaves(token, class, partition);
+                }
             },
         }
     }
@@ -215,6 +239,14 @@ impl Shard {
                 let refilling = self.refilling;
                 self.events.push_back(StoreEvent::Scanned { token, result, refilling });
             }
+            Finished::Contents { token, result } => {
+                self.scans_out -= 1;
+                if result.is_err() {
+                    self.index_is_damaged();
+                }
+                self.events.push_back(StoreEvent::Contents { token, result });
+            }
+            Finished::Counted(result) => self.trees_counted(result),
             Finished::Indexed(Ok(indexed)) => self.indexed(indexed),
             Finished::Indexed(Err(error)) => self.poison(PoisonReason::Index(error)),
             Finished::Checkpointed(result) => self.checkpointed(result),
@@ -251,7 +283,7 @@ impl Shard {
             Life::Closed | Life::Poisoned => None,
             Life::Open | Life::Closing => {
                 let log = [self.commit_deadline(), self.checkpoint_deadline()];
-                let rest = [self.space_deadline(), self.hints_deadline()];
+                let rest = [self.space_deadline(), self.hints_deadline(), self.trees_deadline()];
                 log.into_iter().chain(rest).flatten().min()
             }
         }
@@ -303,7 +335,16 @@ impl Shard {
             return Some(overloaded);
         }
         match request {
-            StoreRequest::Read { .. } | StoreRequest::ListHints { .. } => None,
+            StoreRequest::Read { .. }
+            | StoreRequest::ListHints { .. }
+            | StoreRequest::Leaves { .. } => None,
+            StoreRequest::Roots { partitions, .. } => {
+                (partitions.len() > limits::SCAN_PARTITIONS).then_some(overloaded)
+            }
+            StoreRequest::Contents { range, .. } => {
+                let is_full = self.scans.len() >= self.options.queued_operations;
+                (range.limit > limits::CONTENTS_KEYS || is_full).then_some(overloaded)
+            }
             StoreRequest::Scan { range, .. } => {
                 let too_large = range.partitions.len() > limits::SCAN_PARTITIONS
                     || range.limit > limits::SCAN_KEYS;
@@ -362,6 +403,7 @@ impl Shard {
         self.advance_rebuild();
         self.advance_hints();
         self.advance_checkpoint();
+        self.advance_trees();
         self.table.shrink(self.compaction.pinned_from());
         if self.life == Life::Closing && self.is_quiet() && self.checkpoint.is_clean() {
             self.life = Life::Closed;
@@ -413,11 +455,19 @@ impl Shard {
         if let Some(job) = self.loads.job() {
             return Some(job);
         }
-        let (token, range) = self.scans.pop_front()?;
+        let (token, listing) = self.scans.pop_front()?;
         self.scans_out += 1;
-        // Only now, because it may be large: few scans are out at once, but many may wait.
-        let overlay = self.overlays(&range);
-        Some(ReadJob(Reading::Scan { token, range, overlay }))
+        // Overlays only now, because they may be large: few listings are out at once, but many may wait.
+        Some(ReadJob(match listing {
+            Listing::Scan(range) => {
+                let overlay = self.overlays(&range);
+                Reading::Scan { token, range, overlay }
+            }
+            Listing::Contents(range) => {
+                let (by, overlay) = (self.options.leaf_key, self.contents_overlays(&range));
+                Reading::Contents { token, range, by, overlay }
+            }
+        }))
     }
 
     /// Notes that the newest version of an entry is not in the index yet.

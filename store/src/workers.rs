@@ -5,6 +5,7 @@
 
 mod committer;
 mod compactor;
+mod contents;
 mod indexer;
 mod reader;
 

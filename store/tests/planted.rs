@@ -8,6 +8,7 @@ use kvorum_store::sim_files::SimFiles;
 use kvorum_store::{Planted, ShardOptions};
 use support::Store;
 use support::history::{History, Mix, Rng, check_reopened};
+use support::trees::live_and_die;
 
 fn options(planted: Option<Planted>) -> ShardOptions {
     ShardOptions { planted, ..ShardOptions::small() }
@@ -96,6 +97,27 @@ fn nothing_is_armed_by_default() {
 #[test]
 fn the_honest_store_passes_the_hunt() {
     assert_eq!(hunt(None, 12), Ok(()));
+}
+
+/// Lives until a tree is not that of the records.
+fn hunt_trees(planted: Planted) {
+    let found = (1..=60).try_for_each(|seed| live_and_die(&options(Some(planted)), seed));
+    assert!(found.expect_err("found").contains("the tree of partition"));
+}
+
+#[test]
+fn bug_12_tree_not_canonical_is_found() {
+    hunt_trees(Planted::TreeNotCanonical);
+}
+
+#[test]
+fn bug_13_tree_misses_crash_is_found() {
+    hunt_trees(Planted::TreeMissesCrash);
+}
+
+#[test]
+fn bug_14_tree_keeps_deleted_is_found() {
+    hunt_trees(Planted::TreeKeepsDeleted);
 }
 
 #[test]

@@ -106,6 +106,38 @@ fn a_node_whose_data_are_gone_comes_back_and_hides_nothing() {
 }
 
 #[test]
+fn a_node_whose_data_are_gone_gets_them_back_without_a_read() {
+    let home = directory();
+    let dev = Dev::start(home.path(), 3);
+    for number in 0..KEYS {
+        dev.kv(&["put", &key(number), &format!("value {number}"), "-w", "3"]).expect(0);
+    }
+    dev.kill_node(0);
+    for data in ["log", "index"] {
+        std::fs::remove_dir_all(home.path().join("cluster/n1").join(data)).expect("removed");
+    }
+    // What it misses while it is away counts as much.
+    dev.kv(&["put", &key(0), "written meanwhile"]).expect(0);
+    let again = Dev::reopen(home.path(), Some(&dev.node_names()[0]));
+    until("the node holds all that it lost", Duration::from_secs(60), || {
+        let status = dev.kv(&["status", "--json"]).json();
+        let nodes = status["nodes"].as_array()?;
+        let node = nodes.iter().find(|node| node["name"] == dev.node_names()[0].as_str())?;
+        (node["figures"]["keys"].as_u64()? == KEYS as u64).then_some(())
+    });
+    dev.kill_node(1);
+    dev.kill_node(2);
+    // Nobody is left whom it could ask.
+    for number in 0..KEYS {
+        let expected = match number {
+            0 => "written meanwhile".to_owned(),
+            _ => format!("value {number}"),
+        };
+        assert_eq!(again.kv(&["get", &key(number), "-r", "1"]).expect(0).text(), expected);
+    }
+}
+
+#[test]
 fn below_quorum_a_write_says_so_and_a_read_does_not_guess() {
     let home = directory();
     let dev = Dev::start(home.path(), 3);

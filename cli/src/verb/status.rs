@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kvorum_client::{ConnectError, ErrorKind, OperationError};
+use kvorum_protocol::message::TaskStatus;
 use serde_json::{Value, json};
 
 use crate::args::connection::ConnectionArguments;
@@ -140,6 +141,11 @@ fn remarks(node: &NodeHealth, now_ms: u64) -> Vec<String> {
                     units::plural(status.node.hinted_keys, "key")
                 ));
             }
+            let task = |task: &TaskStatus| {
+                let (done, total) = (units::count(task.done), units::count(task.total));
+                format!("{}: {done} of {total}", task.name)
+            };
+            remarks.extend(status.tasks.iter().map(task));
             remarks.extend(certificate_remark(status.node.certificate_expires_at_ms, now_ms));
             if !node.doubted_by.is_empty() {
                 remarks.push(format!("believed down by {}", node.doubted_by.join(", ")));

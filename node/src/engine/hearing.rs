@@ -39,11 +39,15 @@ impl Engine {
                     }
                 }
             }
+            PeerMessage::Ask { token, number, question } => {
+                self.be_asked(now, from, (token, number), *question);
+            }
             PeerMessage::AskClock { token } => {
                 self.effects.push_back(replica::time(now, from, token))
             }
             PeerMessage::Clock { token, .. }
             | PeerMessage::Replicated { token, .. }
+            | PeerMessage::Answered { token, .. }
             | PeerMessage::Delivered { token, .. }
             | PeerMessage::Fetched { token, .. }
             | PeerMessage::Forwarded { token, .. }

@@ -52,6 +52,9 @@ pub enum Input {
     /// Whether what is held for owners that were away is kept back, instead of being given to them when they can be reached.
     /// It is not at first.
     HintsPaused(bool),
+    /// How many milliseconds are between two exchanges of equal owners from now on; 0 for no exchanges. Those under way go on
+    /// to their end.
+    ExchangeEvery(u64),
     /// Members, layout or buckets changed.
     View(Arc<ClusterView>),
     /// Time passed. Due after [`next_deadline`](crate::engine::Engine::next_deadline); harmless at any time.

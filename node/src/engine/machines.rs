@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Replica,
     /// For nobody who waits: what was held for an owner is on its way there.
     Delivery,
+    /// For nobody who waits, either: owners exchange what one of them missed.
+    Exchange,
 }
 
 #[derive(Clone)]
@@ -49,13 +51,13 @@ pub(crate) struct Machines {
     free: Vec<u32>,
     sequence: u64,
     /// How many there are of each kind.
-    live: [usize; 3],
+    live: [usize; 4],
 }
 
 impl Machines {
     /// No machines; `start` is a random number of this process.
     pub(crate) fn new(start: u64) -> Machines {
-        Machines { slots: Vec::new(), free: Vec::new(), sequence: start, live: [0; 3] }
+        Machines { slots: Vec::new(), free: Vec::new(), sequence: start, live: [0; 4] }
     }
 
     /// Machines that work for clients.

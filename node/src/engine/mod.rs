@@ -20,6 +20,9 @@ mod courier;
 mod deadlines;
 mod effect;
 mod errand;
+mod exchange;
+mod exchanging;
+mod figures;
 mod forward;
 mod heard;
 mod hearing;
@@ -50,12 +53,13 @@ pub use kvorum_store::{Now, Token};
 pub use effect::Effect;
 pub use input::{ClientId, Input};
 pub use options::EngineOptions;
-pub use stats::{EngineStats, PeerStats};
+pub use stats::{EngineStats, ExchangeProgress, PeerStats};
 pub use view::{ClusterView, MemberView};
 
 use crate::engine::admit::Desk;
 use crate::engine::asked::Asked;
 use crate::engine::deadlines::Deadlines;
+use crate::engine::exchange::claims::Exchanges;
 use crate::engine::heard::Heard;
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::machines::{Kind, Machines, Running};
@@ -80,6 +84,7 @@ pub struct Engine {
     /// Who delivers what is held for an owner. One that has ended is found out when its owner's next one is called.
     couriers: BTreeMap<NodeId, Token>,
     hints_paused: bool,
+    exchanges: Exchanges,
     /// Set for good when the store was poisoned: this node serves nothing any more.
     stopped: bool,
     stats: EngineStats,
@@ -101,6 +106,7 @@ impl Engine {
             part_answers: VecDeque::new(),
             couriers: BTreeMap::new(),
             hints_paused: false,
+            exchanges: Exchanges::new(options.exchange_every_ms),
             stopped: false,
             stats: EngineStats::default(),
         }
@@ -118,14 +124,20 @@ impl Engine {
             Input::PeerUp { node } => {
                 self.peers.rise(node);
                 self.call_courier(now, node);
+                self.exchanges.rise(now, self.me, &self.view, node);
             }
             Input::PeerDown { node } => {
                 self.peers.fall(node);
+                self.exchanges.fall(node);
                 self.turn_all(now, |machine, turn| machine.on_peer_down(turn, node));
             }
             Input::Store(event) => self.hear_store(now, event),
             Input::HintsPaused(paused) => self.pause_hints(now, paused),
-            Input::View(view) => self.view = view,
+            Input::ExchangeEvery(every_ms) => self.exchange_every(now, every_ms),
+            Input::View(view) => {
+                self.view = view;
+                self.exchanges.forget_shared();
+            }
         }
         while let Some(token) = self.deadlines.take_due(now.mono_ns) {
             self.ring(now, token);
@@ -133,6 +145,7 @@ impl Engine {
         while let Some((parent, index, response)) = self.part_answers.pop_front() {
             self.turn(now, parent, |machine, turn| machine.on_part(turn, index, response));
         }
+        self.go_on_exchanging(now);
     }
 
     /// The next thing to do, in order.
@@ -142,23 +155,8 @@ impl Engine {
 
     /// When to call [`Engine::handle`] with [`Input::Tick`] at the latest, in monotonic nanoseconds.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.deadlines.next_ns()
-    }
-
-    /// What the engine has done and is doing.
-    pub fn stats(&self) -> EngineStats {
-        EngineStats {
-            requests: self.machines.requests(),
-            replica_tasks: self.machines.replica_tasks(),
-            deliveries: self.machines.deliveries(),
-            hints_paused: self.hints_paused,
-            ..self.stats
-        }
-    }
-
-    /// What the engine has learned of a peer.
-    pub fn peer_stats(&self, node: NodeId) -> PeerStats {
-        self.peers.stats(node)
+        let exchange = self.exchanges.next_ns().filter(|_| !self.stopped);
+        [self.deadlines.next_ns(), exchange].into_iter().flatten().min()
     }
 
     /// Admits a request and starts its machine, or answers with the reason why not. Nothing has happened before this:
@@ -225,6 +223,7 @@ impl Engine {
             planted: self.options.planted,
             effects: &mut self.effects,
             stats: &mut self.stats,
+            exchanges: &mut self.exchanges,
             response: None,
             alarm_ns: running.alarm_ns,
             parts: Vec::new(),

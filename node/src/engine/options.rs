@@ -11,6 +11,9 @@ pub struct EngineOptions {
     pub max_requests: usize,
     /// Peers' requests at work at once; the next one is refused as overloaded. At most [`limits::MAX_REPLICA_TASKS`].
     pub max_replica_tasks: usize,
+    /// Milliseconds between two exchanges with another owner that was found to hold the same; 0, the default, for none: whoever
+    /// drives the engine says how often it pays, as [`limits::EXCHANGE_EVERY_MS`] does for a node.
+    pub exchange_every_ms: u64,
     /// A bug to run with. Always none outside the `planted` feature, where nothing looks at it.
     pub planted: Option<Planted>,
 }
@@ -20,6 +23,7 @@ impl Default for EngineOptions {
         EngineOptions {
             max_requests: limits::MAX_REQUESTS,
             max_replica_tasks: limits::MAX_REPLICA_TASKS,
+            exchange_every_ms: 0,
             planted: None,
         }
     }

@@ -97,6 +97,7 @@ impl Peers {
             p95_us: self.p95_us(node, Asking::Fetch),
             breaker_open: breaker.is_some_and(|breaker| !breaker.is_closed()),
             breaker_opened: breaker.map_or(0, Breaker::opened),
+            exchange: None,
         }
     }
 

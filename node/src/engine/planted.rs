@@ -7,7 +7,7 @@
 //! | 20 | `20-hint-forgotten-early` | a hint is forgotten when it is sent, before its owner has it durably | here |
 //! | 40 | `40-engine-counts-unsynced` | the coordinator counts its own copy when it is applied, before it is durable | here |
 //! | 61 | `61-counts-twice` | a retried operation is minted under another id | here |
-//! | 1, 2, 40, 46, 47, 49, 50 | | what a shard can do wrong by itself | `kvorum_store::planted` |
+//! | 1, 2, 12, 13, 14, 40, 46, 47, 49, 50 | | what a shard can do wrong by itself | `kvorum_store::planted` |
 
 /// A bug that can be armed in the engine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -106,7 +106,7 @@ pub(crate) fn time(now: Now, to: NodeId, token: u64) -> Effect {
 }
 
 /// Why a record does not belong here, if it does not.
-fn wrong_place(
+pub(crate) fn wrong_place(
     me: NodeId,
     view: &ClusterView,
     key: &RecordKey,
@@ -213,6 +213,9 @@ impl Machine for Replica {
             | StoreRequest::ListHints { token, .. }
             | StoreRequest::Read { token, .. }
             | StoreRequest::Scan { token, .. }
+            | StoreRequest::Roots { token, .. }
+            | StoreRequest::Leaves { token, .. }
+            | StoreRequest::Contents { token, .. }
             | StoreRequest::Remove { token, .. } => *token = turn.token,
         }
         turn.store(request);

@@ -41,6 +41,16 @@ pub struct EngineStats {
     pub hints_undelivered: u64,
     /// Record copies sent, or merged here, because a get found an owner stale.
     pub repairs: u64,
+    /// Exchanges with other owners that came to their end, asked by this node.
+    pub exchanges: u64,
+    /// Records that other owners took from this node in exchanges that it asked for.
+    pub exchange_given: u64,
+    /// Records that this node took from other owners in exchanges that it asked for.
+    pub exchange_taken: u64,
+    /// Keys that an exchange could not repair: the next one tries again.
+    pub exchange_failures: u64,
+    /// Questions of exchanges that another owner refused to answer.
+    pub exchange_refusals: u64,
 }
 
 /// What an engine has learned of a peer.
@@ -52,4 +62,15 @@ pub struct PeerStats {
     pub breaker_open: bool,
     /// How often that has begun or was prolonged since the engine began.
     pub breaker_opened: u64,
+    /// How far an exchange with it is, while one finds something and is asked for by this node.
+    pub exchange: Option<ExchangeProgress>,
+}
+
+/// How far an exchange is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ExchangeProgress {
+    /// Partitions that it has left behind.
+    pub done: u32,
+    /// Partitions that the two owners share.
+    pub shared: u32,
 }

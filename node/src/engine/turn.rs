@@ -11,6 +11,7 @@ use kvorum_ring::NodeId;
 use kvorum_store::{Now, StoreRequest, Token};
 
 use crate::engine::effect::Effect;
+use crate::engine::exchange::claims::Exchanges;
 use crate::engine::peers::Peers;
 use crate::engine::planted::Planted;
 use crate::engine::stats::EngineStats;
@@ -43,6 +44,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) peers: &'a mut Peers,
     pub(super) planted: Option<Planted>,
     pub(crate) stats: &'a mut EngineStats,
+    pub(crate) exchanges: &'a mut Exchanges,
     pub(super) effects: &'a mut VecDeque<Effect>,
     pub(super) response: Option<Response>,
     pub(super) alarm_ns: Option<u64>,

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use kvorum_antientropy::LeafKey;
 use kvorum_gossip::{Membership, MembershipOptions, Seed};
 use kvorum_protocol::ContextKeys;
 use kvorum_ring::NodeId;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::engine::{Engine, EngineOptions};
 use crate::identity::parse_context_keys;
+use crate::limits::EXCHANGE_EVERY_MS;
 use crate::runtime::admin::{AdminSecurity, Question, accept_admin, bind_admin};
 use crate::runtime::clock::Clock;
 use crate::runtime::cluster::Cluster;
@@ -77,7 +79,8 @@ pub(crate) async fn serve(
     let ports = open_ports(&config, &security).await?;
 
     let syncs = Arc::new(SyncTimes::default());
-    let (shard, store_workers) = open_store(&directory, &config, &syncs)?;
+    let leaf_key = LeafKey::derived_from(&context_keys.current);
+    let (shard, store_workers) = open_store(&directory, &config, leaf_key, &syncs)?;
     let starts = directory.note_start()?;
     let cluster =
         Cluster::new(&config, directory.load_facts()?, context_keys).map_err(RunError::derive)?;
@@ -137,7 +140,9 @@ pub(crate) async fn serve(
 
 fn engine(config: &Config, cluster: &Cluster) -> Engine {
     let view = cluster.view().clone();
-    Engine::new(config.node.id, EngineOptions::default(), rand::random(), view)
+    let options =
+        EngineOptions { exchange_every_ms: EXCHANGE_EVERY_MS, ..EngineOptions::default() };
+    Engine::new(config.node.id, options, rand::random(), view)
 }
 
 fn home(directory: &Directory, config: &Config) -> Home {
@@ -176,6 +181,7 @@ type DiskShard = (Shard, StoreWorkers<TimedFiles<DiskFiles>, kvorum_store::SledI
 fn open_store(
     directory: &Directory,
     config: &Config,
+    leaf_key: LeafKey,
     syncs: &Arc<SyncTimes>,
 ) -> Result<DiskShard, RunError> {
     let files = DiskFiles::new(&directory.path(&config.paths.log))
@@ -185,6 +191,7 @@ fn open_store(
     let opener = SledOpener::new(&index, config.store.index_cache_mib * MIB);
     let options = ShardOptions {
         expects_existing: directory.has_started_before(),
+        leaf_key,
         segment_bytes: u32::try_from(config.store.segment_mib * MIB).unwrap_or(u32::MAX),
         table_bytes: bytes_of(config.store.table_mib),
         bearing_bytes: bytes_of(config.store.bearing_hints_mib),

@@ -63,12 +63,14 @@ pub(crate) fn peer_span(peer: NodeId, message: &PeerMessage, partitions: Partiti
             tracing::trace_span!("deliver", %peer, bucket = %key.bucket, partition = key.partition.0)
         }
         PeerMessage::Scan { .. } => tracing::trace_span!("scan", %peer),
+        PeerMessage::Ask { .. } => tracing::trace_span!("ask", %peer),
         PeerMessage::AskClock { .. } => tracing::trace_span!("clock", %peer),
         PeerMessage::Replicated { .. }
         | PeerMessage::Clock { .. }
         | PeerMessage::Delivered { .. }
         | PeerMessage::Fetched { .. }
         | PeerMessage::Forwarded { .. }
+        | PeerMessage::Answered { .. }
         | PeerMessage::Scanned { .. } => Span::none(),
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kvorum_antientropy::{Answer, LEAVES, Question, Refusal, Sum};
 use kvorum_node::engine::{ClientId, Effect, Engine, EngineOptions, Input, Now};
 use kvorum_node::peer_message::{
     FetchOutcome, PeerEntry, PeerHold, PeerMessage, PeerPage, PeerScan, ReplicaRefusal,
@@ -22,10 +23,10 @@ use kvorum_protocol::{
     Actor, Change, Context, EncodedSet, Key, MintRefusal, OperationId, RecordKey, Replaces, Space,
     Stamping, VersionSet,
 };
-use kvorum_ring::{ClassId, NodeId};
+use kvorum_ring::{ClassId, KeyHash, NodeId};
 use kvorum_store::{
-    Apply, MintedDot, PoisonReason, ReadError, ScanPage, StoreEvent, StoreRefusal, StoreRequest,
-    Token,
+    Apply, ContentsKey, ContentsPage, MintedDot, PoisonReason, ReadError, ScanPage, StoreEvent,
+    StoreRefusal, StoreRequest, Token,
 };
 
 use crate::cluster::{bucket, key, node_id, view_of};
@@ -95,8 +96,12 @@ struct World {
 impl World {
     fn new(seed: u64) -> World {
         let mut dice = Dice(seed);
-        let options =
-            EngineOptions { max_requests: 40, max_replica_tasks: 20, ..EngineOptions::default() };
+        let options = EngineOptions {
+            max_requests: 40,
+            max_replica_tasks: 20,
+            exchange_every_ms: 2_000,
+            ..EngineOptions::default()
+        };
         let mut view = view_of(NODES as usize, 8);
         let rule = RULES[seed as usize % RULES.len()];
         view.buckets.insert(bucket(), BucketSettings { rule, ..BucketSettings::default() });
@@ -317,7 +322,8 @@ impl World {
                 (PeerMessage::Clock { token, wall_ms }, PeerMessage::AskClock { token });
             return self.dice.pick(&[clock.clone(), clock, ask]);
         }
-        match self.dice.below(15) {
+        match self.dice.below(18) {
+            15..=17 => self.exchanged(token),
             0 => PeerMessage::Replicate { token, key: self.record(), set: self.set(), deadline_ms },
             12 => self.hold(token, deadline_ms),
             13 => PeerMessage::Deliver { token, key: self.record(), set: self.set(), deadline_ms },
@@ -375,6 +381,69 @@ impl World {
         }
     }
 
+    /// Part of an exchange, which may be none that was begun.
+    fn exchanged(&mut self, token: u64) -> PeerMessage {
+        let number = self.dice.below(9) as u32;
+        if self.dice.one_in(3) {
+            return PeerMessage::Ask { token, number, question: Box::new(self.question()) };
+        }
+        PeerMessage::Answered { token, number, answer: Box::new(self.answer()) }
+    }
+
+    fn sum(&mut self) -> Sum {
+        Sum(self.dice.below(3).into())
+    }
+
+    fn contents(&mut self) -> ContentsPage {
+        let key = self.record();
+        let tag = self.dice.pick(&[None, Some(1)]);
+        let keys = vec![ContentsKey { hash: key.key_hash(), key, tag }];
+        ContentsPage { keys, more: self.dice.one_in(9) }
+    }
+
+    fn question(&mut self) -> Question {
+        let key = self.record();
+        let (class, partition, scope) = (key.class, key.partition, self.dice.below(2));
+        match self.dice.below(4) {
+            0 => {
+                let (first, count) = (self.dice.below(9) as u32, self.dice.below(9) as u32);
+                Question::Range { class, scope, first, count, sum: self.sum() }
+            }
+            1 => Question::Leaves { class, partition, scope, leaves: Bytes::from(vec![0; 256]) },
+            2 => {
+                let (from, through) = (KeyHash(0), KeyHash(u128::MAX));
+                let keys = Bytes::from(vec![0; self.dice.pick(&[0, 24, 23])]);
+                Question::Contents { class, partition, scope, leaves: 1, from, through, keys }
+            }
+            _ => {
+                let set = self.set();
+                let digest = Sum(set.live_digest().0);
+                Question::Offer { key, clock: set.clock().clone(), digest }
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Answer {
+        match self.dice.below(7) {
+            0 => Answer::Equal,
+            1..=2 => Answer::Parts { sums: (0..8).map(|_| self.sum()).collect() },
+            3 => Answer::Leaves { leaves: self.dice.below(3) as u16 },
+            4 => {
+                let extra = vec![(bucket(), self.key())];
+                let (lacking, differing) = (vec![0], vec![self.dice.below(2) as u32]);
+                Answer::Contents { lacking, differing, extra, through: KeyHash(u128::MAX) }
+            }
+            5 => {
+                let set = self.set();
+                Answer::Offered {
+                    set: self.dice.pick(&[None, Some(set)]),
+                    wants: self.dice.one_in(2),
+                }
+            }
+            _ => Answer::Refused { reason: Refusal::Busy },
+        }
+    }
+
     /// Lets the store answer its oldest request, or make something durable.
     fn answer_of_the_store(&mut self) {
         if self.dice.one_in(2)
@@ -403,6 +472,19 @@ impl World {
                 let result =
                     self.dice.pick(&[Ok(ScanPage::default()), Err(ReadError::IndexDamaged)]);
                 StoreEvent::Scanned { token, result, refilling }
+            }
+            StoreRequest::Roots { partitions, .. } => {
+                let roots = partitions.iter().map(|_| self.sum()).collect();
+                StoreEvent::Roots { token, roots: self.dice.pick(&[Some(roots), None]) }
+            }
+            StoreRequest::Leaves { .. } => {
+                let leaves = Box::new([(); LEAVES].map(|()| self.sum()));
+                StoreEvent::Leaves { token, leaves: self.dice.pick(&[Some(leaves), None]) }
+            }
+            StoreRequest::Contents { .. } => {
+                let page = self.contents();
+                let result = self.dice.pick(&[Ok(page), Err(ReadError::IndexDamaged)]);
+                StoreEvent::Contents { token, result }
             }
             StoreRequest::Release { .. } => return self.unsynced.push_back(token),
             StoreRequest::ListHints { .. } => {
@@ -457,6 +539,9 @@ impl World {
 
     /// Everybody falls silent, the store answers what it was asked, and time runs out.
     fn end(&mut self) {
+        for node in (1..NODES as usize).map(node_id) {
+            self.handle(Input::PeerDown { node });
+        }
         self.is_ending = true;
         // Deliveries that nobody acknowledges are given up in a few rounds.
         for _ in 0..20 {
@@ -489,6 +574,7 @@ fn token_of(message: &PeerMessage) -> Option<u64> {
         | PeerMessage::Deliver { token, .. }
         | PeerMessage::Forward { token, .. }
         | PeerMessage::AskClock { token }
+        | PeerMessage::Ask { token, .. }
         | PeerMessage::Scan { token, .. } => Some(*token),
         _ => None,
     }

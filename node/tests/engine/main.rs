@@ -6,6 +6,7 @@ mod breakers;
 mod cluster;
 mod digests;
 mod disk;
+mod exchanges;
 mod forwarding;
 mod gets;
 mod hints;

@@ -37,6 +37,7 @@ impl World {
                 self.trace.hash.word(node.0 as u64 ^ (node.0 >> 64) as u64);
             }
             Input::Store(_) => self.digest_place(number, 6),
+            Input::ExchangeEvery(_) => self.digest_place(number, 27),
             Input::View(_) => self.digest_place(number, 7),
             Input::Tick => self.digest_place(number, 8),
             Input::HintsPaused(_) => self.digest_place(number, 19),
@@ -76,6 +77,9 @@ impl World {
             StoreEvent::Durable { token } => (11, token.0),
             StoreEvent::Read { token, .. } => (12, token.0),
             StoreEvent::Scanned { token, .. } => (13, token.0),
+            StoreEvent::Roots { token, .. } => (24, token.0),
+            StoreEvent::Leaves { token, .. } => (25, token.0),
+            StoreEvent::Contents { token, .. } => (26, token.0),
             StoreEvent::Refused { token, .. } => (14, token.0),
             StoreEvent::Poisoned { .. } | StoreEvent::Damage(_) | StoreEvent::Closed => (15, 0),
             StoreEvent::Hints { token, .. } => (17, token.0),

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use kvorum_protocol::RecordKey;
+use kvorum_protocol::{RecordKey, Space};
 
 use crate::index::{Index, IndexEntry, IndexError};
 use crate::location::SegmentId;
@@ -15,11 +15,14 @@ use crate::log::entry::Logged;
 use crate::log::walk::Found;
 use crate::options::ShardOptions;
 use crate::reindex::{Reindex, record_entry, removal_entry, stands};
+use crate::saved_trees::Counted;
 use crate::shard::table::{Body, Entry, Placed, Seeded, Slot, Table};
 
 /// The newest versions that were found, by key.
 pub(super) struct Waiting {
     table: Table,
+    /// Partitions of the space of owners in which anything was found, waiting or not.
+    touched: BTreeSet<Counted>,
     most_keys: usize,
     most_bytes: usize,
 }
@@ -33,6 +36,7 @@ impl Waiting {
     pub(super) fn new(options: &ShardOptions, seed: u64) -> Waiting {
         Waiting {
             table: Table::new(options.table_bytes, Seeded::from_seed(seed)),
+            touched: BTreeSet::new(),
             most_keys: options.unindexed_records - options.unindexed_records / 8,
             most_bytes: options.table_bytes + options.table_bytes / 2,
         }
@@ -55,6 +59,9 @@ impl Waiting {
     /// Takes in an entry of the log.
     pub(super) fn add(&mut self, found: &Found) {
         let key = found.logged.key();
+        if key.space == Space::Owned {
+            self.touched.insert(Counted { class: key.class, partition: key.partition });
+        }
         let placed = Placed { sequence: found.sequence, location: found.location };
         match self.table.find(key) {
             Some(slot) => {
@@ -72,6 +79,11 @@ impl Waiting {
                 self.table.insert(Entry::replayed(key, body, placed));
             }
         }
+    }
+
+    /// Partitions whose saved hash trees may lack something.
+    pub(super) fn touched(&self) -> &BTreeSet<Counted> {
+        &self.touched
     }
 
     /// Whether no more than this may wait.

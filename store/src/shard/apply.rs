@@ -259,6 +259,7 @@ impl Shard {
         };
         self.commits.push(slot, LogEntry { sequence, body: logged });
         self.note_unindexed(slot);
+        self.note_change(slot);
         slot
     }
 

@@ -240,8 +240,9 @@ impl Shard {
             refilling: self.refilling,
             segments: self.segments.records(&target.ends, &gone),
         };
+        let trees = self.trees_to_save(target.batch);
         self.checkpoint.phase = Phase::Flushing { batch: target.batch, gone, clean };
-        Some(Indexing::Checkpoint { batch: target.batch, manifest: Box::new(manifest) })
+        Some(Indexing::Checkpoint { batch: target.batch, manifest: Box::new(manifest), trees })
     }
 
     pub(super) fn checkpointed(&mut self, result: Result<(), CheckpointError>) {

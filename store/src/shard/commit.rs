@@ -125,6 +125,12 @@ impl Commits {
         self.moves.is_empty() && self.in_flight.moves.is_empty()
     }
 
+    /// The entries of which something is not synced yet.
+    pub(crate) fn unsynced(&self) -> impl Iterator<Item = Slot> + '_ {
+        let waiting = self.pending.iter().map(|pending| pending.slot);
+        waiting.chain(self.in_flight.slots.iter().copied())
+    }
+
     pub(crate) fn push(&mut self, slot: Slot, entry: LogEntry) {
         self.pending_bytes += entry.size_bound();
         self.pending.push_back(Pending { slot, entry });

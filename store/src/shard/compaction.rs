@@ -257,7 +257,8 @@ impl Shard {
             }
         };
         let placed = Placed { sequence: candidate.sequence, location: candidate.placed };
-        let slot = self.table.insert(Entry::loaded(key.clone(), body, placed));
+        let digest = candidate.index.map_or(0, |index| index.digest);
+        let slot = self.table.insert(Entry::loaded(key.clone(), body, placed, digest));
         let operations = self.loads.take(key, None);
         self.perform_all(key, operations);
         slot

@@ -48,8 +48,10 @@ impl Shard {
             // A sweep that has ended goes first: the feed of a busy shard never runs out of work.
             Rebuilding::No => self
                 .checkpoint_job()
+                .or_else(|| if self.counts_next() { self.count_job() } else { None })
                 .or_else(|| self.feed_job())
-                .or_else(|| self.checkpoint_job())?,
+                .or_else(|| self.checkpoint_job())
+                .or_else(|| self.count_job())?,
         };
         self.feed.busy = true;
         Some(IndexJob(job))
@@ -81,6 +83,8 @@ impl Shard {
                 break;
             };
             self.checkpoint.swept(1);
+            // The index needs the digest, too: it is made once for both.
+            self.tell_tree(slot);
             let entry = self.table.entry(slot);
             if entry.feeds_index() {
                 let (change, sent) = change_of(entry);
@@ -98,6 +102,7 @@ impl Shard {
         self.feed.busy = false;
         self.feed.changes = room;
         self.feed.jobs += 1;
+        self.count_may_follow();
         self.feed.fed += fed.len() as u64;
         for (slot, sent) in fed.drain(..) {
             let entry = self.table.entry_mut(slot);
@@ -109,6 +114,7 @@ impl Shard {
                 self.unindexed.settle(&mut self.table, slot);
             }
             if is_forgotten {
+                self.tell_tree(slot);
                 self.table.remove(slot);
             }
         }
@@ -121,7 +127,10 @@ fn change_of(entry: &Entry) -> (IndexChange, Option<Placed>) {
     let synced = entry.synced.as_ref().filter(|_| !matches!(entry.body, Body::Gone));
     let placed = synced.map(|synced| synced.placed);
     let new = match synced.map(|synced| (&synced.body, synced.placed)) {
-        Some((Body::Record(record), placed)) => Named::Record { record: record.clone(), placed },
+        Some((Body::Record(record), placed)) => {
+            let digest = entry.is_synced().then(|| entry.told()).flatten();
+            Named::Record { record: record.clone(), placed, digest }
+        }
         Some((Body::Removed { covers_through }, placed)) => {
             let covers_through = covers_through.unwrap_or(placed.location.segment);
             Named::Removed { key: entry.key.clone(), covers_through, placed }

@@ -218,7 +218,7 @@ impl Shard {
             }
         };
         let placed = Placed { sequence: entry.sequence, location: entry.location };
-        self.table.insert(Entry::loaded(key.clone(), body, placed));
+        self.table.insert(Entry::loaded(key.clone(), body, placed, entry.digest));
         Ok(())
     }
 

@@ -52,6 +52,7 @@ impl Shard {
         };
         // Everything is synced, and the index names all of it: the table may begin anew.
         self.table.clear();
+        self.forget_trees();
         self.unindexed.clear();
         self.sum = rebuilt.sum;
         self.segments.set_live(&rebuilt.live);

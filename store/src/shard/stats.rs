@@ -47,6 +47,10 @@ pub struct ShardStats {
     pub checkpoint_batch: u64,
     /// Entries that compaction moved.
     pub moved: u64,
+    /// Partitions that hold something and whose hash trees are not known yet.
+    pub trees_unknown: usize,
+    /// Partitions whose trees were counted anew since the opening.
+    pub trees_counted: u64,
     /// The disk has no room for another spare file.
     pub disk_full: bool,
     /// Absences here count for no quorum.
@@ -88,6 +92,8 @@ impl Shard {
             last_batch: self.commits.last_batch(),
             checkpoint_batch: self.checkpoint_batch(),
             moved: self.compaction.moved(),
+            trees_unknown: self.trees_unknown(),
+            trees_counted: self.trees.counted(),
             disk_full: self.space.is_full(),
             refilling: self.refilling,
             hints: self.hint_stats(),

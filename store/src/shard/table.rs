@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use kvorum_protocol::{Record, RecordKey};
+use kvorum_protocol::{Record, RecordKey, Space};
 
 use crate::limits;
 use crate::location::{Location, SegmentId};
@@ -74,6 +74,10 @@ pub(crate) struct Entry {
     pub(crate) noted: Option<u32>,
     /// The number of the index job that last told the index of it; 0 when it was read through the index.
     pub(crate) fed_by: u64,
+    /// The digest that its hash tree was told last; 0 for nothing live.
+    pub(crate) told: u128,
+    /// Whether its content changed since.
+    pub(crate) has_news: bool,
     /// Of the key; set by the table.
     hash: u64,
     bytes: usize,
@@ -81,16 +85,17 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// An entry that was just read through the index.
-    pub(crate) fn loaded(key: RecordKey, body: Body, placed: Placed) -> Entry {
+    /// An entry that was just read through the index, which says that its live versions have this digest.
+    pub(crate) fn loaded(key: RecordKey, body: Body, placed: Placed, digest: u128) -> Entry {
         let sequence = placed.sequence;
         let synced = Synced { placed, body: body.clone() };
-        Entry::new(key, body, sequence, Some(synced), Some(placed))
+        let entry = Entry::new(key, body, sequence, Some(synced), Some(placed));
+        Entry { told: digest, ..entry }
     }
 
     /// An entry that was read from the log, and of which the index may know nothing.
     pub(crate) fn replayed(key: RecordKey, body: Body, placed: Placed) -> Entry {
-        Entry { indexed: None, ..Entry::loaded(key, body, placed) }
+        Entry { indexed: None, ..Entry::loaded(key, body, placed, 0) }
     }
 
     /// An entry of a key that the log does not hold yet.
@@ -115,6 +120,8 @@ impl Entry {
             moving: false,
             noted: None,
             fed_by: 0,
+            told: 0,
+            has_news: false,
             hash: 0,
             bytes,
             used: true,
@@ -124,6 +131,11 @@ impl Entry {
     /// Whether the newest version is synced.
     pub(crate) fn is_synced(&self) -> bool {
         self.synced.as_ref().is_some_and(|synced| synced.placed.sequence == self.sequence)
+    }
+
+    /// The digest of what the newest version holds live, if its hash tree was told; one that belongs to no tree tells none.
+    pub(crate) fn told(&self) -> Option<u128> {
+        (self.key.space == Space::Owned && !self.has_news).then_some(self.told)
     }
 
     /// Where the newest synced version is.
@@ -143,6 +155,7 @@ impl Entry {
     /// of stays in any case.
     fn may_leave(&self, pinned_from: u64) -> bool {
         !self.moving
+            && !self.has_news
             && self.noted.is_none()
             && self.is_synced()
             && self.placed() == self.indexed
@@ -270,6 +283,11 @@ impl Table {
         self.slots[slot.0 as usize].as_mut().expect("a slot is used only while its entry stays")
     }
 
+    /// The entry of a slot, which may have left.
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
+        self.slots.get_mut(slot.0 as usize)?.as_mut()
+    }
+
     /// Notes that the entry was asked for.
     pub(crate) fn touch(&mut self, slot: Slot) {
         self.entry_mut(slot).used = true;
@@ -392,7 +410,7 @@ mod tests {
     fn entry(number: u32) -> Entry {
         let record = Record::new(key(number), EncodedSet::new(&VersionSet::empty()));
         let location = Location { segment: SegmentId(1), offset: number, length: 1 };
-        Entry::loaded(key(number), Body::Record(record.into()), Placed { sequence: 5, location })
+        Entry::loaded(key(number), Body::Record(record.into()), Placed { sequence: 5, location }, 0)
     }
 
     #[test]

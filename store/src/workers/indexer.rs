@@ -5,21 +5,24 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kvorum_antientropy::{Digest, LeafKey, Tree};
 use kvorum_protocol::{RecordKey, Space};
 
 use crate::files::Files;
 use crate::index::{self, EntrySum, Index, IndexBatch, IndexEntry, IndexError, IndexKey, Sentinel};
 use crate::job::{
-    CheckpointError, Done, Finished, IndexChange, IndexJob, Indexed, Indexing, Named, RebuildError,
-    Rebuilt,
+    CheckpointError, CountedTree, Done, Finished, IndexChange, IndexJob, Indexed, Indexing, Named,
+    RebuildError, Rebuilt,
 };
 use crate::location::SegmentId;
 use crate::log::handles::Handles;
 use crate::log::manifest::{self, Manifest};
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentKind};
 use crate::log::walk::{Piece, read_bytes, walk};
-use crate::reindex::{Reindex, record_entry, removal_entry};
+use crate::reindex::{Reindex, digested_entry, removal_entry};
+use crate::saved_trees::{self, Counted, SavedTrees};
 use crate::shard::table::Placed;
+use crate::workers::contents;
 
 /// The one writer of the index and of the manifest.
 #[derive(Clone)]
@@ -47,8 +50,11 @@ impl<F: Files, I: Index> Indexer<F, I> {
     pub fn run(&mut self, job: IndexJob) -> Done {
         Done(match job.0 {
             Indexing::Apply { changes } => Finished::Indexed(self.apply(changes)),
-            Indexing::Checkpoint { batch, manifest } => {
-                Finished::Checkpointed(self.checkpoint(batch, &manifest))
+            Indexing::Checkpoint { batch, manifest, trees } => {
+                Finished::Checkpointed(self.checkpoint(batch, &manifest, trees.as_deref()))
+            }
+            Indexing::Count { by, partitions, waiting } => {
+                Finished::Counted(self.count_trees(&by, &partitions, &waiting))
             }
             Indexing::Rebuild { segments } => Finished::Rebuilt(self.rebuild(&segments)),
         })
@@ -75,7 +81,12 @@ impl<F: Files, I: Index> Indexer<F, I> {
     }
 
     /// The index first, then proof that it says what it should, and only then the manifest that relies on it.
-    fn checkpoint(&mut self, batch: u64, manifest: &Manifest) -> Result<(), CheckpointError> {
+    fn checkpoint(
+        &mut self,
+        batch: u64,
+        manifest: &Manifest,
+        trees: Option<&SavedTrees>,
+    ) -> Result<(), CheckpointError> {
         self.sentinel.batch = batch;
         let saved = IndexBatch { changes: Vec::new(), sentinel: self.sentinel };
         self.index.apply(&saved).map_err(CheckpointError::Index)?;
@@ -83,7 +94,32 @@ impl<F: Files, I: Index> Indexer<F, I> {
         if self.index.sentinel().map_err(CheckpointError::Index)? != Some(self.sentinel) {
             return Err(CheckpointError::Index(IndexError::Damaged));
         }
-        manifest::write(self.handles.files(), manifest).map_err(CheckpointError::Manifest)
+        let files = self.handles.files();
+        trees
+            .map_or(Ok(()), |trees| saved_trees::write(files, trees))
+            .and_then(|()| manifest::write(files, manifest))
+            .map_err(CheckpointError::Manifest)
+    }
+
+    /// The trees of some partitions, without the keys that wait for the index.
+    fn count_trees(
+        &self,
+        by: &LeafKey,
+        partitions: &[Counted],
+        waiting: &[IndexKey],
+    ) -> Result<Vec<CountedTree>, IndexError> {
+        let mut trees = Vec::with_capacity(partitions.len());
+        for of in partitions {
+            let mut tree = Tree::default();
+            contents::visit(&*self.index, of.class, of.partition, &mut |key, entry| {
+                let is_new = waiting.binary_search_by(|waiting| (**waiting).cmp(key)).is_err();
+                if let Some(hash) = contents::hash_of(key).filter(|_| is_new) {
+                    tree.change(by, of.class, hash, (None, Digest::new(entry.digest)));
+                }
+            })?;
+            trees.push(CountedTree { of: *of, tree });
+        }
+        Ok(trees)
     }
 
     /// Repairs the index in place: readers hold it open. What the segments hold and it does not is put in.
@@ -130,8 +166,9 @@ impl<F: Files, I: Index> Indexer<F, I> {
 /// What the index is to hold, and under which key.
 fn entry_of(named: &Named) -> (IndexKey, Option<IndexEntry>) {
     let (key, entry) = match named {
-        Named::Record { record, placed: Placed { sequence, location } } => {
-            (&record.key, Some(record_entry(&record.set, *sequence, *location)))
+        Named::Record { record, placed: Placed { sequence, location }, digest } => {
+            let digest = digest.unwrap_or_else(|| record.set.live_digest().0);
+            (&record.key, Some(digested_entry(&record.set, digest, *sequence, *location)))
         }
         Named::Removed { key, covers_through, placed: Placed { sequence, location } } => {
             (key, Some(removal_entry(*covers_through, *sequence, *location)))

@@ -17,6 +17,7 @@ use crate::log::frame;
 use crate::log::handles::Handles;
 use crate::log::segment::SegmentKind;
 use crate::request::{ScanPage, ScanRange, ScannedKey};
+use crate::workers::contents;
 
 /// A reader. There may be several; cloning makes another.
 pub struct Reader<F: Files, I: Index> {
@@ -45,6 +46,11 @@ impl<F: Files, I: Index> Reader<F, I> {
             Reading::Scan { token, range, overlay } => {
                 let result = self.scan(&range, overlay).map_err(|_| ReadError::IndexDamaged);
                 Finished::Scanned { token, result }
+            }
+            Reading::Contents { token, range, by, overlay } => {
+                let result = contents::page(&*self.index, &range, &by, &overlay);
+                let result = result.map_err(|_| ReadError::IndexDamaged);
+                Finished::Contents { token, result }
             }
         })
     }

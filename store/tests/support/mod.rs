@@ -2,11 +2,13 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod history;
+pub(crate) mod trees;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kvorum_antientropy::{LEAVES, Sum};
 use kvorum_protocol::{
     BucketName, Change, EncodedSet, Key, OperationId, RecordKey, Replaces, VersionSet,
 };
@@ -27,6 +29,9 @@ pub(crate) struct Outcome {
     pub(crate) durable: bool,
     pub(crate) read: Option<Result<Option<EncodedSet>, ReadError>>,
     pub(crate) scanned: Option<Result<kvorum_store::ScanPage, ReadError>>,
+    pub(crate) roots: Option<Option<Vec<Sum>>>,
+    pub(crate) leaves: Option<Option<Box<[Sum; LEAVES]>>>,
+    pub(crate) held: Option<Result<kvorum_store::ContentsPage, ReadError>>,
     pub(crate) refused: Option<StoreRefusal>,
     /// Keys of a page of hints, and whether some are unread.
     pub(crate) hints: Option<(Vec<RecordKey>, bool)>,
@@ -146,6 +151,15 @@ impl Store {
                 }
                 StoreEvent::Scanned { token, result, .. } => {
                     self.outcomes.entry(token).or_default().scanned = Some(result);
+                }
+                StoreEvent::Roots { token, roots } => {
+                    self.outcomes.entry(token).or_default().roots = Some(roots);
+                }
+                StoreEvent::Leaves { token, leaves } => {
+                    self.outcomes.entry(token).or_default().leaves = Some(leaves);
+                }
+                StoreEvent::Contents { token, result } => {
+                    self.outcomes.entry(token).or_default().held = Some(result);
                 }
                 StoreEvent::Refused { token, reason } => {
                     self.outcomes.entry(token).or_default().refused = Some(reason);

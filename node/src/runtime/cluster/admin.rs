@@ -7,11 +7,12 @@ use kvorum_protocol::limits;
 use kvorum_protocol::message::topology::LayoutHash;
 use kvorum_protocol::message::{
     ArgumentKind, Bucket, Buckets, DiagSection, Diagnosis, HintsDone, LayoutLabel, LimitKind,
-    NodeStatus, PeerStatus, StatusDone, TargetHints, TopologyDone, TopologyNode,
+    NodeStatus, PeerStatus, StatusDone, TargetHints, TaskStatus, TopologyDone, TopologyNode,
 };
 use kvorum_protocol::{BucketName, BucketSettings, Request, RequestError, Response};
 use kvorum_ring::{ClassId, NodeId, Preference};
 
+use crate::engine::ExchangeProgress;
 use crate::runtime::access::Caller;
 use crate::runtime::cluster::Cluster;
 use crate::runtime::cluster::figures::Figures;
@@ -170,10 +171,16 @@ impl Cluster {
             up: peer.up,
             p95_us: peer.answers.p95_us.unwrap_or(0),
         });
+        let exchanging = figures.peers.iter().filter_map(|peer| {
+            let ExchangeProgress { done, shared } = peer.answers.exchange?;
+            let name = format!("exchange of partitions with {}", self.name_of(peer.node));
+            Some(TaskStatus { name, done: done.into(), total: shared.into(), paused: false })
+        });
+        let tasks = exchanging.collect();
         let node = NodeStatus { name: self.name_of(self.me), ..figures.node.clone() };
         let (degraded, below_quorum) = self.partitions_in_trouble(figures);
-        let done =
-            StatusDone { node, peers: peers.collect(), tasks: Vec::new(), below_quorum, degraded };
+        let peers = peers.collect();
+        let done = StatusDone { node, peers, tasks, below_quorum, degraded };
         Response::Status(done)
     }
 

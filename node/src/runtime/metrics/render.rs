@@ -5,6 +5,7 @@
 
 use kvorum_store::ShardStats;
 
+use crate::engine::EngineStats;
 use crate::runtime::cluster::{Figures, PeerFigures};
 use crate::runtime::metrics::exposition::{Exposition, Kind};
 
@@ -93,6 +94,21 @@ fn engine(out: &mut Exposition, figures: &Figures) {
     one("kvorum_read_digests_differed_total", Counter, help, number(engine.digests_differed));
     let help = "Records sent to owners, or merged here, because a read found a copy stale.";
     one("kvorum_read_repairs_total", Counter, help, number(engine.repairs));
+    exchanges(out, engine);
+}
+
+fn exchanges(out: &mut Exposition, engine: &EngineStats) {
+    let mut counter = |name, help, value| out.single(name, Counter, help, value);
+    let help = "Exchanges with other owners that this node asked for and that came to their end.";
+    counter("kvorum_exchanges_total", help, number(engine.exchanges));
+    let help = "Records that other owners took in exchanges that this node asked for.";
+    counter("kvorum_exchange_given_total", help, number(engine.exchange_given));
+    let help = "Records that this node took in exchanges that it asked for.";
+    counter("kvorum_exchange_taken_total", help, number(engine.exchange_taken));
+    let help = "Keys that an exchange could not make equal; the next one tries again.";
+    counter("kvorum_exchange_failures_total", help, number(engine.exchange_failures));
+    let help = "Questions of exchanges that another owner refused to answer.";
+    counter("kvorum_exchange_refusals_total", help, number(engine.exchange_refusals));
 }
 
 fn store(out: &mut Exposition, store: &ShardStats) {
@@ -121,7 +137,11 @@ fn store(out: &mut Exposition, store: &ShardStats) {
     gauge("kvorum_store_refilling", help, number(store.refilling));
     let help = "1 while the index is being rebuilt.";
     gauge("kvorum_store_rebuilding", help, number(store.rebuilding));
+    let help = "Partitions that hold something and whose hash trees are not known.";
+    gauge("kvorum_store_trees_unknown", help, number(store.trees_unknown));
     let mut counter = |name, help, value| out.single(name, Counter, help, value);
+    let help = "Partitions whose hash trees were counted from the index.";
+    counter("kvorum_store_trees_counted_total", help, number(store.trees_counted));
     let help = "Batches synced; records / batches is how many writes share a sync.";
     counter("kvorum_store_batches_total", help, number(store.batches));
     counter("kvorum_store_records_total", "Records synced.", number(store.entries));
