@@ -99,6 +99,7 @@ pub fn expand(seed: u64) -> Plan {
         heal_at_us,
         final_cut,
         index_loss: Stream::new(seed, Purpose::Topology, 1).below(12) == 0,
+        exchange_every_ms: Stream::new(seed, Purpose::Topology, 4).pick(&[0, 0, 100, 1_000]),
         over_budget,
         reach,
         events,

@@ -59,6 +59,9 @@ pub struct Plan {
     /// Whether, before the last power cut, open indexes lose entries and the logs are compacted.
     #[serde(default)]
     pub index_loss: bool,
+    /// Milliseconds between two exchanges of owners while faults run; none where it is 0. In the healed phase there are some.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub exchange_every_ms: u64,
     /// Whether wipes may destroy the last copies of acknowledged writes. What is lost so is excused, and nothing else.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub over_budget: bool,
@@ -88,6 +91,10 @@ impl Rule {
     const fn is_siblings(&self) -> bool {
         matches!(self, Self::Siblings)
     }
+}
+
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How large the cluster is.

@@ -123,11 +123,17 @@ pub enum Rare {
     HintRefused,
     /// A spare hint was dropped for its age.
     HintDropped,
+    /// An exchange brought an owner what it had missed.
+    ExchangeRepaired,
+    /// The same while faults ran.
+    ExchangedAmidFaults,
+    /// A hash tree was counted anew.
+    TreeCounted,
 }
 
 impl Rare {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 58] = [
         Self::CrashBetweenMintAndSync,
         Self::DotOutlivedItsMinter,
         Self::CrashWithinDiskOperation,
@@ -183,6 +189,9 @@ impl Rare {
         Self::HintFoundAtStart,
         Self::HintRefused,
         Self::HintDropped,
+        Self::ExchangeRepaired,
+        Self::ExchangedAmidFaults,
+        Self::TreeCounted,
     ];
 
     /// A run of how many reaches the state, at least; measured over some ten thousand seeds, and rounded up. Some are as
@@ -201,7 +210,7 @@ impl Rare {
             | Self::HintUndelivered
             | Self::HintFoundAtStart => 40,
             Self::DeclaredDown | Self::FalselyDown | Self::Renewed => 64,
-            Self::RetryRecognised | Self::Removed => 40,
+            Self::RetryRecognised | Self::Removed | Self::ExchangedAmidFaults => 40,
             Self::Poisoned | Self::WipeOverBudget | Self::BadContextRefused | Self::TwinMint => 20,
             Self::DotOutlivedItsMinter
             | Self::AllDown
@@ -235,6 +244,8 @@ impl Rare {
             | Self::DigestDiffered
             | Self::ReadRepair
             | Self::DuplicateDelivered
+            | Self::ExchangeRepaired
+            | Self::TreeCounted
             | Self::Overloaded => 5,
         }
     }

@@ -21,6 +21,8 @@ pub enum Property {
     P8,
     /// What is held for owners that were away is never dropped while it counts, and ends only when they have it.
     P9,
+    /// Hash trees are those of the records, and exchanges come to rest.
+    P12,
     /// Bytes that come back are the bytes that went in.
     P13,
     /// A definite failure is never visible.
@@ -75,6 +77,7 @@ impl Property {
             | Self::P6
             | Self::P8
             | Self::P9
+            | Self::P12
             | Self::P13
             | Self::P14
             | Self::P23 => FailureClass::Safety,

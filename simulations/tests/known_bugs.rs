@@ -37,6 +37,7 @@ fn quiet(keys: u16, clients: u16) -> Plan {
         heal_at_us: 0,
         final_cut: None,
         index_loss: false,
+        exchange_every_ms: 0,
         over_budget: false,
         reach: Vec::new(),
         events: Vec::new(),
@@ -217,6 +218,50 @@ fn with_all_owners_away_what_fallbacks_took_is_read_and_reaches_the_owners() {
     for state in ["fallback minted", "fallback counted", "fallback read", "hint delivered"] {
         assert!(reached(&report, state), "{state}: {:?}", report.reached);
     }
+}
+
+/// One owner is cut off while keys are written and deleted, and nobody reads them afterwards.
+fn missed_by_one_owner() -> Plan {
+    let isolate = Fault::Isolate { node: 2, inbound: true, outbound: true, for_us: 900_000 };
+    let delete = OperationKind::Delete { key: 1, replaces: ContextChoice::Latest };
+    let two = |number: u32| (number % 2) as u16;
+    let before =
+        (0..4).map(|id| (10 + u64::from(id), put(id + 1, 0, two(id), ContextChoice::Latest)));
+    let meanwhile =
+        (0..4).map(|id| (600 + u64::from(id), put(id + 5, 0, two(id), ContextChoice::Latest)));
+    let cut = [(500, Action::Fault(isolate)), (700, operation(9, 0, 0, delete))];
+    let mut events: Vec<(u64, Action)> = before.chain(meanwhile).chain(cut).collect();
+    events.sort_by_key(|(at_ms, _)| *at_ms);
+    script(quiet(2, 1), events)
+}
+
+#[test]
+fn bug_12_equal_records_have_equal_digests_and_what_was_missed_is_repaired_once() {
+    let report = check(&missed_by_one_owner(), &[("12-tree-not-canonical", Property::P12)]);
+    assert!(reached(&report, "exchange repaired"));
+}
+
+#[test]
+fn bug_13_trees_that_were_saved_before_a_crash_are_not_taken_for_what_came_after() {
+    let crash =
+        Fault::Crash { node: 0, down_us: 5_000, within_io: false, index: IndexDamage::Whole };
+    let events = [
+        (10, put(1, 0, 0, ContextChoice::Latest)),
+        // A checkpoint lies between the two writes, and none between the second one and the crash.
+        (2_000, put(2, 0, 0, ContextChoice::Latest)),
+        (2_200, Action::Fault(crash)),
+    ];
+    let report = check(&script(quiet(1, 1), events), &[("13-tree-misses-crash", Property::P12)]);
+    assert!(reached(&report, "tree counted"));
+}
+
+#[test]
+fn bug_14_a_delete_leaves_the_tree_as_if_the_key_had_never_been() {
+    let delete = OperationKind::Delete { key: 0, replaces: ContextChoice::Latest };
+    let events = [(10, put(1, 0, 0, ContextChoice::Latest)), (500, operation(2, 0, 0, delete))];
+    // Asked in between, the tree is told of the put before the delete comes.
+    let plan = Plan { exchange_every_ms: 100, ..quiet(1, 1) };
+    check(&script(plan, events), &[("14-tree-keeps-deleted", Property::P12)]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! system cannot hide in code that the checker shares with it.
 
 pub mod lossy_winners;
+pub mod p12_trees;
 pub mod p13_integrity;
 pub mod p14_honest_results;
 pub mod p19_liveness;

@@ -1,5 +1,5 @@
-//! P2, as far as read repair alone can promise it: once faults have ended and a key was read from all its owners, all
-//! of them hold the same live versions.
+//! P2: once faults have ended and owners had some time to exchange what they missed, all owners of a key hold the same live
+//! versions, whether or not anybody has read it.
 //!
 //! Clocks may differ: a tombstone is given back to nobody who has no record, and an entry that no live version needs does
 //! no harm where it is missing.
@@ -15,7 +15,7 @@ pub fn check(owners: &[(u16, Seen)]) -> Result<(), Violation> {
         let held = live(seen);
         if held != expected {
             let what = format!(
-                "after healing and a read of all owners, node {node} holds {held:?} live, and node {first} {expected:?}"
+                "after healing and exchanges, node {node} holds {held:?} live, and node {first} {expected:?}"
             );
             return Err(Violation::new(Property::P2, what));
         }

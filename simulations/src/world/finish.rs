@@ -1,14 +1,16 @@
 //! The end of a run: heal, read everything, judge what is left.
 //!
 //! Safety is checked while faults run; liveness only makes sense without them. So all faults end at one moment, every
-//! operation must have ended, each key is read once from all its owners under `strict` (whose repair is what makes owners
-//! converge as long as there is no anti-entropy), the cluster must come to rest, and then every owner's record is looked at.
+//! operation must have ended, owners exchange what they missed until they rest (see `exchanges`), and every owner's record and
+//! hash tree is looked at. Then each key is read once from all its owners under `strict`, the cluster must come to rest, and the
+//! records are looked at again.
 //! Half of the plans go on with what is in `aftermath`, and every record is looked at once more.
 
 use kvorum_protocol::{Key, RecordKey};
 use kvorum_store::{StoreEvent, StoreRequest, Token};
 
 use super::World;
+use super::exchanges::{Comparison, Exchanging};
 use super::judge::seen;
 use super::pump::OWN_TOKENS;
 use crate::checkers::{
@@ -34,6 +36,10 @@ pub(super) enum Phase {
     Faults,
     /// A node goes and returns, and all membership machines have to notice.
     Absence,
+    /// Owners exchange what they missed.
+    Exchanging(Exchanging),
+    /// The hash trees of all owners are compared with their records.
+    Comparing(Comparison),
     /// Keys are read, one after the other.
     Reading(Reading),
     /// Each owner's record is looked at, key by key; the next one last.
@@ -64,6 +70,8 @@ pub(super) struct Reading {
 /// Which look at the records it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
+    /// After exchanges, before any read.
+    BeforeReads,
     /// After so many rounds of reads.
     AfterReads(u8),
     /// After the last power cut.
@@ -90,6 +98,9 @@ impl World {
             self.start(number);
         }
         self.look_around();
+        // What must come to rest does not while exchanges go on for ever. They have a phase of their own.
+        self.mark_exchanges();
+        self.exchange_every(0);
     }
 
     /// Begins the next phase. False when the run is over.
@@ -101,7 +112,11 @@ impl World {
                 self.phase = Phase::Absence;
                 self.begin_absence() || self.next_phase()
             }
-            Phase::Absence => {
+            Phase::Absence => self.begin_exchanging(),
+            Phase::Exchanging(_) => self.look_at_records(Look::BeforeReads),
+            Phase::Comparing(Comparison::Started) => self.compare_trees(Comparison::Counted),
+            Phase::Comparing(Comparison::Counted) => false,
+            Phase::Comparing(Comparison::Exchanged) => {
                 let left = (0..self.plan.topology.keys).rev().collect();
                 self.read_next(Reading { round: 1, left, events: self.events, owed: false })
             }
@@ -174,7 +189,15 @@ impl World {
                 return self.read_next(Reading { round: round + 1, left, events, owed: false });
             }
         }
+        if look == Look::BeforeReads {
+            self.judge_exchanged(found);
+            return self.compare_trees(Comparison::Exchanged);
+        }
         self.judge_found(found);
+        // The writes that made compaction necessary are none of the plan's keys.
+        if look == Look::AfterCut && !self.plan.index_loss {
+            return self.compare_trees(Comparison::Started);
+        }
         match self.plan.final_cut {
             Some(_) if look != Look::AfterCut => self.remove_tombstones(found),
             _ => false,
@@ -182,7 +205,7 @@ impl World {
     }
 
     /// What the owners of a key hold, each with its number.
-    fn held(&self, key: u16, records: &[Option<Seen>]) -> Vec<(u16, Seen)> {
+    pub(super) fn held(&self, key: u16, records: &[Option<Seen>]) -> Vec<(u16, Seen)> {
         let owners = self.owners[usize::from(key)].iter().zip(records);
         owners.filter_map(|(owner, seen)| Some((*owner, seen.clone()?))).collect()
     }
@@ -243,9 +266,14 @@ impl World {
 
     /// A store answered one of the simulator's own questions.
     pub(super) fn hear_own(&mut self, number: u16, asked: u64, event: &StoreEvent) {
+        if let StoreEvent::Leaves { leaves, .. } = event {
+            return self.judge_leaves(number, asked, leaves.as_deref());
+        }
         let (key, place) = ((asked >> 8) as usize, (asked & 0xff) as usize);
         match (event, &mut self.phase) {
             (StoreEvent::Read { result: Ok(held), .. }, Phase::Looking { found, .. }) => {
+                let digest = held.as_ref().map_or(0, |set| set.live_digest().0);
+                self.digests.insert((number, key as u16), digest);
                 found[key][place] = Some(held.as_ref().map(|set| seen(set)).unwrap_or_default());
             }
             (StoreEvent::Read { result: Err(error), .. }, _) => {

@@ -9,6 +9,7 @@
 //! - `listings`: what a listing owes;
 //! - `hints`: what fallbacks hold for owners;
 //! - `judge`: every store event before the oracle; `finish`: healing, reading everything, and the last judgement;
+//! - `exchanges`: what owners owe each other without a read, and whether their hash trees tell the truth;
 //! - `aftermath`: what is done to the stores after it;
 //! - `digest`: what the trace hash is fed with.
 //!
@@ -19,6 +20,7 @@ mod answers;
 mod beliefs;
 mod clients;
 mod digest;
+mod exchanges;
 mod faults;
 mod finish;
 mod hints;
@@ -30,7 +32,7 @@ mod node;
 mod pump;
 mod setup;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -96,6 +98,8 @@ enum Happening {
     Wake { node: u16 },
     /// All faults end.
     Heal,
+    /// Some time of exchanges in the healed phase is over.
+    Exchanged,
     /// A membership datagram reaches a node.
     Datagram { from: u16, to: u16, connection: u32, datagram: Bytes },
     /// A deadline of a node's membership machine has come.
@@ -148,6 +152,10 @@ pub(crate) struct World {
     events: u64,
     phase: Phase,
     healed: bool,
+    /// Milliseconds between two exchanges of owners now; 0 for none.
+    exchange_every_ms: u64,
+    /// Digests of what owners hold live, by node and key, as read at the last look.
+    digests: BTreeMap<(u16, u16), u128>,
     network: Network,
     nodes: Vec<Node>,
     beliefs: Beliefs,
@@ -239,6 +247,7 @@ impl World {
             Happening::Start { node } => self.start(node),
             Happening::Wake { node } => self.wake(node),
             Happening::Heal => self.heal(),
+            Happening::Exchanged => self.go_on_exchanging(),
             Happening::Datagram { from, to, connection, datagram } => {
                 self.hear_datagram(from, to, connection, datagram);
             }

@@ -246,6 +246,7 @@ impl World {
         let mut options = node.shard_options.clone();
         options.expects_existing = node.run > 1;
         let seed = node.draw(Purpose::ShardSeed);
+        node.engine_options.exchange_every_ms = self.exchange_every_ms;
         let had_fault = node.files.fault_is_pending();
         let opened =
             kvorum_store::open(Arc::new(node.files.clone()), node.index.clone(), options, seed);

@@ -44,6 +44,8 @@ impl World {
             events: 0,
             phase: Phase::Faults,
             healed: false,
+            exchange_every_ms: plan.exchange_every_ms,
+            digests: BTreeMap::new(),
             network: Network::new(plan.seed, plan.topology.nodes, &plan.network),
             nodes,
             beliefs: Beliefs::new(plan.seed, plan.topology.nodes, &plan.detector),
