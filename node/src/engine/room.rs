@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn a_busy_node_takes_fewer_deliveries_and_always_one() {
-        let options = EngineOptions { max_requests: 100, max_replica_tasks: 100, ..EngineOptions::default() };
+        let options =
+            EngineOptions { max_requests: 100, max_replica_tasks: 100, ..EngineOptions::default() };
         assert_eq!(delivery_credit(0, 0, &options), DELIVERY_CREDIT);
         assert_eq!(delivery_credit(50, 10, &options), DELIVERY_CREDIT / 2);
         assert_eq!(delivery_credit(10, 50, &options), DELIVERY_CREDIT / 2);
