@@ -51,8 +51,9 @@ pub(crate) struct PushArguments {
     /// How long the overload lasts
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
     pub(crate) time: Duration,
-    /// How long 40 % of the peak is measured, before and after the overload; each measurement of the peak takes half of it
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
+    /// How long 40 % of the peak is measured, before and after the overload; each measurement of the peak takes half of it, in
+    /// which a node should have fed its index once or twice
+    #[arg(long, value_name = "TIME", default_value = "40s", value_parser = duration::parse)]
     pub(crate) calm: Duration,
     /// How many times the peak is offered
     #[arg(long, value_name = "TIMES", default_value_t = 2, value_parser = clap::value_parser!(u32).range(2..=20))]

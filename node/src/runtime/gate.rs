@@ -23,8 +23,10 @@
 //! counts as refused nor lets the bound grow.
 //!
 //! Whoever is not let in is told to come again after about as long as answers take now: when those who are inside have left.
-//! Refusing costs little and not nothing, so only so many are refused before the driver gets its turn, which is the only one to
-//! let anybody out.
+//! **Reading first.** What waits in a socket waits where nothing counts it. A node that works off what it has read before it reads
+//! on can have a second's requests there for ever, answer each of them too late, and see no crowd. So while requests come in crowds
+//! the driver lets the sessions read until fewer come, or until they have refused so many ([`limits::REFUSALS_PER_TURN`]) that
+//! those inside, whom only the driver lets out, must have their turn.
 //!
 //! **Not here:** requests about the cluster, which are few and are wanted most under overload; what peers ask, which the
 //! engine bounds; bytes, which the clients' accounts bound.
@@ -266,6 +268,8 @@ pub(crate) struct Gate {
     tenants: RefCell<Tenants>,
     /// Refusals since the driver's last turn began.
     refusals: Cell<usize>,
+    /// Requests let in or refused since somebody asked whether they are a crowd.
+    came: Cell<usize>,
 }
 
 /// A request that was let in; it has left when this is dropped.
@@ -292,8 +296,8 @@ impl Gate {
 
     /// One that never lets in more than so many at a time.
     pub(crate) fn of(ceiling: usize) -> Rc<Gate> {
-        let (tenants, refusals) = Default::default();
-        Rc::new(Gate { room: RefCell::new(Room::new(ceiling)), tenants, refusals })
+        let (tenants, refusals, came) = Default::default();
+        Rc::new(Gate { room: RefCell::new(Room::new(ceiling)), tenants, refusals, came })
     }
 
     /// The tenant of one more connection.
@@ -311,6 +315,7 @@ impl Gate {
         weight: usize,
         now_ns: u64,
     ) -> Result<Ticket, Refused> {
+        self.came.set(self.came.get() + 1);
         let mut room = self.room.borrow_mut();
         if let Err(over) = tenant.check(now_ns) {
             let retry_after_ms = match over {
@@ -335,11 +340,18 @@ impl Gate {
     /// Lets a request in of the only tenant that there is.
     #[cfg(test)]
     pub(crate) fn enter_alone(self: &Rc<Gate>) -> Option<Ticket> {
-        self.enter(&Tenant::anybody(), 1, 0).ok()
+        self.enter_alone_at(0)
+    }
+
+    /// The same at a time.
+    #[cfg(test)]
+    pub(crate) fn enter_alone_at(self: &Rc<Gate>, now_ns: u64) -> Option<Ticket> {
+        self.enter(&Tenant::anybody(), 1, now_ns).ok()
     }
 
     /// A connection has as many requests at work as it may, and sends another one.
     pub(crate) fn over_connection(&self) -> Refused {
+        self.came.set(self.came.get() + 1);
         let mut room = self.room.borrow_mut();
         room.stats.over_connection += 1;
         Refused { retry_after_ms: room.retry_after_ms() }
@@ -348,6 +360,12 @@ impl Gate {
     /// The driver begins a turn.
     pub(crate) fn turn_begins(&self) {
         self.refusals.set(0);
+    }
+
+    /// Whether so many requests have come since this was asked last that more may wait in the sockets; and not so many were refused
+    /// that it is the driver's turn.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.came.take() >= limits::CROWD && self.refusals.get() < limits::REFUSALS_PER_TURN
     }
 
     /// Counts a refusal. Whether it is time to let the driver, and everybody else, have a turn before the next one.

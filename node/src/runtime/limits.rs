@@ -23,6 +23,14 @@ pub const PEER_EVENTS_PER_TURN: usize = 4 * EVENTS_PER_TURN;
 /// refusal takes some microseconds, so all of these take a few milliseconds, and those who were let in are answered beside them.
 pub const REFUSALS_PER_TURN: usize = 1_024;
 
+/// Requests that come at once from which on more are thought to wait in the sockets: about what a third of the packets holds that
+/// an endpoint takes at a time.
+pub const CROWD: usize = 32;
+
+/// Times that the connections get their turn in a row while requests come in crowds. Each takes some 50 microseconds of packets
+/// from each socket.
+pub const READS_PER_TURN: usize = 32;
+
 /// Bytes waiting for one peer. A peer that takes more than a second of a local network to read is better served by the
 /// engine's deadline than by more memory: the frame is dropped, and the request that it belongs to ends as timed out.
 pub const PEER_PENDING_BYTES: usize = 32 << 20;

@@ -41,6 +41,7 @@ use crate::runtime::driver::peers::{Change, Peers};
 use crate::runtime::driver::stop::Stopping;
 use crate::runtime::error::RunError;
 use crate::runtime::gate::Gate;
+use crate::runtime::limits;
 use crate::runtime::listener::{ClientEvent, ClientNumber};
 use crate::runtime::metrics::Meters;
 use crate::runtime::peers::{Channel, Dialler, LinkId, Members, PeerEvent, Purpose};
@@ -118,6 +119,7 @@ impl Driver {
             }
             let deadline = self.next_deadline().map(|deadline| self.parts.clock.instant(deadline));
             let first = inbox.next(deadline).await;
+            self.let_read().await;
             self.parts.gate.turn_begins();
             let mut more = false;
             self.turn(|driver, now| {
@@ -129,6 +131,16 @@ impl Driver {
                 // A long queue does not keep the connections from writing what is answered and refusing what is too much.
                 yield_now().await;
             }
+        }
+    }
+
+    /// While requests come in crowds, lets the sessions read what waits in the sockets, where nothing counts it.
+    async fn let_read(&self) {
+        for _ in 0..limits::READS_PER_TURN {
+            if !self.parts.gate.is_crowded() {
+                return;
+            }
+            yield_now().await;
         }
     }
 

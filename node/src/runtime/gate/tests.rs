@@ -9,7 +9,8 @@ use kvorum_protocol::TokenId;
 use super::{Gate, GateStats, Pace, Refused, Ticket, WINDOW_NS};
 use crate::limits::{MAX_REQUESTS, RETRY_AFTER_MS};
 use crate::runtime::limits::{
-    ADMISSION_SAMPLES, ADMITTED_MIN, ADMITTED_WITHIN, REFUSALS_PER_TURN, SHARED_FOR,
+    ADMISSION_SAMPLES, ADMITTED_MIN, ADMITTED_WITHIN, EVENTS_PER_TURN, READS_PER_TURN,
+    REFUSALS_PER_TURN, SHARED_FOR,
 };
 use crate::runtime::tenant::{Tenant, TenantId, TenantLimits};
 
@@ -50,6 +51,53 @@ fn overload(serves_us: u64, asked_us: u64, deadline_ms: u64, seconds: u64) -> Se
         }
     }
     Second { in_time, longest_ms: longest_ns / MS, limit: gate.stats().limit }
+}
+
+/// A node that is asked twice as much as it can do, through a socket from which it reads 96 requests at a time: how many
+/// milliseconds after they came to the socket the slowest of the last second were answered.
+fn through_a_socket(reads_first: bool) -> u64 {
+    const ASKED_NS: u64 = 25_000;
+    const READ_NS: u64 = 8_000;
+    const SERVED_NS: u64 = 50_000;
+    const AT_A_TIME: usize = 96;
+    let gate = Gate::new();
+    let mut socket: VecDeque<u64> = VecDeque::new();
+    let mut inside: VecDeque<(u64, u64, Ticket)> = VecDeque::new();
+    let (mut now_ns, mut asked_ns, mut longest_ns) = (0, 0, 0);
+    while now_ns < 10_000 * MS {
+        for nth in 0..=READS_PER_TURN {
+            if nth > 0 && !(reads_first && gate.is_crowded()) {
+                break;
+            }
+            for came_ns in socket.drain(..AT_A_TIME.min(socket.len())) {
+                now_ns += READ_NS;
+                match gate.enter_alone_at(now_ns) {
+                    Some(ticket) => inside.push_back((came_ns, now_ns, ticket)),
+                    None => {
+                        gate.refused_enough();
+                    }
+                }
+            }
+            let come = (now_ns - asked_ns) / ASKED_NS;
+            socket.extend((1..=come).map(|nth| asked_ns + nth * ASKED_NS));
+            asked_ns += come * ASKED_NS;
+        }
+        gate.turn_begins();
+        now_ns += ASKED_NS;
+        for (came_ns, read_ns, ticket) in inside.drain(..EVENTS_PER_TURN.min(inside.len())) {
+            now_ns += SERVED_NS;
+            ticket.ended(now_ns, Pace::Took(now_ns - read_ns));
+            longest_ns = longest_ns.max(if now_ns > 9_000 * MS { now_ns - came_ns } else { 0 });
+        }
+    }
+    longest_ns / MS
+}
+
+#[test]
+fn a_crowd_is_read_before_it_is_worked_off_so_that_nothing_waits_where_nothing_counts_it() {
+    assert!(through_a_socket(false) > 2_000, "nothing to be seen by this test");
+    let longest_ms = through_a_socket(true);
+    assert!(longest_ms < 2 * ADMITTED_WITHIN.as_millis() as u64, "{longest_ms} ms");
 }
 
 #[test]
