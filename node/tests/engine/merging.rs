@@ -453,3 +453,62 @@ fn a_retry_does_not_wait_for_an_owner_that_went_down_while_clocks_were_compared(
     let done = put_done(cluster.reply(request).expect("without a deadline passing").clone());
     assert_eq!((done.acked_owners, done.retry_checked), (2, false));
 }
+
+/// Asks a node of a cluster of so many to put, and says what it is answered; the node may be missing owners.
+fn stamped_by(cluster: &mut Cluster, node: usize) -> Response {
+    let put = cluster.put_request(&key("k"), "v", Replacing::Latest);
+    cluster.call(node, Request::Put(put))
+}
+
+fn cluster_with_fallbacks(nodes: usize) -> (Cluster, Vec<usize>, Vec<usize>) {
+    let settings = Settings { rule: MergeRule::LossyLww, ..Settings::default() };
+    let cluster = Cluster::with(nodes, settings);
+    let (owners, fallbacks) = (cluster.owners(&key("k")), cluster.fallbacks(&key("k")));
+    (cluster, owners, fallbacks)
+}
+
+#[test]
+fn an_owner_and_a_fallback_with_the_same_wrong_clock_do_not_outvote_the_owners() {
+    for nodes in [4, 5, 6] {
+        let (mut cluster, owners, fallbacks) = cluster_with_fallbacks(nodes);
+        for wrong in [owners[0], fallbacks[0]] {
+            cluster.nodes[wrong].ahead_ms = 3_600_000;
+        }
+        owners[1..].iter().for_each(|owner| cluster.kill(*owner));
+        let before = cluster.state_hash();
+        let failed = error(stamped_by(&mut cluster, owners[0]));
+        let RequestError::Unavailable { needed, got, .. } = failed else {
+            panic!("{nodes} nodes: {failed:?}")
+        };
+        // Where too few can be reached nobody is asked.
+        assert!(usize::from(needed) == nodes / 2 + 1 && got <= 2, "{nodes} nodes: {needed}, {got}");
+        assert_eq!(cluster.state_hash(), before, "{nodes} nodes");
+    }
+}
+
+#[test]
+fn a_majority_of_owners_and_fallbacks_together_stamps_where_two_owners_are_away() {
+    for nodes in [5, 6] {
+        let (mut cluster, owners, fallbacks) = cluster_with_fallbacks(nodes);
+        owners[1..].iter().for_each(|owner| cluster.kill(*owner));
+        put_done(stamped_by(&mut cluster, owners[0]));
+        // One of those that are left is wrong: the rest are no majority of all.
+        cluster.nodes[fallbacks[0]].ahead_ms = 3_600_000;
+        assert!(matches!(
+            error(stamped_by(&mut cluster, owners[0])),
+            RequestError::Unavailable { .. }
+        ));
+    }
+}
+
+#[test]
+fn fallbacks_alone_are_no_majority_and_stamp_nothing() {
+    let (mut cluster, owners, fallbacks) = cluster_with_fallbacks(6);
+    owners.iter().for_each(|owner| cluster.kill(*owner));
+    let before = cluster.state_hash();
+    let failed = error(stamped_by(&mut cluster, fallbacks[0]));
+    assert!(matches!(failed, RequestError::Unavailable { needed: 4, .. }), "{failed:?}");
+    assert_eq!(cluster.state_hash(), before);
+    cluster.restart(owners[2]);
+    put_done(stamped_by(&mut cluster, fallbacks[0]));
+}

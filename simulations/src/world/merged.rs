@@ -157,8 +157,9 @@ impl World {
         }
         let wall_ms = |node: &u16| self.nodes[usize::from(*node)].now(now_ns).wall_ms;
         let owners_ms: Vec<u64> = self.owners[usize::from(key)].iter().map(wall_ms).collect();
+        let fallbacks_ms: Vec<u64> = self.fallbacks(key).iter().map(wall_ms).collect();
         let most_ms = limits::CLOCK_SKEW_MS + SLACK_MS;
-        lossy_winners::check_stamp(wall_ms(&number), &owners_ms, most_ms)
+        lossy_winners::check_stamp(wall_ms(&number), &owners_ms, &fallbacks_ms, most_ms)
     }
 }
 

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use kvorum_node::engine::{ClusterView, MemberView};
 use kvorum_protocol::{BucketName, BucketSettings, ContextKeys, Key, MergeRule, RecordKey};
 use kvorum_ring::{
-    ClassId, Layout, LayoutInput, Member, NodeId, PartitionCount, ReplicationClass, Weight, Zone,
+    ClassId, Layout, LayoutInput, Member, NodeId, PartitionCount, Preference, ReplicationClass,
+    Weight, Zone,
 };
 
 use super::World;
@@ -77,6 +78,13 @@ impl World {
         world.introduce_all();
         Ok(world)
     }
+
+    /// The nodes that stand in for the owners of a key.
+    pub(super) fn fallbacks(&self, key: u16) -> Vec<u16> {
+        let preference = preference(&self.view, &self.bucket, &self.keys[usize::from(key)]);
+        let fallbacks = preference.into_iter().flat_map(|preference| preference.fallbacks());
+        fallbacks.map(|node| self.number_of(node)).collect()
+    }
 }
 
 fn bucket() -> BucketName {
@@ -89,12 +97,15 @@ fn key(number: u16) -> Key {
 }
 
 fn owners(view: &ClusterView, bucket: &BucketName, key: &Key, ids: &[NodeId]) -> Vec<u16> {
+    let owners =
+        preference(view, bucket, key).into_iter().flat_map(|preference| preference.owners());
+    owners.map(|owner| ids.partition_point(|id| *id < owner) as u16).collect()
+}
+
+fn preference<'a>(view: &'a ClusterView, bucket: &BucketName, key: &Key) -> Option<Preference<'a>> {
     let record =
         RecordKey::new(ClassId::default(), view.layout.partitions(), bucket.clone(), key.clone());
-    let preference = view.layout.preference(record.class, record.partition);
-    let owners =
-        preference.into_iter().flat_map(|preference| preference.owners().collect::<Vec<_>>());
-    owners.map(|owner| ids.partition_point(|id| *id < owner) as u16).collect()
+    view.layout.preference(record.class, record.partition)
 }
 
 /// The cluster's facts. Node ids ascend with the nodes' numbers.

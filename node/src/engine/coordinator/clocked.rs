@@ -4,8 +4,10 @@
 //! hour, and every write through the others would be acknowledged and lost. So the coordinator asks the other owners what time
 //! it is there. The stamp must be within [`limits::CLOCK_SKEW_MS`] of the clocks of a majority of the owners, itself counted; else
 //! it refuses, and nothing was written. A majority, because one wrong clock must not stop the others, and two owners that share
-//! an error are believed: no two majorities can go by clocks that are far apart. Where too few owners can be reached the clocks of
-//! the fallbacks that stand in for them count like theirs.
+//! an error are believed: no two majorities can go by clocks that are far apart. Where too few owners can be reached, or a
+//! fallback coordinates, the clocks of the fallbacks count like theirs, and a majority of them all is needed: who is asked must
+//! never grow without the number that has to agree, or one owner and one fallback with the same error would outvote the owners
+//! behind a cut. So with all owners away nothing can be stamped: there are no more fallbacks than owners.
 //!
 //! It is the stamp that is compared, taken when the owners are asked, and never the own clock again, which may be set right
 //! before they answer. An answer was true at some moment between question and answer, so a time from the stamp to as long after
@@ -40,7 +42,7 @@ pub(crate) struct Clocked {
 /// What is known of the owners' clocks.
 #[derive(Clone)]
 struct Comparing {
-    /// Owners that were asked and have not answered.
+    /// Owners, and fallbacks where they count, that were asked and have not answered.
     awaited: Owners,
     /// What is to be compared: the own wall clock when they were asked.
     stamp_ms: u64,
@@ -74,19 +76,18 @@ impl Clocked {
         debug_assert!(write.rule == MergeRule::LossyLww);
         let stamp_ms = stamping.wall_ms;
         let mut asked = write.place.owners.clone();
-        let needed = asked.len() / 2 + 1;
         let reached = asked.iter().filter(|node| reaches(**node)).count();
-        if write.sloppy && reached < needed {
+        if write.sloppy && (reached < majority(asked.len()) || !asked.contains(&me)) {
             asked.extend(fallbacks());
         }
-        let others = asked.iter().filter(|node| **node != me).count();
+        let needed = majority(asked.len());
         let put = Put::new(write, deadline_ns, me, fallbacks, reaches);
         let comparing = Comparing {
             stamp_ms,
             asked_ns: 0,
             agreeing: 1,
             needed,
-            spare: (others + 1).saturating_sub(needed),
+            spare: asked.len().saturating_sub(needed),
             differing: 0,
             awaited: asked,
             nearest_ms: None,
@@ -124,6 +125,11 @@ impl Clocked {
             comparing.lose(node, cause);
         }
     }
+}
+
+/// The least number that is more than half of them.
+const fn majority(of: usize) -> usize {
+    of / 2 + 1
 }
 
 impl Comparing {
