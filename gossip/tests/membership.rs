@@ -28,6 +28,9 @@ struct Network {
     under_way: BTreeMap<(u64, u64), (NodeId, NodeId, Bytes)>,
     sent: u64,
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// A node that stands still, and what came for it meanwhile.
+    paused: Option<NodeId>,
+    unread: Vec<(NodeId, NodeId, Bytes)>,
     /// How many of each node's first datagrams are lost.
     lose_first: BTreeMap<NodeId, u32>,
     flaps: BTreeMap<(NodeId, NodeId), u32>,
@@ -42,6 +45,8 @@ impl Network {
             under_way: BTreeMap::new(),
             sent: 0,
             cut: BTreeSet::new(),
+            paused: None,
+            unread: Vec::new(),
             lose_first: BTreeMap::new(),
             flaps: BTreeMap::new(),
             news: Vec::new(),
@@ -73,6 +78,21 @@ impl Network {
         self.cut.clear();
     }
 
+    fn pause(&mut self, node: u128) {
+        self.paused = Some(NodeId(node));
+    }
+
+    /// Timers that are due are seen before what waits to be read.
+    fn resume(&mut self) {
+        let woken = self.paused.take().expect("it was paused");
+        self.nodes.get_mut(&woken).unwrap().tick(self.now);
+        self.collect(woken);
+        for datagram in std::mem::take(&mut self.unread) {
+            self.sent += 1;
+            self.under_way.insert((self.now, self.sent), datagram);
+        }
+    }
+
     fn collect(&mut self, node: NodeId) {
         let Some(machine) = self.nodes.get_mut(&node) else {
             return;
@@ -102,6 +122,7 @@ impl Network {
         let due = self
             .nodes
             .iter()
+            .filter(|(node, _)| self.paused != Some(**node))
             .filter_map(|(node, machine)| machine.next_deadline().map(|due| (due, *node)))
             .min();
         let arrival = self.under_way.first_key_value().map(|((at, _), _)| *at);
@@ -109,9 +130,12 @@ impl Network {
             (due, Some(at)) if at <= end && due.is_none_or(|(due, _)| at <= due) => {
                 self.now = at;
                 let (_, (from, to, datagram)) = self.under_way.pop_first().unwrap();
-                if !self.cut.contains(&(from, to))
-                    && let Some(machine) = self.nodes.get_mut(&to)
-                {
+                if self.cut.contains(&(from, to)) {
+                    return true;
+                }
+                if self.paused == Some(to) {
+                    self.unread.push((from, to, datagram));
+                } else if let Some(machine) = self.nodes.get_mut(&to) {
                     // Refusals are part of the protocol: news of ourselves, addressed to an earlier life.
                     let _ = machine.datagram(self.now, from, &datagram);
                     self.collect(to);
@@ -132,7 +156,11 @@ impl Network {
     }
 
     fn run(&mut self, seconds: u64) {
-        let end = self.now + seconds * SECOND;
+        self.run_for(seconds * SECOND);
+    }
+
+    fn run_for(&mut self, nanoseconds: u64) {
+        let end = self.now + nanoseconds;
         while self.step(end) {}
     }
 
@@ -210,6 +238,120 @@ fn a_dead_node_is_declared_down_and_a_restarted_one_comes_back() {
     assert!(took <= 20, "{took} s");
     network.start(5, 2, 5);
     network.run_until(20, Network::everybody_knows_everybody);
+}
+
+#[test]
+fn bug_30_of_many_seeds_that_are_not_there_the_one_that_is_gets_asked() {
+    let mut network = Network::new(0);
+    for node in [1, 12] {
+        network.start(node, 1, 12);
+    }
+    let took = network.run_until(60, Network::everybody_knows_everybody);
+    assert!(took <= 20, "{took} s");
+}
+
+#[test]
+fn bug_29_nodes_that_all_lost_sight_of_each_other_find_together_again() {
+    let mut network = Network::new(4);
+    network.run_until(10, Network::everybody_knows_everybody);
+    (1..=4).for_each(|node| network.isolate(node));
+    network.run_until(120, |network| network.views().values().all(Vec::is_empty));
+    network.run(900);
+    network.heal();
+    let took = network.run_until(60, Network::everybody_knows_everybody);
+    assert!(took <= 20, "{took} s");
+}
+
+#[test]
+fn a_suspect_that_hears_of_it_in_time_refutes_and_stays_who_it_is() {
+    let mut network = Network::new(5);
+    network.run_until(10, Network::everybody_knows_everybody);
+    network.run(5);
+    let suspects = |network: &Network| network.nodes.values().map(Membership::suspects).sum();
+    network.isolate(2);
+    network.run_until(10, |network| {
+        let suspects: usize = suspects(network);
+        suspects > 0
+    });
+    network.heal();
+    network.run_until(10, |network| {
+        let suspects: usize = suspects(network);
+        suspects == 0
+    });
+    network.run(30);
+    assert!(network.flaps.is_empty(), "{:?}", network.flaps);
+    let renewed = network.nodes.values().filter(|machine| machine.renewal() > 1).count();
+    assert_eq!(renewed, 0, "nobody was declared down, or told so");
+}
+
+#[test]
+fn a_node_that_is_cut_off_for_less_than_a_suspect_has_is_not_declared_down() {
+    for quarters in 4..=13 {
+        let mut network = Network::new(5);
+        network.run_until(10, Network::everybody_knows_everybody);
+        network.run(5);
+        network.isolate(2);
+        network.run_for(quarters * SECOND / 4);
+        network.heal();
+        network.run(30);
+        assert!(network.flaps.is_empty(), "{quarters} quarters: {:?}", network.flaps);
+    }
+}
+
+#[test]
+fn a_broken_link_between_two_nodes_is_asked_round_and_nobody_is_blamed() {
+    let mut network = Network::new(5);
+    network.run_until(10, Network::everybody_knows_everybody);
+    network.cut.extend([(NodeId(1), NodeId(2)), (NodeId(2), NodeId(1))]);
+    network.run(300);
+    assert!(network.flaps.is_empty(), "{:?}", network.flaps);
+}
+
+#[test]
+fn a_node_that_was_paused_declares_nobody_down_for_it() {
+    let mut suspected = 0;
+    for quarter in 4..=14 {
+        let mut network = Network::new(3);
+        network.run_until(10, Network::everybody_knows_everybody);
+        network.run(5);
+        network.isolate(2);
+        network.run_for(quarter * SECOND / 4);
+        if !network.flaps.is_empty() {
+            continue;
+        }
+        network.pause(1);
+        network.heal();
+        network.run(4);
+        network.resume();
+        network.run(20);
+        suspected += 1;
+        let blamed = network.flaps.keys().filter(|(by, _)| *by == NodeId(1)).count();
+        assert_eq!(blamed, 0, "after {quarter} quarters of a second: {:?}", network.flaps);
+    }
+    assert!(suspected > 3, "{suspected}");
+}
+
+#[test]
+fn a_node_that_was_late_waits_longer_for_a_suspect() {
+    let flaps_of = |is_late: bool| {
+        let mut network = Network::new(2);
+        network.run_until(10, Network::everybody_knows_everybody);
+        network.run(5);
+        if is_late {
+            network.pause(1);
+            network.run(3);
+            network.resume();
+            assert_eq!(network.nodes[&NodeId(1)].lateness(), 3);
+        }
+        network.isolate(2);
+        network.run(6);
+        let flaps = network.flaps.get(&(NodeId(1), NodeId(2))).copied().unwrap_or_default();
+        network.heal();
+        network.run_until(20, Network::everybody_knows_everybody);
+        flaps
+    };
+    assert_eq!(flaps_of(false), 1, "a well node needs less than six seconds");
+    assert_eq!(flaps_of(true), 0);
 }
 
 #[test]

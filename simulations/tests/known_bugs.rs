@@ -4,8 +4,9 @@
 //! can be planted must fail in a build that has it, by the property that they name.
 
 use kvorum_simulations::plan::{
-    Action, ClockPlan, ContextChoice, DetectorPlan, DiskErrorKind, DiskPlan, Fault, IndexDamage,
-    NetworkPlan, Operation, OperationKind, PLAN_FORMAT, Plan, PlanEvent, Rule, Topology,
+    Action, ClockPlan, ContextChoice, DetectorPlan, DiskErrorKind, DiskPlan, Fault, GossipPlan,
+    IndexDamage, NetworkPlan, Operation, OperationKind, PLAN_FORMAT, Plan, PlanEvent, Rule,
+    Topology,
 };
 use kvorum_simulations::planted;
 use kvorum_simulations::run::{RunOptions, RunReport, Source, run};
@@ -262,6 +263,37 @@ fn bug_14_a_delete_leaves_the_tree_as_if_the_key_had_never_been() {
     // Asked in between, the tree is told of the put before the delete comes.
     let plan = Plan { exchange_every_ms: 100, ..quiet(1, 1) };
     check(&script(plan, events), &[("14-tree-keeps-deleted", Property::P12)]);
+}
+
+/// The production detectors say who is up, and in the end node 0 is cut off from all others until it sees nobody.
+fn detected() -> Plan {
+    Plan { gossip: Some(GossipPlan { node: 0, dies: false }), ..quiet(1, 1) }
+}
+
+#[test]
+fn bug_29_a_node_that_was_cut_off_until_it_saw_nobody_returns_by_itself() {
+    let plan = script(detected(), [(10, put(1, 0, 0, ContextChoice::Latest))]);
+    let report = check(&plan, &[("29-never-rejoins", Property::P19)]);
+    assert!(reached(&report, "falsely down") && reached(&report, "renewed"), "{report:?}");
+}
+
+#[test]
+fn bug_30_a_node_whose_first_datagrams_were_lost_joins_all_the_same() {
+    let isolate = Fault::Isolate { node: 0, inbound: true, outbound: true, for_us: 900_000 };
+    let events = [(0, Action::Fault(isolate)), (1_000, get(1, 0, 1))];
+    check(&script(detected(), events), &[("30-announces-once", Property::P19)]);
+}
+
+#[test]
+fn a_node_that_was_paused_declares_nobody_down() {
+    let events = (0..8).map(|number| {
+        let pause = Fault::Pause { node: 0, for_us: 1_500_000 + number * 700_000 };
+        (5_000 + number * 10_000, Action::Fault(pause))
+    });
+    let plan = Plan { gossip: Some(GossipPlan { node: 1, dies: true }), ..quiet(1, 1) };
+    let report = check(&script(plan, events), &[]);
+    assert!(reached(&report, "declared down"), "a pause is noticed: {report:?}");
+    assert!(!reached(&report, "falsely down"), "{report:?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::facts::FactSummary;
 use crate::limits;
 use crate::membership::broadcast::{Heard, NewsHandler};
 use crate::membership::codec::{self, MsgpackCodec};
+use crate::membership::health::Health;
 use crate::membership::identity::{PeerIdentity, Seed};
 use crate::membership::tuning;
 use crate::wire::DecodeError;
@@ -92,11 +93,11 @@ pub struct Membership {
     next_announce_ns: u64,
     timers: BTreeMap<(u64, u64), Timer<PeerIdentity>>,
     timers_begun: u64,
+    health: Health,
     irregularities: u64,
     outputs: VecDeque<MembershipOutput>,
-    /// Who was asked before, while the bug is armed by which nobody is asked twice.
     #[cfg(feature = "planted")]
-    asked: Option<std::collections::BTreeSet<NodeId>>,
+    armed: crate::planted::Armed,
 }
 
 impl Membership {
@@ -131,19 +132,18 @@ impl Membership {
             next_announce_ns: 0,
             timers: BTreeMap::new(),
             timers_begun: 0,
+            health: Health::default(),
             irregularities: 0,
             outputs: VecDeque::new(),
             #[cfg(feature = "planted")]
-            asked: None,
+            armed: crate::planted::Armed::default(),
         }
     }
 
     /// Arms a known bug.
     #[cfg(feature = "planted")]
     pub fn arm(&mut self, planted: crate::Planted) {
-        match planted {
-            crate::Planted::NeverRejoins => self.asked = Some(std::collections::BTreeSet::new()),
-        }
+        self.armed.arm(planted);
         let config = tuning::local_network(self.seeds.len() + 1);
         let config = foca::Config { periodic_announce_to_down_members: None, ..config };
         if self.foca.set_config(config).is_err() {
@@ -164,6 +164,16 @@ impl Membership {
     /// How often foca found its own timing broken, by a long pause for instance. It carries on by itself.
     pub fn irregularities(&self) -> u64 {
         self.irregularities
+    }
+
+    /// How late this node was of late, 0 to 3: it gives suspects one time more than usual for each.
+    pub fn lateness(&self) -> u64 {
+        self.health.score()
+    }
+
+    /// Peers that have not answered, and have some time left to say that they are alive.
+    pub fn suspects(&self) -> usize {
+        self.foca.iter_members().filter(|member| member.state() == foca::State::Suspect).count()
     }
 
     /// Learns of another node that should be there.
@@ -219,11 +229,22 @@ impl Membership {
         if self.left {
             return;
         }
+        let oldest_ns = self.timers.first_key_value().map_or(now_ns, |((due_ns, _), _)| *due_ns);
+        let spared_until_ns = self.health.ticked(oldest_ns, now_ns);
         // In the order in which they were due, also when a long pause has made many due at once.
         while let Some(entry) = self.timers.first_entry()
             && entry.key().0 <= now_ns
         {
             let timer = entry.remove();
+            if let Timer::ChangeSuspectToDown { member_id, incarnation, .. } = &timer {
+                if !self.is_suspect(member_id, *incarnation) {
+                    continue;
+                }
+                if let Some(until_ns) = spared_until_ns {
+                    self.schedule(until_ns, timer);
+                    continue;
+                }
+            }
             if self.foca.handle_timer(timer, &mut self.runtime).is_err() {
                 self.irregularities += 1;
             }
@@ -282,12 +303,27 @@ impl Membership {
 
     fn ask(&mut self, seed: Seed) {
         #[cfg(feature = "planted")]
-        if self.asked.as_mut().is_some_and(|asked| !asked.insert(seed.node)) {
+        if self.armed.passes_over(seed.node) {
             return;
         }
         if self.foca.announce(PeerIdentity::of_seed(seed), &mut self.runtime).is_err() {
             self.irregularities += 1;
         }
+    }
+
+    /// Whether a peer may still be declared down for this suspicion. foca tells one that has refuted it that it is down, all the
+    /// same, and makes it take a new identity for nothing.
+    fn is_suspect(&self, peer: &PeerIdentity, incarnation: foca::Incarnation) -> bool {
+        self.foca.iter_members().any(|member| {
+            member.id() == peer
+                && member.incarnation() == incarnation
+                && member.state() == foca::State::Suspect
+        })
+    }
+
+    fn schedule(&mut self, due_ns: u64, timer: Timer<PeerIdentity>) {
+        self.timers_begun += 1;
+        self.timers.insert((due_ns, self.timers_begun), timer);
     }
 
     fn drain(&mut self) {
@@ -296,9 +332,15 @@ impl Membership {
             self.outputs.push_back(MembershipOutput::Send { to: to.node, datagram });
         }
         while let Some((after, timer)) = self.runtime.to_schedule() {
-            let after_ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
-            self.timers_begun += 1;
-            self.timers.insert((self.now_ns.saturating_add(after_ns), self.timers_begun), timer);
+            let mut after_ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+            if matches!(timer, Timer::ChangeSuspectToDown { .. }) {
+                // Each probe that a suspect does not answer begins another one; the first counts.
+                if self.timers.values().any(|begun| *begun == timer) {
+                    continue;
+                }
+                after_ns = self.health.patience(after_ns);
+            }
+            self.schedule(self.now_ns.saturating_add(after_ns), timer);
         }
         while let Some(notification) = self.runtime.to_notify() {
             match notification {
@@ -306,7 +348,11 @@ impl Membership {
                 OwnedNotification::MemberDown(peer) => self.down(peer.node),
                 // The liveness of the new life follows in a notification of its own when it differs.
                 OwnedNotification::Rename(_, peer) => self.moved(peer),
-                OwnedNotification::Active => self.connected = true,
+                OwnedNotification::Active => {
+                    self.connected = true;
+                    #[cfg(feature = "planted")]
+                    self.armed.joined();
+                }
                 OwnedNotification::Idle | OwnedNotification::Defunct => self.connected = false,
                 OwnedNotification::Rejoin(identity) => {
                     reborn = true;

@@ -13,11 +13,18 @@
 //! higher one still, each announcement is answered at once with the news of our own death, and the renewals climb past
 //! it within as many round trips.
 //!
+//! **A suspect can always refute.** That it is suspected is told for as long as it has to answer, so that being cut off for less is no
+//! death; of several suspicions of one life the first counts; and one that was refuted ends without a word.
+//!
+//! **A node that is late itself** doubts itself first: it gives suspects up to four times as long, and after a pause it
+//! declares nobody down before it has read what came meanwhile.
+//!
 //! **Not here:** what being down means (the engine stops asking that peer; ownership does not change), authentication
 //! beyond one check: a datagram that came over a peer's connection must speak in that peer's name.
 
 mod broadcast;
 mod codec;
+mod health;
 mod identity;
 mod machine;
 mod tuning;

@@ -281,7 +281,7 @@ fn without_comments(settings: &str) -> String {
 }
 
 fn describe_peers(figures: &Figures) -> String {
-    let mut out = format!("irregularities {}\n", figures.irregularities);
+    let mut out = format!("irregularities {}\n", figures.detection.irregularities);
     for peer in &figures.peers {
         let rtt = peer.rtt_us.map_or_else(|| "no connection".to_owned(), |rtt| format!("{rtt} us"));
         let line = (peer.node, peer.up, peer.alive, peer.dropped);

@@ -38,6 +38,17 @@ pub(crate) struct PeerFigures {
     pub(crate) traffic: Traffic,
 }
 
+/// How failure detection goes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Detection {
+    /// Times that membership found its own timing broken.
+    pub(crate) irregularities: u64,
+    /// How late this node was of late.
+    pub(crate) lateness: u64,
+    /// Peers that may be down.
+    pub(crate) suspects: usize,
+}
+
 /// All figures of one node.
 #[derive(Clone)]
 pub(crate) struct Figures {
@@ -55,8 +66,7 @@ pub(crate) struct Figures {
     pub(crate) gate: GateStats,
     /// Client connections.
     pub(crate) clients: usize,
-    /// Times that membership found its own timing broken.
-    pub(crate) irregularities: u64,
+    pub(crate) detection: Detection,
 }
 
 impl Figures {
@@ -102,7 +112,7 @@ impl Figures {
             meters: Rc::new(Meters::default()),
             gate: GateStats::default(),
             clients: 1,
-            irregularities: 0,
+            detection: Detection::default(),
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::engine::ClusterView;
 use crate::runtime::access::AccessTokens;
 use crate::runtime::listener::ClientNumber;
 
-pub(crate) use figures::{Figures, PeerFigures, Traffic};
+pub(crate) use figures::{Detection, Figures, PeerFigures, Traffic};
 pub(crate) use view::DeriveError;
 
 /// What is asked of the surroundings.

@@ -6,7 +6,7 @@ use kvorum_protocol::message::NodeStatus;
 use kvorum_store::clock::NS_PER_MS;
 
 use crate::engine::Now;
-use crate::runtime::cluster::Figures;
+use crate::runtime::cluster::{Detection, Figures};
 use crate::runtime::driver::{Driver, Parts};
 use crate::runtime::metrics::ProcessUse;
 
@@ -40,7 +40,11 @@ impl Driver {
             meters: Rc::clone(&self.parts.meters),
             gate: self.parts.gate.stats(),
             clients: self.clients.count(),
-            irregularities: membership.irregularities(),
+            detection: Detection {
+                irregularities: membership.irregularities(),
+                lateness: membership.lateness(),
+                suspects: membership.suspects(),
+            },
         }
     }
 }

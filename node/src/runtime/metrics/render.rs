@@ -199,8 +199,12 @@ fn peers(out: &mut Exposition, figures: &Figures) {
         "kvorum_membership_irregularities_total",
         Counter,
         help,
-        number(figures.irregularities),
+        number(figures.detection.irregularities),
     );
+    let help = "How late this node was of late, 0 to 3: it gives suspects one time more than usual for each.";
+    out.single("kvorum_membership_lateness", Gauge, help, number(figures.detection.lateness));
+    let help = "Peers that did not answer and have some time left to say that they are alive.";
+    out.single("kvorum_membership_suspects", Gauge, help, number(figures.detection.suspects));
     type Sample = fn(&PeerFigures) -> Option<f64>;
     let families: [(&str, Kind, &str, Sample); 9] = [
         ("kvorum_peer_up", Gauge, "1 while a peer can be asked.", |peer| Some(number(peer.up))),
