@@ -14,6 +14,7 @@ mod crashes;
 mod demo;
 mod dev;
 mod failures;
+mod five;
 mod hints;
 #[cfg(target_os = "linux")]
 mod hostile;
@@ -22,6 +23,7 @@ mod lifecycle;
 mod merging;
 mod metrics;
 mod overload;
+mod pace;
 mod scripts;
 mod siblings;
 mod simulations;

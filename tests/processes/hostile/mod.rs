@@ -1,6 +1,6 @@
 //! Hostile clients beside a normal workload: nobody else notices.
 //!
-//! Normal clients write and read at 40 % of what they could, by the clock ([`pace`]); first alone, then beside attackers,
+//! Normal clients write and read at 40 % of what they could, by the clock ([`crate::pace`]); first alone, then beside attackers,
 //! then alone again. The attackers go for every port at once: plaintext TCP, TLS over TCP, QUIC, and the port of the peers.
 //! What they do, and how often, stands in [`kinds`]; a crowd of thousands of connections stands by. They are paced too,
 //! and the report says what they cost: two processors that are simply used up would show nothing about the nodes.
@@ -22,7 +22,6 @@ mod early;
 mod flood;
 mod frames;
 mod kinds;
-mod pace;
 mod replayed;
 mod report;
 mod workload;

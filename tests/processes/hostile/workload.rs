@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::hostile::doors::Doors;
-use crate::hostile::pace::Pace;
+use crate::pace::Pace;
 
 /// The bucket that everybody uses, hostile clients too.
 pub(super) const BUCKET: &str = "default";

@@ -1,8 +1,8 @@
-//! When a normal client begins its next operation: at once, or when the clock says so.
+//! When a client begins its next operation: at once, or when the clock says so.
 //!
 //! In an open loop each operation is due at a moment that depends on nothing else, and its latency counts from that moment,
 //! also when it had to wait for a client to be free: otherwise a slow node would slow its own questions down, and the p99
-//! beside attackers would tell of those who were asked only.
+//! of a bad time would tell of those who were asked only.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_micros(200);
 const EVERYBODY: usize = 1 << 20;
 
 /// Gives turns to the clients of a group.
-pub(super) enum Pace {
+pub(crate) enum Pace {
     /// The next operation begins when one has ended, until then.
     Closed { end: Instant },
     /// So many a second, all in all so many.
@@ -26,12 +26,12 @@ pub(super) enum Pace {
 
 impl Pace {
     /// As many as can be done in this time.
-    pub(super) fn closed(time: Duration) -> Pace {
+    pub(crate) fn closed(time: Duration) -> Pace {
         Pace::Closed { end: Instant::now() + time }
     }
 
     /// `rate` operations a second for this time, by a clock in a thread of its own.
-    pub(super) fn open(time: Duration, rate: f64) -> Pace {
+    pub(crate) fn open(time: Duration, rate: f64) -> Pace {
         let (begin, due) = (Instant::now(), Arc::new(Semaphore::new(0)));
         let last = (time.as_secs_f64() * rate) as u64;
         let given = due.clone();
@@ -40,7 +40,7 @@ impl Pace {
     }
 
     /// Waits for the next turn, and says when it was due; `None` when there are no more.
-    pub(super) async fn next(&self) -> Option<Instant> {
+    pub(crate) async fn next(&self) -> Option<Instant> {
         match self {
             Pace::Closed { end } => Some(Instant::now()).filter(|now| now < end),
             Pace::Open { begin, rate, last, begun, due } => {
