@@ -87,3 +87,39 @@ fn too_few_keys_are_refused_before_anything_starts() {
     assert_eq!(run.code, Some(2), "{run:?}");
     assert!(run.stderr.contains("--keys 128"), "{run:?}");
 }
+
+#[test]
+fn a_failover_tells_what_users_saw_and_that_the_node_has_everything_again() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let mut kv = command(home.path());
+    kv.args(["bench", "failover", "--keys", "300", "--in-flight", "8", "--calm", "1s"]);
+    kv.args(["--away", "2s", "--back", "1s", "--timeout", "20s", "--json"]);
+    let run = run_within(&mut kv, b"", PATIENCE);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let report: Value = serde_json::from_slice(&run.stdout).expect("one JSON document");
+    assert_eq!((&report["killed"], &report["nodes"]), (&"n2".into(), &3.into()));
+    assert_eq!(
+        report["alone"],
+        serde_json::json!({ "keys": 300, "lacking": 0, "first_lacking": [] })
+    );
+    assert!(report["together"]["complete_seconds"].as_f64().is_some_and(|at| at > 0.0), "{report}");
+    let gap_ms = |phase: &str| report[phase]["write_gap_ms"].as_f64().expect("a number");
+    assert!(gap_ms("before") < 2_000.0 && gap_ms("away") > 0.0, "{report}");
+}
+
+#[test]
+fn a_wiped_node_is_filled_under_load() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let mut kv = command(home.path());
+    kv.args(["bench", "failover", "--keys", "500", "--in-flight", "8", "--calm", "1s", "--wipe"]);
+    kv.args(["--part", "40", "--away", "1s", "--back", "1s", "--timeout", "20s", "--json"]);
+    let run = run_within(&mut kv, b"", PATIENCE);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let report: Value = serde_json::from_slice(&run.stdout).expect("one JSON document");
+    assert!(report["together"]["given"].as_u64().is_some_and(|given| given >= 500), "{report}");
+    assert!(report["together"]["filled_seconds"].is_f64(), "{report}");
+    assert!(
+        report["before"]["load"]["rate"].as_u64() < report["peak"]["seconds"][0]["done"].as_u64()
+    );
+    assert_eq!(report["alone"]["lacking"], 0, "{report}");
+}

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::connection::ConnectionArguments;
 use super::duration;
+use super::failover::{FAILOVER_EXAMPLES, FailoverArguments};
 use super::overload::{OVERLOAD_EXAMPLES, OverloadArguments};
 use crate::bench::distribution::Distribution;
 use crate::bench::workload::Workload;
@@ -21,6 +22,9 @@ pub(crate) enum BenchVerb {
     /// Offer twice what the nodes can do, say whether they come through it well
     #[command(after_help = OVERLOAD_EXAMPLES)]
     Overload(OverloadArguments),
+    /// Kill a node under load, say what its users saw and when it had everything again
+    #[command(after_help = FAILOVER_EXAMPLES)]
+    Failover(FailoverArguments),
 }
 
 const RUN_EXAMPLES: &str = "\

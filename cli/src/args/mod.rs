@@ -11,6 +11,7 @@ pub(crate) mod cert;
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod duration;
+pub(crate) mod failover;
 pub(crate) mod hints;
 pub(crate) mod local;
 pub(crate) mod merged;

@@ -7,18 +7,20 @@
 //!
 //! **Invariant:** a figure of puts never counts a write whose replacing somebody else had to decide ([`keys`]).
 //!
-//! [`overload`] offers more than the nodes can do and judges how they bear it.
+//! [`overload`] offers more than the nodes can do and judges how they bear it; [`failover`] kills one of them under load.
 //!
 //! One thread generates all load, which is also how many requests share a packet. When it is the bottleneck the report says
 //! so.
 
 pub(crate) mod check;
 pub(crate) mod distribution;
+pub(crate) mod failover;
 pub(crate) mod html;
 pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod overload;
 pub(crate) mod pace;
+pub(crate) mod phase;
 pub(crate) mod plot;
 pub(crate) mod recorder;
 pub(crate) mod report;

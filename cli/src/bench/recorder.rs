@@ -94,6 +94,10 @@ struct State {
     seconds: Vec<Second>,
     current: Histogram<u64>,
     last: Option<Instant>,
+    /// When a write succeeded last, or the measured time began.
+    last_write: Instant,
+    /// The longest time without one.
+    write_gap: Duration,
 }
 
 /// See the module's page.
@@ -114,6 +118,8 @@ impl Recorder {
             seconds: Vec::new(),
             current: histogram(),
             last: None,
+            last_write: from,
+            write_gap: Duration::ZERO,
         };
         Recorder { from, until, within_us: LONGEST_US, state: Mutex::new(state) }
     }
@@ -144,9 +150,11 @@ impl Recorder {
         let us = u64::try_from((ended - due).as_micros()).unwrap_or(LONGEST_US).max(1);
         let tally = state.tallies.entry(operation).or_default();
         let failed = outcome.is_err();
+        let mut is_write_done = false;
         let is_refused = outcome.as_ref().is_err_and(|kind| kind == OVERLOADED);
         match outcome {
             Ok(()) => {
+                is_write_done = operation.writes();
                 tally.latencies.saturating_record(us);
                 tally.in_time += u64::from(in_time);
             }
@@ -159,6 +167,10 @@ impl Recorder {
                     None => _ = tally.failures.insert(kind.into_owned(), 1),
                 }
             }
+        }
+        if is_write_done {
+            state.write_gap = state.write_gap_at(ended);
+            state.last_write = state.last_write.max(ended);
         }
         if in_time {
             let second = state.seconds.last_mut().expect("the second was reached");
@@ -178,6 +190,12 @@ impl Recorder {
         state.seconds.iter().map(|second| second.done).sum()
     }
 
+    /// The longest time without a write that succeeded, up to a moment.
+    pub(crate) fn write_gap(&self, until: Instant) -> Duration {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.write_gap_at(until)
+    }
+
     /// How long was measured, and what came of it.
     pub(crate) fn finish(self) -> (Duration, BTreeMap<Operation, Tally>, Vec<Second>) {
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -189,6 +207,10 @@ impl Recorder {
 }
 
 impl State {
+    fn write_gap_at(&self, now: Instant) -> Duration {
+        self.write_gap.max(now.saturating_duration_since(self.last_write))
+    }
+
     /// Goes on to a second, if it has not begun. Seconds in which nothing ended stay empty.
     fn reach(&mut self, second: usize) {
         while self.seconds.len() <= second {
@@ -250,6 +272,25 @@ mod tests {
         let (_, _, seconds) = recorder.finish();
         let second = seconds[0];
         assert_eq!((second.done, second.late, second.failed, second.refused), (2, 1, 1, 0));
+    }
+
+    #[test]
+    fn the_longest_time_without_a_write_counts_from_the_begin_and_to_the_end() {
+        let from = Instant::now();
+        let recorder = Recorder::new(from, None);
+        let at = |ms: u64| from + Duration::from_millis(ms);
+        let gap = || recorder.write_gap(at(900)).as_millis();
+        assert_eq!(gap(), 900);
+        for (operation, ms, outcome) in [
+            (Operation::Update, 300, Ok(())),
+            (Operation::Read, 400, Ok(())),
+            (Operation::Insert, 500, Err("NoNode".into())),
+        ] {
+            recorder.record(operation, from, at(ms), outcome);
+        }
+        assert_eq!(gap(), 600, "neither a read nor a failure is a write that succeeded");
+        recorder.record(Operation::Modify, from, at(800), Ok(()));
+        assert_eq!(gap(), 500);
     }
 
     #[test]

@@ -31,6 +31,18 @@ pub(crate) async fn at_site<T>(
     let Some(nodes) = options.cluster.nodes else {
         return work(Site { own: None, options, output }).await;
     };
+    with_own(options, nodes, async |cluster| work(Site::of(cluster, options, output)).await).await
+}
+
+/// Works in a cluster of so many nodes that is started for it, and is stopped whatever comes of it.
+///
+/// # Errors
+/// Of starting and stopping nodes, and of the work.
+pub(crate) async fn with_own<T>(
+    options: &RunArguments,
+    nodes: u16,
+    work: impl AsyncFnOnce(&mut LocalCluster) -> Outcome<T>,
+) -> Outcome<T> {
     let plan = Plan {
         nodes: Some(nodes),
         directory: options.cluster.dir.clone(),
@@ -48,7 +60,7 @@ pub(crate) async fn at_site<T>(
         () = signals.first() => Err(Failure::unavailable("interrupted")),
         outcome = async {
             start(&mut cluster).await?;
-            work(Site { own: Some(&cluster), options, output }).await
+            work(&mut cluster).await
         } => outcome,
     };
     let stopped = cluster.stop(signals.first()).await;
@@ -65,7 +77,27 @@ async fn start(cluster: &mut LocalCluster) -> Outcome<()> {
     ready::wait(cluster, &nodes).await
 }
 
-impl Site<'_> {
+impl<'a> Site<'a> {
+    /// A cluster that was started for the run.
+    pub(crate) fn of(
+        cluster: &'a LocalCluster,
+        options: &'a RunArguments,
+        output: Output,
+    ) -> Site<'a> {
+        Site { own: Some(cluster), options, output }
+    }
+
+    /// A client that knows these nodes of the own cluster to begin with.
+    ///
+    /// # Errors
+    /// Unavailable when none of them answers.
+    pub(crate) async fn connect_to(&self, nodes: &[usize]) -> Outcome<Client> {
+        match self.own {
+            Some(cluster) => self.connect_to_own(cluster, nodes, &|config| config).await,
+            None => Err(Failure::usage("the nodes were not started for this run")),
+        }
+    }
+
     /// How the nodes are reached, as reports say it.
     pub(crate) fn transport(&self) -> &'static str {
         match (self.own, self.options.cluster.transport) {
@@ -95,7 +127,10 @@ impl Site<'_> {
         let mut clients = Vec::new();
         for _ in 0..connections {
             clients.push(match self.own {
-                Some(cluster) => self.connect_to_own(cluster, &adjust).await?,
+                Some(cluster) => {
+                    let all: Vec<usize> = (0..cluster.nodes().len()).collect();
+                    self.connect_to_own(cluster, &all, &adjust).await?
+                }
                 None => connect_with(&self.options.connection, self.output, &adjust).await?,
             });
         }
@@ -105,15 +140,15 @@ impl Site<'_> {
     async fn connect_to_own(
         &self,
         cluster: &LocalCluster,
-        adjust: impl Fn(Config) -> Config,
+        nodes: &[usize],
+        adjust: &impl Fn(Config) -> Config,
     ) -> Outcome<Client> {
         let transport = match self.options.cluster.transport {
             Carrier::Quic => Some(Transport::Quic),
             Carrier::Tls => Some(Transport::Tls),
             Carrier::Plain => None,
         };
-        let nodes: Vec<usize> = (0..cluster.nodes().len()).collect();
-        let config = cluster.client_config(&nodes, transport)?;
+        let config = cluster.client_config(nodes, transport)?;
         let config = adjust(config.deadline(self.options.connection.timeout));
         Client::connect(config).await.map_err(|error| Failure::unavailable(error.to_string()))
     }

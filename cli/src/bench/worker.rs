@@ -1,8 +1,8 @@
 //! One worker: takes a turn, does an operation, records what came of it.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -29,6 +29,12 @@ const SCAN_KEYS: u32 = 100;
 /// machines that have more to do than they can.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
+/// A read said for certain that a key is not there whose write was acknowledged.
+pub(crate) const KEY_MISSING: &str = "KeyMissing";
+
+/// A read did not find such a key, and said that it was not certain.
+pub(crate) const NOT_CERTAIN: &str = "NotCertain";
+
 /// What all workers of a workload share.
 pub(crate) struct Work {
     mix: Mix,
@@ -46,6 +52,8 @@ pub(crate) struct Work {
     pub(crate) read_again: AtomicU64,
     /// Reads that found siblings.
     pub(crate) siblings: AtomicU64,
+    /// The longest that each worker waited for an operation, in milliseconds.
+    pub(crate) waits: Mutex<Vec<f64>>,
 }
 
 /// What an operation came to.
@@ -66,17 +74,24 @@ impl Work {
             recorder,
             read_again: AtomicU64::new(0),
             siblings: AtomicU64::new(0),
+            waits: Mutex::default(),
         }
     }
 
     /// Works until there are no more turns.
     pub(crate) async fn run(self: Arc<Work>, bucket: Bucket, seed: u64) {
         let mut random = SmallRng::seed_from_u64(seed);
+        let mut longest = Duration::ZERO;
         while let Some(due) = self.pace.next().await {
             let operation = self.mix.draw(&mut random);
+            let begun = Instant::now();
             let done = self.perform(operation, &bucket, &mut random).await;
-            self.recorder.record(operation, due, Instant::now(), done);
+            let ended = Instant::now();
+            longest = longest.max(ended - begun);
+            self.recorder.record(operation, due, ended, done);
         }
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.push(longest.as_secs_f64() * 1e3);
     }
 
     async fn perform(&self, operation: Operation, bucket: &Bucket, random: &mut SmallRng) -> Done {
@@ -100,7 +115,8 @@ impl Work {
         let found = get.send().await.map_err(|error| NotRead::of(&error))?;
         match found.values.len() {
             0 if self.keys.is_certain(key) => {
-                return Err(NotRead { kind: "KeyMissing".into(), too_few: false });
+                let kind = if found.complete { KEY_MISSING } else { NOT_CERTAIN };
+                return Err(NotRead { kind: kind.into(), too_few: false });
             }
             0 | 1 => {}
             _ => {

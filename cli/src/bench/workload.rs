@@ -56,6 +56,11 @@ impl Operation {
     pub(crate) const ALL: [Operation; 5] =
         [Operation::Read, Operation::Update, Operation::Insert, Operation::Scan, Operation::Modify];
 
+    /// Whether it succeeds only when something was written.
+    pub(crate) fn writes(self) -> bool {
+        matches!(self, Operation::Update | Operation::Insert | Operation::Modify)
+    }
+
     /// Its name in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {

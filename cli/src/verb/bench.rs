@@ -6,11 +6,12 @@ use std::sync::Arc;
 use kvorum_client::Client;
 
 use crate::args::bench::RunArguments;
+use crate::args::failover::FailoverArguments;
 use crate::args::overload::OverloadArguments;
 use crate::bench::report::{Report, RunReport};
 use crate::bench::servers::Cost;
-use crate::bench::site::at_site;
-use crate::bench::{Bench, check, html, load, overload, run};
+use crate::bench::site::{at_site, with_own};
+use crate::bench::{Bench, check, failover, html, load, overload, run};
 use crate::exit_code::ExitCode;
 use crate::failure::{Failure, Outcome};
 use crate::output::table::{Align, Table};
@@ -44,6 +45,17 @@ pub(super) async fn overload(options: &OverloadArguments, output: Output) -> Out
     });
     let report = report.await?;
     overload::say(&report, output)?;
+    report.judge().map(|()| ExitCode::Success)
+}
+
+/// Kills a node under load.
+pub(super) async fn failover(options: &FailoverArguments, output: Output) -> Outcome<ExitCode> {
+    let arguments = options.run()?;
+    let report = with_own(&arguments, options.cluster.nodes, async |cluster| {
+        failover::run(cluster, options, &arguments, output).await
+    });
+    let report = report.await?;
+    failover::say(&report, output)?;
     report.judge().map(|()| ExitCode::Success)
 }
 

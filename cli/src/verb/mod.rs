@@ -95,6 +95,7 @@ fn run(verb: Verb, output: Output) -> Outcome<ExitCode> {
         Verb::Auth(verb) => wait(auth::run(verb, output)),
         Verb::Bench(BenchVerb::Run(options)) => wait(bench::run(&options, output)),
         Verb::Bench(BenchVerb::Overload(options)) => wait(bench::overload(&options, output)),
+        Verb::Bench(BenchVerb::Failover(options)) => wait(bench::failover(&options, output)),
         Verb::Diag(options) => wait(diag::run(&options, output)),
     }
 }

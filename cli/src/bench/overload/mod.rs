@@ -12,7 +12,6 @@
 //! request's price is at the generator and at a door that refuses it. With many of them an overload would measure the packets.
 
 mod memory;
-mod phase;
 #[cfg(target_os = "linux")]
 mod processors;
 mod report;
@@ -28,8 +27,8 @@ use tokio::join;
 use crate::args::bench::RunArguments;
 use crate::args::overload::{OverloadArguments, PushArguments};
 use crate::bench::overload::memory::Watch;
-use crate::bench::overload::phase::{Load, Phase, Running};
 use crate::bench::overload::verdict::{Course, flaw, judge};
+use crate::bench::phase::{Load, Phase, Running};
 use crate::bench::site::Site;
 use crate::bench::{Bench, check, load};
 use crate::failure::Outcome;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::bench::check::Check;
-use crate::bench::overload::phase::Phase;
 use crate::bench::overload::verdict::{Course, Criterion};
+use crate::bench::phase::Phase;
 use crate::bench::recorder::Second;
 use crate::bench::workload::Workload;
 use crate::exit_code::ExitCode;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::bench::overload::memory::Held;
-use crate::bench::overload::phase::Phase;
+use crate::bench::phase::Phase;
 use crate::bench::recorder::Second;
 use crate::output::units;
 
@@ -214,7 +214,7 @@ mod tests {
 
     use super::{Course, flaw, judge};
     use crate::bench::overload::memory::Held;
-    use crate::bench::overload::phase::{Load, Phase};
+    use crate::bench::phase::{Load, Phase};
     use crate::bench::recorder::Second;
 
     fn phase(rate: u64, seconds: Vec<Second>) -> Phase {
@@ -223,6 +223,10 @@ mod tests {
             seconds,
             failures: BTreeMap::new(),
             refused_p99_ms: 5.0,
+            write_gap_ms: 1.0,
+            waits_ms: Vec::new(),
+            p99_ms: 4.0,
+            max_ms: 5.0,
             unbegun: 0,
             generator_cores: 0.0,
         }

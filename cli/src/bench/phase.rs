@@ -1,7 +1,7 @@
 //! One load for one time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -36,12 +36,12 @@ pub(crate) struct Load {
 
 impl Load {
     /// How long before its begin an open loop is made ready: the first operations would wait for the last worker.
-    pub(super) fn lead(&self) -> Duration {
+    pub(crate) fn lead(&self) -> Duration {
         self.rate.map_or(Duration::ZERO, |_| WORKER * self.in_flight)
     }
 
     /// The moment at which it can begin.
-    pub(super) fn earliest(&self) -> Instant {
+    pub(crate) fn earliest(&self) -> Instant {
         Instant::now() + self.lead()
     }
 }
@@ -56,6 +56,15 @@ pub(crate) struct Phase {
     pub(crate) failures: BTreeMap<String, u64>,
     /// 99 % of the answers "overloaded" came within so many milliseconds.
     pub(crate) refused_p99_ms: f64,
+    /// The longest time without a write that succeeded, in milliseconds.
+    pub(crate) write_gap_ms: f64,
+    /// The longest that each worker waited for an operation, in milliseconds, ascending.
+    #[serde(skip)]
+    pub(crate) waits_ms: Vec<f64>,
+    /// 99 % of the operations that succeeded took less, in milliseconds.
+    pub(crate) p99_ms: f64,
+    /// The longest of them.
+    pub(crate) max_ms: f64,
     /// Operations that were due and never sent.
     pub(crate) unbegun: u64,
     /// Processors that the generator kept busy.
@@ -66,6 +75,21 @@ impl Phase {
     /// Successes in time, a second.
     pub(crate) fn good_per_second(&self) -> f64 {
         self.per_second(Second::good)
+    }
+
+    /// Everything that failed.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failures.values().sum()
+    }
+
+    /// Everything that was answered in the measured time.
+    pub(crate) fn operations(&self) -> u64 {
+        self.seconds.iter().map(|second| second.done + second.failed).sum()
+    }
+
+    /// How many workers waited longer than this for an operation.
+    pub(crate) fn waited_longer(&self, ms: f64) -> usize {
+        self.waits_ms.iter().filter(|wait_ms| **wait_ms > ms).count()
     }
 
     /// The mean over the seconds of any number.
@@ -80,7 +104,7 @@ impl Phase {
     }
 
     /// The same, if anything succeeded.
-    pub(super) fn with_successes(self, name: &str) -> Outcome<Phase> {
+    pub(crate) fn with_successes(self, name: &str) -> Outcome<Phase> {
         if self.seconds.iter().any(|second| second.done > 0) {
             return Ok(self);
         }
@@ -90,7 +114,7 @@ impl Phase {
 }
 
 /// A load under way.
-pub(super) struct Running {
+pub(crate) struct Running {
     load: Load,
     work: Arc<Work>,
     workers: JoinSet<()>,
@@ -103,7 +127,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Begins at a moment. What is due during `warmup` is not measured; `time` comes after it.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         bench: &Bench,
         load: Load,
         begun: Instant,
@@ -129,12 +153,12 @@ impl Running {
     }
 
     /// When its time is over.
-    pub(super) fn until(&self) -> Instant {
+    pub(crate) fn until(&self) -> Instant {
         self.until
     }
 
     /// Waits until its time is over but for `lead`.
-    pub(super) async fn wait(&self, step: &Step, lead: Duration) {
+    pub(crate) async fn wait(&self, step: &Step, lead: Duration) {
         let end = self.until - lead;
         while end > Instant::now() + INTERVAL {
             sleep(INTERVAL).await;
@@ -143,24 +167,44 @@ impl Running {
         sleep_until(end.into()).await;
     }
 
+    /// Its time is over now, however long it was to be.
+    pub(crate) fn cut_short(&mut self) {
+        self.until = self.until.min(Instant::now());
+    }
+
     /// Waits until its time is over, sends nothing more, and waits for what is on its way: its deadline bounds that.
-    pub(super) async fn finish(mut self) -> Phase {
+    pub(crate) async fn finish(mut self) -> Phase {
         sleep_until(self.until.into()).await;
         let unbegun = self.work.pace.stop();
         let generator_cores = (own_cpu() - self.cpu) / (self.until - self.begun).as_secs_f64();
         while self.workers.join_next().await.is_some() {}
         let work = Arc::into_inner(self.work).expect("all workers have ended");
+        let mut waits_ms = work.waits.into_inner().unwrap_or_else(PoisonError::into_inner);
+        waits_ms.sort_by(f64::total_cmp);
+        let write_gap_ms = work.recorder.write_gap(self.until).as_secs_f64() * 1e3;
         let (_, tallies, mut seconds) = work.recorder.finish();
         seconds.resize((self.until - self.from).as_secs() as usize, Second::default());
         let mut failures = BTreeMap::new();
-        let mut refusals = histogram();
+        let (mut refusals, mut latencies) = (histogram(), histogram());
         for tally in tallies.values() {
             for (kind, count) in &tally.failures {
                 *failures.entry(kind.clone()).or_insert(0) += count;
             }
-            refusals.add(&tally.refusals).expect("all histograms have the same bounds");
+            let same = "all histograms have the same bounds";
+            refusals.add(&tally.refusals).expect(same);
+            latencies.add(&tally.latencies).expect(same);
         }
-        let refused_p99_ms = ms(refusals.value_at_quantile(0.99));
-        Phase { load: self.load, seconds, failures, refused_p99_ms, unbegun, generator_cores }
+        Phase {
+            load: self.load,
+            seconds,
+            failures,
+            refused_p99_ms: ms(refusals.value_at_quantile(0.99)),
+            write_gap_ms,
+            waits_ms,
+            p99_ms: ms(latencies.value_at_quantile(0.99)),
+            max_ms: ms(latencies.max()),
+            unbegun,
+            generator_cores,
+        }
     }
 }
