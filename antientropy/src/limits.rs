@@ -8,6 +8,10 @@ pub const PARTS: usize = 16;
 /// writes under way arrive, so there should be many of them; what is known of the others gets older meanwhile.
 pub const SUSPECTS: usize = 256;
 
+/// Single partitions in a row of which a side does not know the root, after which an exchange gives up: they are being counted,
+/// and the next exchange finds them counted.
+pub const UNKNOWN: usize = 16;
+
 /// Keys of one page that two owners compare: 48 KiB with hash and tag, so that one leaf of a partition with a hundred
 /// thousand keys takes a few questions and none of them holds up a connection.
 pub const PAGE_KEYS: usize = 2_048;

@@ -1,7 +1,9 @@
 //! The course of one exchange, at the owner that asks.
 //!
 //! It begins with the sums of all partitions that both own, and halves no further than it must: a range whose sums agree
-//! is not looked into. What differs is a *suspect* at first, because a write that is on its way makes two owners differ
+//! is not looked into. The own sum of a range is asked for when its turn comes, so that it is as old as the answer, and a
+//! partition is not taken for different because it was written to since. A range of which either side does not know the sum, because
+//! a part of it is being counted or too much of it changes, is cut up and its parts are compared. What differs is a *suspect* at first, because a write that is on its way makes two owners differ
 //! for a moment. After a pause each suspect is looked at again, leaf by leaf; what still differs is listed key by key, and the
 //! keys that are held differently are repaired, one partition after the other.
 //!
@@ -24,8 +26,8 @@ use crate::tree::{LEAVES, Leaves, Sum};
 /// What is to be done next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// Ask the own store for the roots of all shared partitions; then [`Session::on_roots`].
-    OwnRoots,
+    /// Ask the own store for the roots of these partitions; then [`Session::on_roots`].
+    OwnRoots(Vec<PartitionId>),
     /// Ask the other owner; then [`Session::on_answer`].
     Ask(Question),
     /// Let writes arrive that are under way; then [`Session::settled`].
@@ -71,7 +73,7 @@ pub struct Listed {
 
 #[derive(Clone, Debug)]
 enum Stage {
-    Roots,
+    Roots { first: u32, count: u32 },
     Range { first: u32, count: u32 },
     Settling,
     Leaves,
@@ -88,7 +90,10 @@ pub struct Session {
     scope: u64,
     /// The partitions that both own, ascending.
     shared: Vec<PartitionId>,
+    /// Those of the range that is being compared.
     roots: Vec<Sum>,
+    /// Single partitions, one after the other, of which one side did not know the root.
+    unknown: usize,
     /// Ranges still to be compared, the next one last.
     ranges: Vec<(u32, u32)>,
     suspects: VecDeque<PartitionId>,
@@ -109,16 +114,17 @@ impl Session {
             ranges: vec![(0, shared.len() as u32)],
             shared,
             roots: Vec::new(),
+            unknown: 0,
             suspects: VecDeque::new(),
-            stage: Stage::Roots,
+            stage: Stage::Settling,
             passed_over: 0,
             differing: 0,
         }
     }
 
     /// The first step.
-    pub fn start(&self) -> Step {
-        Step::OwnRoots
+    pub fn start(&mut self) -> Step {
+        self.descend()
     }
 
     /// The partitions that both own.
@@ -128,7 +134,8 @@ impl Session {
 
     /// The partition that is being looked at closely.
     pub fn partition(&self) -> Option<PartitionId> {
-        let is_close = !matches!(self.stage, Stage::Roots | Stage::Range { .. } | Stage::Settling);
+        let is_close =
+            !matches!(self.stage, Stage::Roots { .. } | Stage::Range { .. } | Stage::Settling);
         self.suspects.front().copied().filter(|_| is_close)
     }
 
@@ -142,14 +149,18 @@ impl Session {
         self.differing
     }
 
-    /// The own roots; none while they are not known.
+    /// The own roots of the range; none while they are not known.
     pub fn on_roots(&mut self, roots: Option<Vec<Sum>>) -> Step {
+        let Stage::Roots { first, count } = self.stage else { return self.descend() };
         match roots {
-            Some(roots) if roots.len() == self.shared.len() => {
+            Some(roots) if roots.len() == count as usize => {
+                let sum = roots.iter().copied().sum();
                 self.roots = roots;
-                self.descend()
+                self.stage = Stage::Range { first, count };
+                let (class, scope) = (self.class, self.scope);
+                Step::Ask(Question::Range { class, scope, first, count, sum })
             }
-            _ => Step::End(End::Refused(Refusal::Unknown)),
+            _ => self.cut_up(first, count),
         }
     }
 
@@ -157,17 +168,30 @@ impl Session {
     fn descend(&mut self) -> Step {
         let enough = self.suspects.len() >= limits::SUSPECTS;
         if let Some((first, count)) = if enough { None } else { self.ranges.pop() } {
-            self.stage = Stage::Range { first, count };
-            let roots = &self.roots[first as usize..][..count as usize];
-            let sum = roots.iter().copied().sum();
-            let (class, scope) = (self.class, self.scope);
-            return Step::Ask(Question::Range { class, scope, first, count, sum });
+            self.stage = Stage::Roots { first, count };
+            return Step::OwnRoots(self.shared[first as usize..][..count as usize].to_vec());
         }
         if self.suspects.is_empty() {
             return Step::End(End::Compared);
         }
         self.stage = Stage::Settling;
         Step::Settle
+    }
+
+    /// One side does not know the sum of a range. Where that is so of many partitions they are being counted, and the next
+    /// exchange is early enough.
+    fn cut_up(&mut self, first: u32, count: u32) -> Step {
+        if count > 1 {
+            let inner = parts(0, count).map(|(offset, length)| (first + offset, length));
+            self.ranges.extend(inner.collect::<Vec<_>>().into_iter().rev());
+            return self.descend();
+        }
+        self.passed_over += 1;
+        self.unknown += 1;
+        match self.unknown < limits::UNKNOWN {
+            true => self.descend(),
+            false => Step::End(End::Refused(Refusal::Unknown)),
+        }
     }
 
     /// The pause is over.
@@ -217,9 +241,16 @@ impl Session {
     /// The other owner's answer to what was asked last.
     pub fn on_answer(&mut self, answer: Answer) -> Step {
         match (self.stage.clone(), answer) {
-            (Stage::Range { .. }, Answer::Equal) => self.descend(),
+            (Stage::Range { .. }, Answer::Equal) => {
+                self.unknown = 0;
+                self.descend()
+            }
             (Stage::Range { first, count }, Answer::Parts { sums }) => {
+                self.unknown = 0;
                 self.take_parts(first, count, &sums)
+            }
+            (Stage::Range { first, count }, Answer::Refused { reason: Refusal::Unknown }) => {
+                self.cut_up(first, count)
             }
             (Stage::Range { .. }, Answer::Refused { reason }) => Step::End(End::Refused(reason)),
             (Stage::AskedLeaves, Answer::Leaves { leaves: 0 }) => {
@@ -239,10 +270,10 @@ impl Session {
 
     fn take_parts(&mut self, first: u32, count: u32, theirs: &[Sum]) -> Step {
         let mut differing = Vec::new();
-        for ((first, count), theirs) in parts(first, count).zip(theirs) {
-            let ours: Sum = self.roots[first as usize..][..count as usize].iter().copied().sum();
+        for ((offset, count), theirs) in parts(0, count).zip(theirs) {
+            let ours: Sum = self.roots[offset as usize..][..count as usize].iter().copied().sum();
             if ours != *theirs {
-                differing.push((first, count));
+                differing.push((first + offset, count));
             }
         }
         // Those of one partition are named, and the others looked into in ascending order.

@@ -191,8 +191,9 @@ fn exchange(asker: &mut Owner, other: &mut Owner, page: usize) -> Cost {
     let mut step = session.start();
     loop {
         step = match step {
-            Step::OwnRoots => {
-                session.on_roots(Some(pair.asker.trees.iter().map(Tree::root).collect()))
+            Step::OwnRoots(partitions) => {
+                let root = |partition: &PartitionId| pair.asker.trees[partition.0 as usize].root();
+                session.on_roots(Some(partitions.iter().map(root).collect()))
             }
             Step::Ask(question) => {
                 let answer = pair.ask(question);
@@ -263,14 +264,15 @@ proptest! {
     }
 
     #[test]
-    fn any_answer_at_any_time_is_survived(answers in vec((0u8..8, 0u32..40, 0u16..9), 0..60)) {
+    fn any_answer_at_any_time_is_survived(answers in vec((0u8..10, 0u32..40, 0u16..9), 0..60)) {
         let shared: Vec<PartitionId> = (0..100).map(PartitionId).collect();
         let mut session = Session::new(CLASS, SCOPE, shared);
-        let mut step = session.on_roots(Some((0..100).map(Sum).collect()));
+        session.start();
+        session.on_roots(Some((0..100).map(Sum).collect()));
         let mut steps = 0;
         for (kind, number, leaves) in answers {
             steps += 1;
-            step = match kind {
+            let step = match kind {
                 0 => session.on_answer(Answer::Equal),
                 1 => session.on_answer(Answer::Parts { sums: vec![Sum(u128::from(number)); number as usize] }),
                 2 => session.on_answer(Answer::Leaves { leaves }),
@@ -280,13 +282,15 @@ proptest! {
                 4 => session.on_answer(Answer::Refused { reason: Refusal::Busy }),
                 5 => session.settled(),
                 6 => session.on_contents(Vec::new(), KeyHash(number.into())),
+                7 => session.on_roots((number % 2 == 0).then(|| vec![Sum(1); number as usize])),
+                8 => session.on_answer(Answer::Refused { reason: Refusal::Unknown }),
                 _ => session.repaired(),
             };
             if matches!(step, Step::End(_)) {
                 break;
             }
         }
-        prop_assert!(steps <= 60 && !matches!(step, Step::OwnRoots));
+        prop_assert!(steps <= 60);
     }
 }
 
@@ -298,6 +302,89 @@ fn two_equal_owners_exchange_one_question_and_one_answer() {
     let cost = exchange(&mut asker, &mut other, limits::PAGE_KEYS);
     assert_eq!((cost.questions, cost.repaired.len()), (1, 0));
     assert!(cost.bytes < 64, "{} bytes", cost.bytes);
+}
+
+#[test]
+fn a_partition_that_is_written_to_between_two_questions_is_not_visited() {
+    let shared: Vec<PartitionId> = (0..256).map(PartitionId).collect();
+    let mut session = Session::new(CLASS, SCOPE, shared);
+    // Both hold the same at any moment, and every partition changes from one question to the next.
+    let roots = |moment: u128, partitions: &[PartitionId]| -> Vec<Sum> {
+        partitions.iter().map(|partition| Sum(u128::from(partition.0) * 1_000 + moment)).collect()
+    };
+    let (mut step, mut moment) = (session.start(), 0);
+    let mut visited = 0;
+    loop {
+        step = match step {
+            Step::OwnRoots(partitions) => session.on_roots(Some(roots(moment, &partitions))),
+            Step::Ask(Question::Range { first, count, sum, .. }) => {
+                // The answer to the first question comes late.
+                moment += u128::from(count == 256);
+                let range: Vec<PartitionId> = (first..first + count).map(PartitionId).collect();
+                let answer = answer::to_range(Some(&roots(moment, &range)), sum);
+                moment += 1;
+                session.on_answer(answer)
+            }
+            Step::Settle => session.settled(),
+            Step::OwnLeaves(_) => {
+                visited += 1;
+                session.pass_over()
+            }
+            Step::End(end) => break assert_eq!(end, End::Compared),
+            other => panic!("{other:?}"),
+        };
+    }
+    assert_eq!(visited, 0);
+}
+
+#[test]
+fn a_range_that_one_side_does_not_know_is_cut_up_and_the_rest_of_it_is_compared() {
+    for is_own in [true, false] {
+        let unknown = PartitionId(77);
+        let shared: Vec<PartitionId> = (0..256).map(PartitionId).collect();
+        let mut session = Session::new(CLASS, SCOPE, shared);
+        let (mut step, mut questions, mut visited) = (session.start(), 0, Vec::new());
+        loop {
+            step = match step {
+                Step::OwnRoots(partitions) => {
+                    let is_known = !(is_own && partitions.contains(&unknown));
+                    session.on_roots(is_known.then(|| vec![Sum(1); partitions.len()]))
+                }
+                Step::Ask(Question::Range { first, count, sum, .. }) => {
+                    questions += 1;
+                    let mut roots = vec![Sum(1); count as usize];
+                    // One partition differs, far from the one that is not known.
+                    (first..first + count)
+                        .position(|at| at == 200)
+                        .iter()
+                        .for_each(|at| roots[*at] = Sum(2));
+                    let is_known = is_own || !(first..first + count).contains(&unknown.0);
+                    session.on_answer(answer::to_range(is_known.then_some(&roots[..]), sum))
+                }
+                Step::Settle => session.settled(),
+                Step::OwnLeaves(partition) => {
+                    visited.push(partition);
+                    session.pass_over()
+                }
+                Step::End(end) => break assert_eq!(end, End::Compared),
+                other => panic!("{other:?}"),
+            };
+        }
+        assert_eq!((visited, session.passed_over()), (vec![PartitionId(200)], 2));
+        assert!(questions < 64, "{questions} questions");
+    }
+}
+
+#[test]
+fn where_nothing_is_known_an_exchange_ends_soon() {
+    let mut session = Session::new(CLASS, SCOPE, (0..4_096).map(PartitionId).collect());
+    let (mut step, mut asked) = (session.start(), 0);
+    while let Step::OwnRoots(_) = step {
+        asked += 1;
+        step = session.on_roots(None);
+    }
+    assert_eq!(step, Step::End(End::Refused(Refusal::Unknown)));
+    assert!(asked < 2 * limits::UNKNOWN, "{asked}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::log::segment::SegmentKind;
 use crate::log::writer::Written;
 use crate::request::{ContentsPage, ContentsRange, ScanPage, ScanRange, Token};
 use crate::saved_trees::{Counted, SavedTrees};
-use crate::shard::table::Placed;
+use crate::shard::table::{Placed, Slot};
 
 /// A job for one of the workers.
 #[derive(Debug)]
@@ -64,6 +64,24 @@ pub(crate) enum Reading {
     Load { number: u64, keys: Vec<RecordKey> },
     Scan { token: Token, range: ScanRange, overlay: Vec<Overlay> },
     Contents { token: Token, range: ContentsRange, by: LeafKey, overlay: Vec<ContentsOverlay> },
+    Digest { records: Vec<Undigested> },
+}
+
+/// A record whose hash tree is to be told of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Undigested {
+    pub(crate) slot: Slot,
+    pub(crate) sequence: u64,
+    pub(crate) record: Arc<Record>,
+}
+
+/// The same with the digest of its live versions.
+#[derive(Clone, Debug)]
+pub(crate) struct Digested {
+    pub(crate) slot: Slot,
+    pub(crate) sequence: u64,
+    pub(crate) record: Arc<Record>,
+    pub(crate) digest: u128,
 }
 
 /// What the table knows better than the index, for a list of what a partition holds.
@@ -72,6 +90,8 @@ pub(crate) struct ContentsOverlay {
     pub(crate) key: IndexKey,
     /// The record, if there is one.
     pub(crate) record: Option<Arc<Record>>,
+    /// Of what is live, if its hash tree was told of that.
+    pub(crate) digest: Option<u128>,
 }
 
 /// What the table knows better than the index, for a scan.
@@ -116,7 +136,7 @@ pub(crate) enum Indexing {
     Checkpoint {
         batch: u64,
         manifest: Box<Manifest>,
-        trees: Option<Box<SavedTrees>>,
+        trees: Box<SavedTrees>,
     },
     /// Count the trees of partitions from the index, but for keys that wait for it, ascending.
     Count {
@@ -177,6 +197,8 @@ pub(crate) struct CountedTree {
 #[derive(Debug)]
 pub(crate) struct Indexed {
     pub(crate) sum: EntrySum,
+    /// Of what is live at each change, in the job's order; 0 for nothing.
+    pub(crate) digests: Vec<u128>,
     /// The job's own vector, emptied: the next job needs as large a one.
     pub(crate) room: Vec<IndexChange>,
 }
@@ -224,6 +246,7 @@ pub(crate) enum Finished {
     Loaded { number: u64, found: Vec<(RecordKey, Loaded)> },
     Scanned { token: Token, result: Result<ScanPage, ReadError> },
     Contents { token: Token, result: Result<ContentsPage, ReadError> },
+    Digested(Vec<Digested>),
     Indexed(Result<Indexed, IndexError>),
     Checkpointed(Result<(), CheckpointError>),
     Counted(Result<Vec<CountedTree>, IndexError>),

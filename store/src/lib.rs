@@ -35,6 +35,7 @@ pub mod recovery;
 mod reindex;
 pub mod request;
 mod saved_trees;
+mod sealed;
 pub mod shard;
 pub mod sim_files;
 pub mod sled_index;

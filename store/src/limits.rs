@@ -55,6 +55,9 @@ pub const QUEUED_OPERATIONS: usize = 16 * 1024;
 /// Jobs that may be at the readers at once: one in work and one waiting for each of two threads.
 pub const READ_JOBS: usize = 4;
 
+/// Those of them that may list keys: such a job may take milliseconds, and a cold read should not wait for it.
+pub const LIST_JOBS: usize = 2;
+
 /// Keys of one read job: enough to hide the hop between threads, few enough that one slow disk read holds up few others.
 pub const LOADS_PER_JOB: usize = 64;
 
@@ -129,17 +132,25 @@ pub const HINTS_READING: usize = 64;
 /// Hints of one owner that are looked at for its figures, which are asked for while requests wait.
 pub const HINTS_LOOKED_AT: usize = 1_024;
 
-/// Changed records whose hash trees are told of them only when somebody asks, so that a key that changes often meanwhile is
-/// told of once. Few enough that whoever asks does not wait for a millisecond.
-pub const UNTOLD_RECORDS: usize = 1_024;
+/// Records whose values are hashed in one go for somebody who asks for a tree: a quarter of a millisecond of small ones.
+pub const TOLD_AT_ONCE: usize = 256;
 
-/// Records whose trees are told of them in one go when more wait, at least: so little work that whoever waits for an answer
-/// meanwhile does not notice.
-pub const TOLD_AT_ONCE: usize = 64;
+/// Bytes of records from which on no more are added to those: a reader hashes them in about a millisecond.
+pub const TOLD_BYTES_AT_ONCE: usize = 1024 * 1024;
 
-/// Changed records up to which whoever asks for a tree has it told of all of them: some milliseconds' work. Only right after a
-/// start more wait, and then the answer is that the tree is not known yet.
-pub const TOLD_FOR_AN_ANSWER: usize = 8_192;
+/// How long each such record holds back the next ones while anything is being written, in nanoseconds: 8,000 of them in a second
+/// are less than a hundredth of a processor.
+pub const TOLD_RECORD_NS: u64 = 125_000;
+
+/// The same for each byte: 64 MB in a second are a fiftieth of a processor.
+pub const TOLD_BYTE_NS: u64 = 15;
+
+/// Records that may have to be told for one answer about many partitions while anything is being written: a quarter of a
+/// second at that pace. Beyond it the answer is that the trees are not known, and fewer partitions can be asked about.
+pub const TOLD_FOR_AN_ANSWER: usize = 2_048;
+
+/// Questions about trees that may wait at a time: a few of each peer's.
+pub const TREE_QUESTIONS: usize = 256;
 
 /// Partitions that are counted in one job: with 1,000,000 keys in 4,096 of them about 4,000 keys, as in a job that feeds.
 pub const COUNTED_AT_ONCE: usize = 16;

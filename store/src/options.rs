@@ -32,8 +32,10 @@ pub struct ShardOptions {
     pub pace_ns: u64,
     /// Records that may be synced and not yet indexed before requests are refused.
     pub unindexed_records: usize,
-    /// Records that may have changed without their hash trees having been told. They stay in memory.
-    pub untold_records: usize,
+    /// Records that tell their hash trees what they hold in one go, when somebody asks for a tree.
+    pub told_at_once: usize,
+    /// Records up to which they do so for one answer about many partitions while there are writes.
+    pub told_for_an_answer: usize,
     /// The secret of the hash trees, the same on all owners.
     pub leaf_key: LeafKey,
     /// Operations that may wait for reads from the disk before requests are refused.
@@ -75,7 +77,8 @@ impl Default for ShardOptions {
             paced_entries: limits::PACED_ENTRIES,
             pace_ns: limits::PACE_NS,
             unindexed_records: limits::UNINDEXED_RECORDS,
-            untold_records: limits::UNTOLD_RECORDS,
+            told_at_once: limits::TOLD_AT_ONCE,
+            told_for_an_answer: limits::TOLD_FOR_AN_ANSWER,
             leaf_key: LeafKey::new([0; 32]),
             queued_operations: limits::QUEUED_OPERATIONS,
             index_batch: limits::INDEX_BATCH,
@@ -125,7 +128,8 @@ impl ShardOptions {
             pending_bytes: 16 * 1024,
             pace_ns: 0,
             unindexed_records: 64,
-            untold_records: 4,
+            told_at_once: 4,
+            told_for_an_answer: 24,
             queued_operations: 256,
             index_batch: 16,
             checkpoint_bytes: 4 * 1024,

@@ -14,6 +14,8 @@ pub enum Planted {
     TreeMissesCrash,
     /// Bug 14: a delete is not told to the tree.
     TreeKeepsDeleted,
+    /// Bug 55's sister: a start that lost records leaves the saved trees, which the next one takes for true.
+    TreeHidesLoss,
     /// Bug 40: acknowledge before the sync.
     AckBeforeSync,
     /// Bug 46, the store's half: go on under a mark of an earlier run.
@@ -28,12 +30,13 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 10] = [
+    pub const ALL: [Planted; 11] = [
         Planted::ActorReused,
         Planted::ActorFromClock,
         Planted::TreeNotCanonical,
         Planted::TreeMissesCrash,
         Planted::TreeKeepsDeleted,
+        Planted::TreeHidesLoss,
         Planted::AckBeforeSync,
         Planted::ActorContinued,
         Planted::CompactionTrustsIndex,
@@ -50,6 +53,7 @@ impl Planted {
             Planted::TreeNotCanonical => "12-tree-not-canonical",
             Planted::TreeMissesCrash => "13-tree-misses-crash",
             Planted::TreeKeepsDeleted => "14-tree-keeps-deleted",
+            Planted::TreeHidesLoss => "55-tree-hides-loss",
             Planted::AckBeforeSync => "40-ack-before-sync",
             Planted::ActorContinued => "46-actor-continued",
             Planted::CompactionTrustsIndex => "49-compaction-trusts-index",

@@ -169,7 +169,7 @@ pub fn open<F: Files, O: IndexOpener>(
     log.count_live(&index);
     let relogged = log.write_again(&mut index, start.spares.clone())?;
     report.relogged = relogged;
-    let trees = trees(&handles, &options, &start, &index, damaged);
+    let trees = trees(&handles, &options, &start, &index, damaged)?;
     let mark = log.save(&handles, &mut index, &start, &options, report.refilling)?;
     let hinted = hinted_keys(&index.index)?;
     let OpenedIndex { index, sentinel, waiting, .. } = index;
@@ -188,23 +188,32 @@ pub fn open<F: Files, O: IndexOpener>(
     })
 }
 
-/// The hash trees that were saved, as far as they still hold; of a store that lost anything, none.
+/// The hash trees that were saved, as far as they still hold. Of a store that lost anything there are none, and what was saved
+/// goes for good: the next start would not know of the loss, and take it for the truth.
 fn trees<F: Files, I: crate::index::Index>(
     handles: &Handles<F>,
     options: &ShardOptions,
     start: &Start,
     index: &OpenedIndex<I>,
     damaged: bool,
-) -> Trees {
+) -> Result<Trees, FileError> {
     if start.created {
-        return Trees::empty(options);
+        return Ok(Trees::empty(options));
     }
-    let is_whole = index.fate == IndexFate::Kept && !damaged;
-    let saved = saved_trees::read(handles.files(), &start.manifest, options.leaf_key.id());
-    match saved.filter(|_| is_whole) {
+    let files = handles.files();
+    if damaged || index.fate != IndexFate::Kept {
+        let version = saved_trees::highest_version(files);
+        #[cfg(feature = "planted")]
+        if options.planted == Some(crate::Planted::TreeHidesLoss) {
+            return Ok(Trees::unknown(options, version));
+        }
+        saved_trees::remove(files)?;
+        return Ok(Trees::unknown(options, version));
+    }
+    Ok(match saved_trees::read(files, &start.manifest, options.leaf_key.id()) {
         Some(saved) => Trees::saved(options, &saved, index.waiting.touched()),
-        None => Trees::unknown(options),
-    }
+        None => Trees::unknown(options, saved_trees::highest_version(files)),
+    })
 }
 
 /// Whether a rebuild honours removal markers: always, but for the planted bug.

@@ -5,24 +5,19 @@
 //! checkpoint a start counts the partitions anew. So nothing is ever counted twice, and nothing that a crash took is in a
 //! sum. Like everything derived they may be lost: a file that is damaged, of another checkpoint or made under another key
 //! counts as absent, and never keeps a store from opening. Two slots are written in turn, so that a torn write leaves
-//! the trees of the manifest that still counts.
+//! the trees of the manifest that still counts. A start that lost records removes both before anything else: what was saved
+//! would hide the loss from every other owner.
 
 use bytes::Bytes;
 use kvorum_antientropy::{LEAVES, Sum, Tree};
-use kvorum_protocol::codec::{Wire, Writer, decode};
 use kvorum_protocol::wire_struct;
 use kvorum_ring::{ClassId, PartitionId};
 
-use crate::files::{File, FileError, Files};
+use crate::files::{FileError, Files};
 use crate::log::manifest::{Manifest, StoreId};
+use crate::sealed::Seal;
 
-/// The file names of the slots; version `v` is in slot `v % 2`.
-const SLOTS: [&str; 2] = ["trees-a", "trees-b"];
-const MAGIC: &[u8; 8] = b"kvorumht";
-/// The version of the envelope; the body inside evolves by appended fields.
-const FORMAT: u16 = 1;
-const HEAD_BYTES: usize = 8 + 2 + 4;
-const CHECKSUM_BYTES: usize = 32;
+const SEAL: Seal = Seal { magic: b"kvorumht", slots: ["trees-a", "trees-b"] };
 
 wire_struct! {
     /// The trees of a shard at one checkpoint.
@@ -80,35 +75,6 @@ impl SavedTree {
     }
 }
 
-impl SavedTrees {
-    fn encode(&self) -> Vec<u8> {
-        let mut body = Vec::new();
-        self.write(&mut Writer::new(&mut body));
-        let mut out = Vec::with_capacity(HEAD_BYTES + body.len() + CHECKSUM_BYTES);
-        out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&FORMAT.to_le_bytes());
-        out.extend_from_slice(&(body.len() as u32).to_le_bytes());
-        out.extend_from_slice(&body);
-        let checksum = blake3::hash(&out);
-        out.extend_from_slice(checksum.as_bytes());
-        out
-    }
-
-    fn decode(bytes: Bytes) -> Option<SavedTrees> {
-        let head = bytes.get(..HEAD_BYTES)?;
-        if &head[..8] != MAGIC || head[8..10] != FORMAT.to_le_bytes() {
-            return None;
-        }
-        let length = u32::from_le_bytes(*head[10..].first_chunk()?) as usize;
-        let end = HEAD_BYTES.checked_add(length)?;
-        let checksum = bytes.get(end..end.checked_add(CHECKSUM_BYTES)?)?;
-        if checksum != blake3::hash(&bytes[..end]).as_bytes() {
-            return None;
-        }
-        decode(bytes.slice(HEAD_BYTES..end)).ok()
-    }
-}
-
 /// The trees that belong to what the manifest says, made under the key of this name. Whatever is wrong with a file, it
 /// counts as absent.
 pub(crate) fn read<F: Files>(files: &F, manifest: &Manifest, key: u64) -> Option<SavedTrees> {
@@ -116,16 +82,16 @@ pub(crate) fn read<F: Files>(files: &F, manifest: &Manifest, key: u64) -> Option
         (saved.store_id, saved.key, saved.batch)
             == (manifest.store_id, key, manifest.checkpoint_batch)
     };
-    let found = SLOTS.into_iter().filter_map(|slot| read_slot(files, slot)).filter(fits);
-    found.max_by_key(|saved| saved.version)
+    all(files).filter(fits).max_by_key(|saved| saved.version)
 }
 
-fn read_slot<F: Files>(files: &F, slot: &str) -> Option<SavedTrees> {
-    let file = files.open(slot).ok()?;
-    let mut bytes = vec![0; file.len().ok()? as usize];
-    let read = file.read_at(0, &mut bytes).ok()?;
-    bytes.truncate(read);
-    SavedTrees::decode(bytes.into())
+/// The highest version of any trees that are there; 0 for none.
+pub(crate) fn highest_version<F: Files>(files: &F) -> u64 {
+    all(files).map(|saved| saved.version).max().unwrap_or(0)
+}
+
+fn all<F: Files>(files: &F) -> impl Iterator<Item = SavedTrees> {
+    SEAL.slots.into_iter().filter_map(|slot| SEAL.read(files, slot).ok().flatten())
 }
 
 /// Writes trees into their slot and makes them durable.
@@ -133,28 +99,23 @@ fn read_slot<F: Files>(files: &F, slot: &str) -> Option<SavedTrees> {
 /// # Errors
 /// What the disk says. The other slot still stands.
 pub(crate) fn write<F: Files>(files: &F, saved: &SavedTrees) -> Result<(), FileError> {
-    let slot = SLOTS[(saved.version % 2) as usize];
-    let (file, is_new) = match files.open(slot) {
-        Ok(file) => (file, false),
-        Err(error) if error.is_not_found() => (files.create(slot)?, true),
-        Err(error) => return Err(error),
-    };
-    // What is left behind a shorter one of an earlier file is not covered by the length in front.
-    file.write_at(0, &saved.encode())?;
-    file.sync_data()?;
-    if is_new {
-        files.sync_dir()?;
-    }
-    Ok(())
+    SEAL.write(files, saved.version, saved)
+}
+
+/// Removes all trees, durably: of a store that lost records they would say that it has them.
+///
+/// # Errors
+/// What the disk says. Some may be left then.
+pub(crate) fn remove<F: Files>(files: &F) -> Result<(), FileError> {
+    SEAL.remove(files)
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use kvorum_antientropy::{LEAVES, Sum, Tree};
     use kvorum_ring::{ClassId, PartitionId};
 
-    use super::{Counted, SavedTree, SavedTrees};
+    use super::{Counted, SEAL, SavedTree, SavedTrees};
     use crate::log::manifest::StoreId;
 
     fn saved() -> SavedTrees {
@@ -172,20 +133,21 @@ mod tests {
     }
 
     #[test]
-    fn trees_read_back_and_every_flipped_bit_and_cut_is_seen() {
-        let bytes = saved().encode();
-        let read = SavedTrees::decode(bytes.clone().into());
+    fn trees_read_back_as_version_1_wrote_them() {
+        let mut bytes = b"kvorumht\x01\x00\x23\x01\x00\x00".to_vec();
+        bytes.extend_from_slice(&[151, 3, 196, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
+        bytes.extend_from_slice(&[7, 12, 195, 145, 146, 146, 1, 5, 197, 1, 0]);
+        for leaf in 1..=16 {
+            bytes.extend_from_slice(&[0; 15]);
+            bytes.push(leaf);
+        }
+        bytes.extend_from_slice(&[145, 146, 1, 6]);
+        let checksum = blake3::hash(&bytes);
+        bytes.extend_from_slice(checksum.as_bytes());
+        assert_eq!(SEAL.encode(&saved()), bytes);
+        let read: Option<SavedTrees> = SEAL.decode(bytes.into());
         assert_eq!(read, Some(saved()));
         assert_eq!(read.unwrap().trees[0].tree().unwrap().leaves()[LEAVES - 1], Sum(16));
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(SavedTrees::decode(flipped.into()), None, "bit {bit}");
-        }
-        for end in 0..bytes.len() {
-            let cut = Bytes::copy_from_slice(&bytes[..end]);
-            assert_eq!(SavedTrees::decode(cut), None, "cut at {end}");
-        }
     }
 
     #[test]

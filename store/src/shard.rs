@@ -131,11 +131,11 @@ impl Shard {
         let next_sequence = recovered.next_sequence;
         let Unindexed { mut table, checkpoint_batch, bytes, hinted } = recovered.unindexed;
         let mut hints = Hints::default();
-        let (mut unindexed, mut trees) = (Backlog::default(), recovered.trees);
+        let mut unindexed = Backlog::default();
         for slot in table.occupied().collect::<Vec<Slot>>() {
             unindexed.note(&mut table, slot);
-            trees.note(&mut table, slot);
-            let entry = table.entry(slot);
+            let entry = table.entry_mut(slot);
+            entry.change();
             if entry.key.space == KeySpace::Hinted && entry.body.record().is_some() {
                 hints.find([entry.key.clone()]);
             }
@@ -163,7 +163,7 @@ impl Shard {
             compaction: Compaction::default(),
             space: Space::new(recovered.spares),
             rebuilding: Rebuilding::No,
-            trees,
+            trees: recovered.trees,
             sum: recovered.sum,
             refilling: recovered.refilling,
             life: Life::Open,
@@ -212,7 +212,7 @@ impl Shard {
                     self.scans.push_back((token, Listing::Contents(range)));
                 }
                 StoreRequest::Roots { token, class, partitions } => {
-                    self.answer_roots(token, class, &partitions);
+                    self.answer_roots(token, class, partitions);
                 }
                 StoreRequest::Leaves { token, class, partition } => {
                     self.answer_leaves(token, class, partition);
@@ -246,6 +246,7 @@ impl Shard {
                 }
                 self.events.push_back(StoreEvent::Contents { token, result });
             }
+            Finished::Digested(digests) => self.digested(digests),
             Finished::Counted(result) => self.trees_counted(result),
             Finished::Indexed(Ok(indexed)) => self.indexed(indexed),
             Finished::Indexed(Err(error)) => self.poison(PoisonReason::Index(error)),
@@ -283,7 +284,8 @@ impl Shard {
             Life::Closed | Life::Poisoned => None,
             Life::Open | Life::Closing => {
                 let log = [self.commit_deadline(), self.checkpoint_deadline()];
-                let rest = [self.space_deadline(), self.hints_deadline(), self.trees_deadline()];
+                let rest =
+                    [self.space_deadline(), self.hints_deadline(), self.questions_deadline()];
                 log.into_iter().chain(rest).flatten().min()
             }
         }
@@ -335,11 +337,11 @@ impl Shard {
             return Some(overloaded);
         }
         match request {
-            StoreRequest::Read { .. }
-            | StoreRequest::ListHints { .. }
-            | StoreRequest::Leaves { .. } => None,
+            StoreRequest::Read { .. } | StoreRequest::ListHints { .. } => None,
+            StoreRequest::Leaves { .. } => (!self.takes_questions()).then_some(overloaded),
             StoreRequest::Roots { partitions, .. } => {
-                (partitions.len() > limits::SCAN_PARTITIONS).then_some(overloaded)
+                let is_too_long = partitions.len() > limits::SCAN_PARTITIONS;
+                (is_too_long || !self.takes_questions()).then_some(overloaded)
             }
             StoreRequest::Contents { range, .. } => {
                 let is_full = self.scans.len() >= self.options.queued_operations;
@@ -403,7 +405,7 @@ impl Shard {
         self.advance_rebuild();
         self.advance_hints();
         self.advance_checkpoint();
-        self.advance_trees();
+        self.advance_questions();
         self.table.shrink(self.compaction.pinned_from());
         if self.life == Life::Closing && self.is_quiet() && self.checkpoint.is_clean() {
             self.life = Life::Closed;
@@ -417,6 +419,7 @@ impl Shard {
             && self.loads.is_idle()
             && self.scans.is_empty()
             && self.scans_out == 0
+            && self.has_no_questions()
     }
 
     /// Begins a new run: from here on no mark is trusted, and absences here do not count.
@@ -452,8 +455,12 @@ impl Shard {
         if self.loads.jobs_out() + self.scans_out >= limits::READ_JOBS {
             return None;
         }
-        if let Some(job) = self.loads.job() {
+        if let Some(job) = self.loads.job().or_else(|| self.digest_job()) {
             return Some(job);
+        }
+        // A list may take long, and must not be in the way of reads.
+        if self.scans_out >= limits::LIST_JOBS {
+            return None;
         }
         let (token, listing) = self.scans.pop_front()?;
         self.scans_out += 1;

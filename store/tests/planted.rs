@@ -8,7 +8,7 @@ use kvorum_store::sim_files::SimFiles;
 use kvorum_store::{Planted, ShardOptions};
 use support::Store;
 use support::history::{History, Mix, Rng, check_reopened};
-use support::trees::live_and_die;
+use support::trees::{live_and_die, lose_the_log};
 
 fn options(planted: Option<Planted>) -> ShardOptions {
     ShardOptions { planted, ..ShardOptions::small() }
@@ -118,6 +118,12 @@ fn bug_13_tree_misses_crash_is_found() {
 #[test]
 fn bug_14_tree_keeps_deleted_is_found() {
     hunt_trees(Planted::TreeKeepsDeleted);
+}
+
+#[test]
+fn bug_55_tree_hides_loss_is_found() {
+    let found = lose_the_log(&options(Some(Planted::TreeHidesLoss)));
+    assert!(found.expect_err("found").contains("the tree of partition"));
 }
 
 #[test]

@@ -281,14 +281,8 @@ fn next_batch(store: &mut Store, count: usize) -> Option<usize> {
 
 #[test]
 fn after_a_crowd_a_batch_waits_for_company_and_has_a_deadline() {
-    let options = ShardOptions {
-        paced_entries: 4,
-        pace_ns: 1_000_000,
-        pending_bytes: 1 << 20,
-        // Hash trees have a deadline of their own when more have to be told.
-        untold_records: 1_000,
-        ..patient()
-    };
+    let options =
+        ShardOptions { paced_entries: 4, pace_ns: 1_000_000, pending_bytes: 1 << 20, ..patient() };
     let mut store = Store::open(&SimFiles::new(), &MemoryDisk::new(), options, 1).unwrap();
     for _ in 0..3 {
         // The keys are new, and the first writes of each wait for the index to say so.

@@ -9,9 +9,9 @@ use kvorum_protocol::Space;
 use kvorum_ring::{ClassId, KeyHash, PartitionId};
 use kvorum_store::memory_index::{IndexDamage, MemoryDisk};
 use kvorum_store::sim_files::SimFiles;
-use kvorum_store::{ContentsRange, ShardOptions, StoreRequest};
+use kvorum_store::{ContentsRange, Job, ShardOptions, StoreRequest};
 use support::history::Rng;
-use support::trees::{PARTITIONS, live_and_die, whole};
+use support::trees::{PARTITIONS, live_and_die, lose_the_log, whole};
 use support::{Store, key};
 
 fn open(files: &SimFiles, disk: &MemoryDisk, seed: u64) -> Store {
@@ -81,6 +81,121 @@ fn bug_15_damaged_trees_are_counted_anew_and_keep_nothing_from_opening() {
 }
 
 #[test]
+fn bug_55_what_a_start_lost_is_not_hidden_by_trees_that_were_saved_before() {
+    lose_the_log(&ShardOptions::small()).unwrap_or_else(|what| panic!("{what}"));
+}
+
+#[test]
+fn a_value_is_hashed_with_the_index_and_not_at_each_put() {
+    let options = ShardOptions { checkpoint_ms: 3_600_000, ..ShardOptions::default() };
+    let mut store = Store::open(&SimFiles::new(), &MemoryDisk::new(), options, 1).unwrap();
+    for round in 0..50 {
+        for number in 0..10 {
+            store.put(&format!("key{number}"), &format!("{round}"));
+        }
+        store.settle();
+    }
+    let stats = store.opened.shard.stats();
+    assert_eq!((stats.trees_digested, stats.indexed), (0, 0), "500 puts hashed nothing");
+    store.check_trees().unwrap();
+    assert_eq!(store.opened.shard.stats().trees_digested, 10, "asked for, each key is hashed once");
+    store.check_trees().unwrap();
+    assert_eq!(store.opened.shard.stats().trees_digested, 10, "and not again");
+    store.close();
+    assert_eq!(store.opened.shard.stats().trees_digested, 10);
+    assert_eq!(store.opened.shard.stats().indexed, 10);
+}
+
+#[test]
+fn while_there_are_writes_values_are_hashed_for_trees_at_a_pace_and_by_bytes() {
+    let options = ShardOptions { checkpoint_ms: 3_600_000, ..ShardOptions::default() };
+    let mut store = Store::open(&SimFiles::new(), &MemoryDisk::new(), options, 1).unwrap();
+    for number in 0..64 {
+        store.put(&format!("key{number}"), &"v".repeat(100_000));
+        store.settle();
+    }
+    // A batch is with the committer for as long as the question takes.
+    store.put("key0", "another");
+    let Some(commit @ Job::Commit(_)) = store.poll_job() else { panic!("a batch goes at once") };
+    let partitions: Vec<PartitionId> = (0..PARTITIONS).map(PartitionId).collect();
+    let token = store.submit(|token| StoreRequest::Roots { token, class: ClassId(0), partitions });
+    let began = store.now.mono_ns;
+    let mut jobs = 0;
+    while store.outcome(token).roots.is_none() {
+        if let Some(job) = store.poll_job() {
+            assert!(matches!(job, Job::Read(_)), "nothing else is to be done");
+            store.run(job);
+            jobs += 1;
+        } else {
+            let due = store.opened.shard.next_deadline().expect("a pace has an end");
+            assert!(due > store.now.mono_ns, "no deadline has passed");
+            store.now.mono_ns = due;
+            store.opened.shard.tick(store.now);
+            store.collect();
+        }
+    }
+    assert!((6..=8).contains(&jobs), "a mebibyte each: {jobs}");
+    let took_ms = (store.now.mono_ns - began) / 1_000_000;
+    assert!((60..=120).contains(&took_ms), "64 MB a second: {took_ms} ms");
+    store.run(commit);
+    store.check_trees().unwrap();
+}
+
+#[test]
+fn a_question_about_too_much_that_changes_is_answered_at_once_and_one_about_little_in_time() {
+    let options = ShardOptions {
+        checkpoint_ms: 3_600_000,
+        checkpoint_bytes: 1 << 30,
+        unindexed_records: 10_000,
+        told_for_an_answer: 20,
+        table_bytes: 1 << 20,
+        ..ShardOptions::small()
+    };
+    let mut store = Store::open(&SimFiles::new(), &MemoryDisk::new(), options, 1).unwrap();
+    fill(&mut store);
+    store.put("key0", "another");
+    let Some(commit @ Job::Commit(_)) = store.poll_job() else { panic!("a batch goes at once") };
+    let roots = |store: &mut Store, partitions: Vec<u32>| {
+        let partitions = partitions.into_iter().map(PartitionId).collect();
+        store.submit(|token| StoreRequest::Roots { token, class: ClassId(0), partitions })
+    };
+    let of_all = roots(&mut store, (0..PARTITIONS).collect());
+    assert_eq!(store.outcome(of_all).roots, Some(None));
+    let of_one = roots(&mut store, vec![2]);
+    for _ in 0..100 {
+        store.pass_ms(1);
+    }
+    assert!(matches!(store.outcome(of_one).roots, Some(Some(_))));
+    store.run(commit);
+    store.settle();
+    let of_all = roots(&mut store, (0..PARTITIONS).collect());
+    store.settle();
+    assert!(matches!(store.outcome(of_all).roots, Some(Some(_))), "nobody writes");
+}
+
+#[test]
+fn trees_for_which_there_is_no_space_hold_up_no_checkpoint() {
+    let (files, disk, mut store) = fresh();
+    for round in 0..4 {
+        store.put("key0", &format!("{round}"));
+        store.settle();
+        store.pass_ms(1_000);
+    }
+    // A few bytes for a manifest that names larger numbers, and no place for the trees of three more partitions.
+    files.set_capacity(Some(files.used() + 100));
+    fill(&mut store);
+    store.pass_ms(1_000);
+    store.pass_ms(2_000);
+    let stats = store.opened.shard.stats();
+    assert_eq!((store.poisoned, stats.checkpoint_batch), (None, stats.last_batch));
+    files.set_capacity(None);
+    disk.crash(IndexDamage::None, 1);
+    let mut again = open(&files.crash(1), &disk, 2);
+    again.check_trees().unwrap();
+    assert!(again.opened.shard.stats().trees_counted > 0, "they were not saved");
+}
+
+#[test]
 fn trees_made_under_another_key_are_counted_anew() {
     let (files, disk, mut store) = fresh();
     fill(&mut store);
@@ -142,7 +257,8 @@ fn roots_of_all_partitions_are_told_together_or_not_at_all() {
     fill(&mut store);
     let partitions: Vec<PartitionId> = (0..PARTITIONS).map(PartitionId).collect();
     let token = store.submit(|token| StoreRequest::Roots { token, class: ClassId(0), partitions });
-    let roots = store.outcome(token).roots.expect("told at once").expect("known in a new store");
+    store.settle();
+    let roots = store.outcome(token).roots.expect("an answer").expect("known in a new store");
     let trees: Vec<_> = (0..PARTITIONS).map(|partition| store.tree(partition).root()).collect();
     assert_eq!(roots, trees);
 }

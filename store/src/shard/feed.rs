@@ -83,8 +83,6 @@ impl Shard {
                 break;
             };
             self.checkpoint.swept(1);
-            // The index needs the digest, too: it is made once for both.
-            self.tell_tree(slot);
             let entry = self.table.entry(slot);
             if entry.feeds_index() {
                 let (change, sent) = change_of(entry);
@@ -96,7 +94,7 @@ impl Shard {
     }
 
     pub(super) fn indexed(&mut self, indexed: Indexed) {
-        let Indexed { sum, room } = indexed;
+        let Indexed { sum, digests, room } = indexed;
         let mut fed = std::mem::take(&mut self.feed.in_flight);
         self.sum = sum;
         self.feed.busy = false;
@@ -104,17 +102,20 @@ impl Shard {
         self.feed.jobs += 1;
         self.count_may_follow();
         self.feed.fed += fed.len() as u64;
-        for (slot, sent) in fed.drain(..) {
+        for ((slot, sent), digest) in fed.drain(..).zip(digests) {
             let entry = self.table.entry_mut(slot);
             self.unindexed.told(entry.indexed.is_some(), sent.is_some());
             entry.indexed = sent;
             entry.fed_by = self.feed.jobs;
             let is_forgotten = matches!(entry.body, Body::Gone) && sent.is_none();
+            let forgotten = if is_forgotten { entry.sequence } else { 0 };
+            let sequence = sent.map_or(forgotten, |sent| sent.sequence);
+            self.tell_tree(slot, sequence, digest);
+            let entry = self.table.entry(slot);
             if is_forgotten || entry.is_synced() && !entry.feeds_index() {
                 self.unindexed.settle(&mut self.table, slot);
             }
             if is_forgotten {
-                self.tell_tree(slot);
                 self.table.remove(slot);
             }
         }

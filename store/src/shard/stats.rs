@@ -51,6 +51,9 @@ pub struct ShardStats {
     pub trees_unknown: usize,
     /// Partitions whose trees were counted anew since the opening.
     pub trees_counted: u64,
+    /// Records whose values were hashed because somebody asked for hash trees, since the opening. All others are hashed with
+    /// the index, once however often they change meanwhile.
+    pub trees_digested: u64,
     /// The disk has no room for another spare file.
     pub disk_full: bool,
     /// Absences here count for no quorum.
@@ -94,6 +97,7 @@ impl Shard {
             moved: self.compaction.moved(),
             trees_unknown: self.trees_unknown(),
             trees_counted: self.trees.counted(),
+            trees_digested: self.trees.digested(),
             disk_full: self.space.is_full(),
             refilling: self.refilling,
             hints: self.hint_stats(),

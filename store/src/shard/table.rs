@@ -76,7 +76,7 @@ pub(crate) struct Entry {
     pub(crate) fed_by: u64,
     /// The digest that its hash tree was told last; 0 for nothing live.
     pub(crate) told: u128,
-    /// Whether its content changed since.
+    /// Whether its content changed since: then it waits for the index, too.
     pub(crate) has_news: bool,
     /// Of the key; set by the table.
     hash: u64,
@@ -126,6 +126,11 @@ impl Entry {
             bytes,
             used: true,
         }
+    }
+
+    /// Its content changed.
+    pub(crate) fn change(&mut self) {
+        self.has_news = self.key.space == Space::Owned;
     }
 
     /// Whether the newest version is synced.

@@ -1,10 +1,10 @@
-//! Hash trees over what the shard holds as an owner, kept in step with every change.
+//! Hash trees over what the shard holds as an owner.
 //!
-//! What an entry of the table last told its tree stands in the entry. A change only notes the entry; its tree is told
-//! later, with many others, and of a key that changed often meanwhile once: the term of what was told is taken back, that
-//! of what is there now is added. So a write pays a push into a list for it, and what follows comes when nobody waits: a
-//! digest of the value, which the index takes over instead of making its own, and three hashes of one block. Whoever asks for a
-//! tree has all of that done first.
+//! What an entry of the table last told its tree stands in the entry, so the tree is always the sum of what all keys told it:
+//! it may lag behind the table, and is never wrong. A change only marks its entry. The tree is told when the index is, by the
+//! digest that the indexer made for the index anyway, and of a key that changed often meanwhile once: a put pays nothing for it
+//! but the mark. Whoever asks for a tree has all marked entries of those partitions told first (`questions.rs`).
+//! No value is ever hashed on the shard's own thread.
 //!
 //! An entry leaves the table only when its tree was told and the index names its newest version. So the index, whose
 //! entries carry the digest, always says of a key that is not in the table what its tree was told, and a key that is read
@@ -16,25 +16,27 @@
 //!
 //! A record that turns out to be damaged stays in its tree: it is missing to whoever reads it, and the read heals it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod questions;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use kvorum_antientropy::{Digest, LeafKey, Tree};
 use kvorum_protocol::{RecordKey, Space};
-use kvorum_ring::{ClassId, PartitionId};
 
 use super::backlog::Region;
 use super::rebuild::Rebuilding;
-use super::table::{Body, Slot, Table};
+#[cfg(feature = "planted")]
+use super::table::Body;
+use super::table::{Entry, Slot};
 use super::{Life, Shard};
-use crate::clock::NS_PER_MS;
-use crate::event::StoreEvent;
 use crate::index::{IndexError, IndexKey};
 use crate::job::{ContentsOverlay, CountedTree, Indexing};
 use crate::limits;
 use crate::log::manifest::StoreId;
 use crate::options::ShardOptions;
-use crate::request::{ContentsRange, Token};
+use crate::request::ContentsRange;
 use crate::saved_trees::{Counted, SavedTree, SavedTrees};
+use questions::Questions;
 
 /// What is known of a partition.
 #[derive(Clone, Debug)]
@@ -54,10 +56,8 @@ pub(crate) struct Trees {
     partitions: BTreeMap<Counted, Knowledge>,
     /// A partition that is not listed is known, and empty.
     others_are_empty: bool,
-    /// Entries that changed since they told their trees.
-    changed: VecDeque<Slot>,
-    /// When trees were last told of some of them without being asked.
-    told_at_ns: u64,
+    /// What is asked of them.
+    questions: Questions,
     /// Partitions to be counted.
     wanted: BTreeSet<Counted>,
     /// Partitions that the indexer counts.
@@ -87,8 +87,7 @@ impl Trees {
             planted: options.planted,
             partitions: BTreeMap::new(),
             others_are_empty: true,
-            changed: VecDeque::new(),
-            told_at_ns: 0,
+            questions: Questions::default(),
             wanted: BTreeSet::new(),
             counting: Vec::new(),
             is_next: false,
@@ -97,9 +96,9 @@ impl Trees {
         }
     }
 
-    /// Trees of which nothing is known.
-    pub(crate) fn unknown(options: &ShardOptions) -> Trees {
-        Trees { others_are_empty: false, ..Trees::empty(options) }
+    /// Trees of which nothing is known. The next that are saved get a higher version than this.
+    pub(crate) fn unknown(options: &ShardOptions, version: u64) -> Trees {
+        Trees { version, others_are_empty: false, ..Trees::empty(options) }
     }
 
     /// The trees that were saved, but for partitions of which the log holds something that may not be in them.
@@ -128,7 +127,13 @@ impl Trees {
     /// What is not known any more: the index was made anew, and the table begins anew.
     fn forget(&mut self, options: &ShardOptions) {
         let Trees { version, counted, .. } = *self;
-        *self = Trees { version, counted, ..Trees::unknown(options) };
+        let questions = std::mem::take(&mut self.questions);
+        *self = Trees { counted, questions, ..Trees::unknown(options, version) };
+    }
+
+    /// Records whose values were hashed because somebody asked for trees, since the opening.
+    pub(super) fn digested(&self) -> u64 {
+        self.questions.digested()
     }
 
     /// Partitions counted since the opening.
@@ -163,24 +168,16 @@ impl Trees {
         }
     }
 
-    /// Notes that an entry has something to tell.
-    pub(crate) fn note(&mut self, table: &mut Table, slot: Slot) {
-        let entry = table.entry_mut(slot);
-        if entry.key.space == Space::Owned && !std::mem::replace(&mut entry.has_news, true) {
-            self.changed.push_back(slot);
+    /// Has an entry tell its tree that its live versions had this digest, 0 for none, at one of its versions. It goes on
+    /// being marked unless that is its newest.
+    fn tell(&mut self, entry: &mut Entry, sequence: u64, digest: u128) {
+        if !entry.has_news {
+            // It told of this version or a newer one meanwhile.
+            return;
         }
-    }
-
-    /// Has an entry tell its tree what it holds now.
-    fn hear(&mut self, table: &mut Table, slot: Slot) {
-        let Some(entry) = table.get_mut(slot).filter(|entry| entry.has_news) else { return };
-        entry.has_news = false;
+        entry.has_news = entry.sequence != sequence;
         let old = Digest::new(entry.told);
-        let new = match &entry.body {
-            Body::Record(record) => Digest::new(record.set.live_digest().0),
-            Body::Removed { .. } | Body::Gone => None,
-            Body::Damaged => old,
-        };
+        let new = Digest::new(digest);
         #[cfg(feature = "planted")]
         let new = match (self.planted, &entry.body) {
             (Some(crate::Planted::TreeNotCanonical), Body::Record(record)) => {
@@ -190,91 +187,19 @@ impl Trees {
             _ => new,
         };
         entry.told = new.map_or(0, Digest::get);
-        let key = entry.key.clone();
-        self.change(&key, old, new);
-    }
-
-    /// Has so many entries tell their trees.
-    fn hear_some(&mut self, table: &mut Table, most: usize) {
-        for _ in 0..most.min(self.changed.len()) {
-            if let Some(slot) = self.changed.pop_front() {
-                self.hear(table, slot);
-            }
-        }
-    }
-
-    /// Has all entries tell their trees, unless they are too many for one moment. Whether they did.
-    fn hear_all(&mut self, table: &mut Table) -> bool {
-        if self.changed.len() > limits::TOLD_FOR_AN_ANSWER {
-            return false;
-        }
-        self.hear_some(table, usize::MAX);
-        true
+        self.change(&entry.key, old, new);
     }
 }
 
 impl Shard {
     /// An entry's content changed.
     pub(super) fn note_change(&mut self, slot: Slot) {
-        self.trees.note(&mut self.table, slot);
+        self.table.entry_mut(slot).change();
     }
 
-    /// Has an entry tell its tree at once.
-    pub(super) fn tell_tree(&mut self, slot: Slot) {
-        self.trees.hear(&mut self.table, slot);
-    }
-
-    /// Has trees told of some changes when many wait.
-    pub(super) fn advance_trees(&mut self) {
-        let waiting = self.trees.changed.len();
-        if waiting > self.options.untold_records {
-            self.trees.told_at_ns = self.now.mono_ns;
-            // The more wait, the more are told, so that they do not become too many whatever the load.
-            let most = limits::TOLD_AT_ONCE + (waiting - self.options.untold_records) / 8;
-            self.trees.hear_some(&mut self.table, most);
-        }
-    }
-
-    /// When more of them can be told.
-    pub(super) fn trees_deadline(&self) -> Option<u64> {
-        let many = self.trees.changed.len() > self.options.untold_records;
-        many.then_some(self.trees.told_at_ns + NS_PER_MS)
-    }
-
-    /// Answers with the roots of partitions; what is not known yet is counted in the meantime.
-    pub(super) fn answer_roots(
-        &mut self,
-        token: Token,
-        class: ClassId,
-        partitions: &[PartitionId],
-    ) {
-        let mut roots = Some(Vec::with_capacity(partitions.len()));
-        if !self.trees.hear_all(&mut self.table) {
-            roots = None;
-        }
-        for partition in partitions {
-            let of = Counted { class, partition: *partition };
-            match (self.trees.of_tree(of, Tree::root), &mut roots) {
-                (Some(root), Some(roots)) => roots.push(root),
-                (Some(_), None) => {}
-                (None, _) => {
-                    roots = None;
-                    self.trees.wanted.insert(of);
-                }
-            }
-        }
-        self.events.push_back(StoreEvent::Roots { token, roots });
-    }
-
-    /// Answers with the leaves of a partition.
-    pub(super) fn answer_leaves(&mut self, token: Token, class: ClassId, partition: PartitionId) {
-        let of = Counted { class, partition };
-        let known = self.trees.hear_all(&mut self.table);
-        let leaves = self.trees.of_tree(of, |tree| Box::new(*tree.leaves())).filter(|_| known);
-        if leaves.is_none() {
-            self.trees.wanted.insert(of);
-        }
-        self.events.push_back(StoreEvent::Leaves { token, leaves });
+    /// The index was told of a version of an entry, whose live versions have this digest.
+    pub(super) fn tell_tree(&mut self, slot: Slot, sequence: u64, digest: u128) {
+        self.trees.tell(self.table.entry_mut(slot), sequence, digest);
     }
 
     /// What the table knows better than the index of what a partition holds.
@@ -284,6 +209,7 @@ impl Shard {
         let known = entries.map(|entry| ContentsOverlay {
             key: entry.key.to_index_bytes().into(),
             record: entry.body.record().cloned(),
+            digest: entry.told(),
         });
         let mut overlay: Vec<ContentsOverlay> = known.collect();
         overlay.sort_unstable_by(|left, right| left.key.cmp(&right.key));
@@ -295,9 +221,6 @@ impl Shard {
     pub(super) fn count_job(&mut self) -> Option<Indexing> {
         self.trees.is_next = false;
         if self.life != Life::Open || self.trees.wanted.is_empty() {
-            return None;
-        }
-        if !self.trees.hear_all(&mut self.table) {
             return None;
         }
         let mut waiting: Vec<IndexKey> = Vec::new();
@@ -364,15 +287,10 @@ impl Shard {
         self.trees.forget(&self.options);
     }
 
-    /// What is saved with the checkpoint of a batch; nothing while too much is still to be told.
-    pub(super) fn trees_to_save(&mut self, batch: u64) -> Option<Box<SavedTrees>> {
+    /// What is saved with the checkpoint of a batch. What has not been told to its tree changed behind that batch: a start finds it
+    /// in the log, and counts its partition anew.
+    pub(super) fn trees_to_save(&mut self, batch: u64) -> Box<SavedTrees> {
         debug_assert!(self.rebuilding == Rebuilding::No, "a rebuild comes before a checkpoint");
-        if self.life == Life::Closing {
-            self.trees.hear_some(&mut self.table, usize::MAX);
-        }
-        if !self.trees.hear_all(&mut self.table) {
-            return None;
-        }
         let unsynced = self.commits.unsynced().map(|slot| &self.table.entry(slot).key);
         let unsynced: BTreeSet<Counted> = unsynced.filter_map(tree_of).collect();
         let mut unknown = unsynced.clone();
@@ -394,7 +312,7 @@ impl Shard {
         let others_are_empty = self.trees.others_are_empty;
         let unknown = if others_are_empty { unknown.into_iter().collect() } else { Vec::new() };
         let saved = SavedTrees { version, store_id, key, batch, others_are_empty, trees, unknown };
-        Some(Box::new(saved))
+        Box::new(saved)
     }
 
     /// Partitions that are known to hold something, and of whose trees nothing is known.

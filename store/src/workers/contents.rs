@@ -57,13 +57,13 @@ struct Lowest {
 
 impl Lowest {
     /// Takes in a key of the partition that a record is held of.
-    fn add(&mut self, key: &[u8], digest: Option<Digest>) {
+    fn add(&mut self, key: &[u8], digest: impl FnOnce() -> u128) {
         let ContentsRange { leaves, from, through, limit, .. } = self.range;
         let Some(hash) = hash_of(key) else { return };
         if !leaves.contain(hash) || hash < from || hash > through {
             return;
         }
-        self.keys.insert(hash, (key.into(), digest));
+        self.keys.insert(hash, (key.into(), Digest::new(digest())));
         if self.keys.len() > limit as usize + 1 {
             self.keys.pop_last();
         }
@@ -78,15 +78,15 @@ pub(crate) fn page<I: Index>(
     overlay: &[ContentsOverlay],
 ) -> Result<ContentsPage, IndexError> {
     let mut lowest = Lowest { range: *range, keys: BTreeMap::new() };
-    for ContentsOverlay { key, record } in overlay {
+    for ContentsOverlay { key, record, digest } in overlay {
         if let Some(record) = record {
-            lowest.add(key, Digest::new(record.set.live_digest().0));
+            lowest.add(key, || digest.unwrap_or_else(|| record.set.live_digest().0));
         }
     }
     visit(index, range.class, range.partition, &mut |key, entry| {
         let is_known = overlay.binary_search_by(|known| (*known.key).cmp(key)).is_ok();
         if !is_known && !entry.is_removed() {
-            lowest.add(key, Digest::new(entry.digest));
+            lowest.add(key, || entry.digest);
         }
     })?;
     let more = lowest.keys.len() > range.limit as usize;

@@ -51,7 +51,7 @@ impl<F: Files, I: Index> Indexer<F, I> {
         Done(match job.0 {
             Indexing::Apply { changes } => Finished::Indexed(self.apply(changes)),
             Indexing::Checkpoint { batch, manifest, trees } => {
-                Finished::Checkpointed(self.checkpoint(batch, &manifest, trees.as_deref()))
+                Finished::Checkpointed(self.checkpoint(batch, &manifest, &trees))
             }
             Indexing::Count { by, partitions, waiting } => {
                 Finished::Counted(self.count_trees(&by, &partitions, &waiting))
@@ -61,6 +61,7 @@ impl<F: Files, I: Index> Indexer<F, I> {
     }
 
     fn apply(&mut self, mut changes: Vec<IndexChange>) -> Result<Indexed, IndexError> {
+        let mut digests = Vec::with_capacity(changes.len());
         let IndexBatch { changes: named, sentinel } = &mut self.batch;
         named.clear();
         *sentinel = self.sentinel;
@@ -72,12 +73,13 @@ impl<F: Files, I: Index> Indexer<F, I> {
             if let Some(entry) = &entry {
                 sentinel.sum.add(&key, entry.sequence);
             }
+            digests.push(entry.as_ref().map_or(0, |entry| entry.digest));
             named.push((key, entry));
         }
         named.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
         self.index.apply(&self.batch)?;
         self.sentinel = self.batch.sentinel;
-        Ok(Indexed { sum: self.sentinel.sum, room: changes })
+        Ok(Indexed { sum: self.sentinel.sum, digests, room: changes })
     }
 
     /// The index first, then proof that it says what it should, and only then the manifest that relies on it.
@@ -85,7 +87,7 @@ impl<F: Files, I: Index> Indexer<F, I> {
         &mut self,
         batch: u64,
         manifest: &Manifest,
-        trees: Option<&SavedTrees>,
+        trees: &SavedTrees,
     ) -> Result<(), CheckpointError> {
         self.sentinel.batch = batch;
         let saved = IndexBatch { changes: Vec::new(), sentinel: self.sentinel };
@@ -95,10 +97,9 @@ impl<F: Files, I: Index> Indexer<F, I> {
             return Err(CheckpointError::Index(IndexError::Damaged));
         }
         let files = self.handles.files();
-        trees
-            .map_or(Ok(()), |trees| saved_trees::write(files, trees))
-            .and_then(|()| manifest::write(files, manifest))
-            .map_err(CheckpointError::Manifest)
+        // Trees that cannot be saved are counted by the next start: nothing else depends on them.
+        let _ = saved_trees::write(files, trees);
+        manifest::write(files, manifest).map_err(CheckpointError::Manifest)
     }
 
     /// The trees of some partitions, without the keys that wait for the index.

@@ -11,7 +11,7 @@ use kvorum_ring::PartitionId;
 use crate::event::ReadError;
 use crate::files::{File, Files};
 use crate::index::{EntryState, Index, IndexEntry, IndexError};
-use crate::job::{Done, Finished, Loaded, Overlay, ReadJob, Reading};
+use crate::job::{Digested, Done, Finished, Loaded, Overlay, ReadJob, Reading, Undigested};
 use crate::log::entry::Logged;
 use crate::log::frame;
 use crate::log::handles::Handles;
@@ -52,6 +52,15 @@ impl<F: Files, I: Index> Reader<F, I> {
                 let result = result.map_err(|_| ReadError::IndexDamaged);
                 Finished::Contents { token, result }
             }
+            Reading::Digest { records } => Finished::Digested(
+                records
+                    .into_iter()
+                    .map(|Undigested { slot, sequence, record }| {
+                        let digest = record.set.live_digest().0;
+                        Digested { slot, sequence, record, digest }
+                    })
+                    .collect(),
+            ),
         })
     }
 

@@ -5,7 +5,7 @@ use kvorum_protocol::RecordKey;
 use kvorum_ring::{ClassId, KeyHash, PartitionId};
 use kvorum_store::memory_index::{IndexDamage, MemoryDisk};
 use kvorum_store::sim_files::SimFiles;
-use kvorum_store::{ContentsKey, ContentsRange, ShardOptions, StoreRequest};
+use kvorum_store::{ContentsKey, ContentsRange, Files, ShardOptions, StoreRequest};
 
 use super::Store;
 use super::history::{History, Mix, Rng};
@@ -39,10 +39,10 @@ impl Store {
             let partition = PartitionId(partition);
             let token =
                 self.submit(|token| StoreRequest::Leaves { token, class: CLASS, partition });
-            if let Some(leaves) = self.outcome(token).leaves.expect("leaves are told at once") {
+            self.settle();
+            if let Some(leaves) = self.outcome(token).leaves.expect("an answer") {
                 return Tree::of(*leaves);
             }
-            self.settle();
             self.pass_ms(1);
         }
         panic!("partition {partition} is never counted");
@@ -119,4 +119,32 @@ pub(crate) fn live_and_die(options: &ShardOptions, seed: u64) -> Result<(), Stri
         disk.crash(if store.closed { IndexDamage::None } else { damage }, rng.next());
     }
     Ok(())
+}
+
+/// A closed store whose log is lost, a start that notices, and one that cannot notice any more.
+pub(crate) fn lose_the_log(options: &ShardOptions) -> Result<(), String> {
+    let (files, disk) = (SimFiles::new(), MemoryDisk::new());
+    let open = |files: &SimFiles, seed| {
+        Store::open(files, &disk, options.clone(), seed).map_err(|error| error.to_string())
+    };
+    let mut store = open(&files, 1)?;
+    for number in 0..24 {
+        store.put(&format!("key{number}"), &format!("value {number}"));
+    }
+    store.settle();
+    store.close();
+    disk.crash(IndexDamage::None, 1);
+    let files = files.crash(1);
+    let names = files.list().map_err(|error| error.to_string())?;
+    for segment in names.iter().filter(|name| name.ends_with(".main")) {
+        files.remove(segment).map_err(|error| error.to_string())?;
+    }
+    let poorer = open(&files, 2)?;
+    assert!(poorer.opened.report.refilling && poorer.opened.report.missing_segments > 0);
+    // It dies before its first checkpoint.
+    drop(poorer);
+    disk.crash(IndexDamage::None, 2);
+    let mut again = open(&files.crash(2), 3)?;
+    assert_eq!(again.opened.report.missing_segments, 0);
+    again.check_trees()
 }

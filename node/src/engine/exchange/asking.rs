@@ -57,8 +57,8 @@ impl Asking {
         let token = turn.token;
         loop {
             match step {
-                Step::OwnRoots => {
-                    let (class, partitions) = (self.class, self.session.shared().to_vec());
+                Step::OwnRoots(partitions) => {
+                    let class = self.class;
                     turn.store(StoreRequest::Roots { token, class, partitions });
                     return Progress::Waiting;
                 }

@@ -142,6 +142,8 @@ fn store(out: &mut Exposition, store: &ShardStats) {
     let mut counter = |name, help, value| out.single(name, Counter, help, value);
     let help = "Partitions whose hash trees were counted from the index.";
     counter("kvorum_store_trees_counted_total", help, number(store.trees_counted));
+    let help = "Records whose values were hashed because an exchange asked for hash trees.";
+    counter("kvorum_store_trees_digested_total", help, number(store.trees_digested));
     let help = "Batches synced; records / batches is how many writes share a sync.";
     counter("kvorum_store_batches_total", help, number(store.batches));
     counter("kvorum_store_records_total", "Records synced.", number(store.entries));
