@@ -32,6 +32,8 @@ pub(crate) enum ExitCode {
     SomeSilent = 12,
     /// `kv bench overload`: the nodes did not come through it as they should.
     OverloadFailed = 13,
+    /// `kv repair`: some owner is not known to hold what the others hold.
+    NotRepaired = 14,
     /// `kv sim`: the simulated node, or the simulator, panicked.
     SimulationCrash = 20,
     /// `kv sim`: a safety property was violated.
@@ -46,7 +48,7 @@ pub(crate) enum ExitCode {
 
 impl ExitCode {
     /// Every code, in order: help and tests walk over it.
-    pub(crate) const ALL: [ExitCode; 17] = [
+    pub(crate) const ALL: [ExitCode; 18] = [
         ExitCode::Success,
         ExitCode::NotFound,
         ExitCode::Usage,
@@ -59,6 +61,7 @@ impl ExitCode {
         ExitCode::BelowQuorum,
         ExitCode::SomeSilent,
         ExitCode::OverloadFailed,
+        ExitCode::NotRepaired,
         ExitCode::SimulationCrash,
         ExitCode::SimulationSafety,
         ExitCode::SimulationLiveness,
@@ -86,6 +89,7 @@ impl ExitCode {
             ExitCode::BelowQuorum => "below_quorum",
             ExitCode::SomeSilent => "some_silent",
             ExitCode::OverloadFailed => "overload_failed",
+            ExitCode::NotRepaired => "not_repaired",
             ExitCode::SimulationCrash => "simulation_crash",
             ExitCode::SimulationSafety => "simulation_safety",
             ExitCode::SimulationLiveness => "simulation_liveness",
@@ -113,6 +117,7 @@ impl ExitCode {
             ExitCode::OverloadFailed => {
                 "bench overload: a criterion does not hold, or the run shows nothing"
             }
+            ExitCode::NotRepaired => "repair: some owner is not known to hold what the others hold",
             ExitCode::SimulationCrash => "sim: crash",
             ExitCode::SimulationSafety => "sim: safety violated",
             ExitCode::SimulationLiveness => "sim: liveness violated",
@@ -146,7 +151,7 @@ mod tests {
     #[test]
     fn the_numbers_are_the_ones_that_scripts_were_promised() {
         let numbers: Vec<u8> = ExitCode::ALL.iter().map(|code| code.number()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 20, 21, 22, 23, 24]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 20, 21, 22, 23, 24]);
     }
 
     #[test]

@@ -80,6 +80,17 @@ pub const BREAKER_LONGEST_MS: u64 = 30_000;
 /// A peer that was given less than this, in milliseconds, and did not answer has not failed: the client was impatient.
 pub const BREAKER_PATIENCE_MS: u64 = 100;
 
+/// Keys that one step of an ordered repair has under way at a time: enough to fill a batch of each owner's disk, few beside the
+/// requests of clients.
+pub const MEND_KEYS: usize = 16;
+
+/// Steps of ordered repairs that one node works on at a time. Each holds a page of keys and their names; an operator repairs one
+/// partition after the other.
+pub const MEND_STEPS: usize = 8;
+
+/// When a step of an ordered repair asks an owner again that was busy with the partition, in milliseconds.
+pub const MEND_PAUSE_MS: u64 = 250;
+
 /// Milliseconds between two exchanges with another owner that held the same. Each costs one small question and answer, so this
 /// is about how long a difference that nothing else mends may last.
 pub const EXCHANGE_EVERY_MS: u64 = 10_000;

@@ -24,6 +24,7 @@ mod merging;
 mod metrics;
 mod overload;
 mod pace;
+mod repair;
 mod scripts;
 mod siblings;
 mod simulations;

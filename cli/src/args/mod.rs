@@ -16,6 +16,7 @@ pub(crate) mod hints;
 pub(crate) mod local;
 pub(crate) mod merged;
 pub(crate) mod overload;
+pub(crate) mod repair;
 pub(crate) mod ring;
 pub(crate) mod sim;
 pub(crate) mod value;
@@ -138,6 +139,9 @@ pub(crate) enum Verb {
     /// Show, hand over and keep back what nodes hold for owners that were away
     #[command(subcommand)]
     Hints(hints::HintsVerb),
+    /// Have the owners of a key, a partition, or all that a node owns hold the same, and show which do not
+    #[command(subcommand)]
+    Repair(repair::RepairVerb),
     /// Create, change and show buckets
     #[command(subcommand)]
     Bucket(bucket::BucketVerb),

@@ -16,6 +16,7 @@ mod ls;
 mod merged;
 mod node_start;
 mod put;
+mod repair;
 mod ring_show;
 mod ring_where;
 mod sim;
@@ -90,6 +91,7 @@ fn run(verb: Verb, output: Output) -> Outcome<ExitCode> {
             wait(ring_where::run(&key, &connection, output))
         }
         Verb::Hints(verb) => wait(hints::run(verb, output)),
+        Verb::Repair(verb) => wait(repair::run(verb, output)),
         Verb::Bucket(verb) => wait(bucket::run(verb, output)),
         Verb::Cert(verb) => cert::run(&verb, output),
         Verb::Auth(verb) => wait(auth::run(verb, output)),

@@ -183,7 +183,11 @@ impl Client {
     }
 
     /// Asks exactly this node, once.
-    async fn ask_node(&self, node: NodeId, request: Request) -> Result<Response, OperationError> {
+    pub(crate) async fn ask_node(
+        &self,
+        node: NodeId,
+        request: Request,
+    ) -> Result<Response, OperationError> {
         let mut attempts = Attempts::new(false, 1);
         let Some(known) = self.topology().node(node).cloned() else {
             return Err(failed(attempts, ErrorKind::NoNode(Vec::new())));
@@ -214,7 +218,7 @@ fn failed(attempts: Attempts, otherwise: ErrorKind) -> OperationError {
     }
 }
 
-fn unexpected(node: NodeId) -> OperationError {
+pub(crate) fn unexpected(node: NodeId) -> OperationError {
     let kind = ErrorKind::UnexpectedAnswer { node };
     OperationError { operation: Client::draw_operation(), attempts: 1, retried: false, kind }
 }

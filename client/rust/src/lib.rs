@@ -27,7 +27,7 @@
 //!
 //! Code map: [`endpoint`] where to knock; `transport` opens streams; `connection` carries requests over one of them;
 //! `nodes` keeps one connection to each node; [`topology`] and `route` choose the node; `attempts` decides what happens
-//! after a failure; `call` puts these together; [`bucket`], [`merged`] and [`admin`] are what a program calls.
+//! after a failure; `call` puts these together; [`bucket`], [`merged`], [`repair`] and [`admin`] are what a program calls.
 #![allow(clippy::disallowed_methods)] // A client has deadlines and starts tasks; it is used outside the simulator only.
 
 pub mod admin;
@@ -44,6 +44,7 @@ mod identity;
 pub mod limits;
 pub mod merged;
 mod nodes;
+pub mod repair;
 mod route;
 pub mod topology;
 mod transport;

@@ -4,6 +4,7 @@
 //! large, a context that was not made by this cluster for this key. A request refused here has changed nothing anywhere,
 //! and cost nobody a message. Whether it fits its bucket's merge rule is `admit/rule.rs`. Of a retried write that is said of this attempt only: the one before may have been applied.
 
+mod repair;
 mod rule;
 
 use std::sync::Arc;
@@ -93,6 +94,7 @@ impl Desk<'_> {
                 self.check_batch_get(&batch)?;
                 Ok(Box::new(Batch::of_gets(batch, deadline_ns)))
             }
+            Request::Repair(repair) => self.repair(repair, hops, deadline_ns),
             // Cluster facts are the runtime's business; one that comes here was not meant for an engine.
             _ => Err(invalid(ArgumentKind::UnknownRequest)),
         }

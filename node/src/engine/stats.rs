@@ -41,6 +41,12 @@ pub struct EngineStats {
     pub hints_undelivered: u64,
     /// Record copies sent, or merged here, because a get found an owner stale.
     pub repairs: u64,
+    /// Gauge: steps of repairs of partitions that somebody ordered, at work.
+    pub ordered_steps: usize,
+    /// Keys that all owners were asked for because their repair was ordered.
+    pub ordered_compared: u64,
+    /// Copies of records that owners were found to lack then, and have durably.
+    pub ordered_given: u64,
     /// Exchanges with other owners that came to their end, asked by this node.
     pub exchanges: u64,
     /// Records that other owners took from this node in exchanges that it asked for.

@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 use kvorum_gossip::{FactKey, FactKind, FactSet};
 use kvorum_protocol::access::rights_in;
 use kvorum_protocol::codec;
-use kvorum_protocol::message::{AccessRefusal, ListedToken, Needed, Revocation, TokenTerms};
+use kvorum_protocol::message::{
+    AccessRefusal, ListedToken, Needed, Repair, RepairTarget, Revocation, TokenTerms,
+};
 use kvorum_protocol::{BucketName, Request, RequestError, Rights, ShownToken, TokenId};
 
 use crate::runtime::tenant::TenantLimits;
@@ -227,6 +229,10 @@ fn need(request: &Request) -> Need<'_> {
         Request::BucketShow(show) => Need::Any(&show.name),
         // A listing holds only the buckets that the caller may know of.
         Request::BucketList(_) | Request::Topology(_) | Request::Status(_) => Need::Validity,
+        Request::Repair(Repair { target: RepairTarget::Key { bucket, .. }, .. }) => {
+            Need::Rights(bucket, Rights::WRITE)
+        }
+        Request::Repair(_) => Need::Operator,
         Request::Diag(_) | Request::Hints(_) => Need::Operator,
         Request::TokenCreate(_) | Request::TokenList(_) | Request::TokenRevoke(_) => Need::Operator,
     }

@@ -109,6 +109,7 @@ fn kind(request: &Request) -> &'static str {
         Request::Topology(_) => "topology",
         Request::Status(_) => "status",
         Request::Diag(_) => "diag",
+        Request::Repair(_) => "repair",
         Request::Hints(_) => "hints",
         Request::BucketCreate(_) => "bucket create",
         Request::BucketSet(_) => "bucket set",

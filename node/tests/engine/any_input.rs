@@ -17,13 +17,13 @@ use kvorum_node::peer_message::{
 use kvorum_protocol::mergeable::{self, Operation};
 use kvorum_protocol::message::{
     BatchGet, BatchPut, BucketSettings, Delete, Get, List, MergeRule, Nothing, Put, PutItem,
-    Replacing, Request, RequestError, RequestOptions, Response, Update,
+    Repair, RepairTarget, Replacing, Request, RequestError, RequestOptions, Response, Update,
 };
 use kvorum_protocol::{
     Actor, Change, Context, EncodedSet, Key, MintRefusal, OperationId, RecordKey, Replaces, Space,
     Stamping, VersionSet,
 };
-use kvorum_ring::{ClassId, KeyHash, NodeId};
+use kvorum_ring::{ClassId, KeyHash, NodeId, PartitionId};
 use kvorum_store::{
     Apply, ContentsKey, ContentsPage, MintedDot, PoisonReason, ReadError, ScanPage, StoreEvent,
     StoreRefusal, StoreRequest, Token,
@@ -219,7 +219,7 @@ impl World {
             let change = self.operation();
             return Request::Update(Update { bucket, key, change, options });
         }
-        match self.dice.below(9) {
+        match self.dice.below(10) {
             0..=2 => {
                 Request::Put(Put { bucket, key, value, replaces, options, expires_at_ms: None })
             }
@@ -246,6 +246,15 @@ impl World {
                     expires_at_ms: None,
                 });
                 Request::BatchPut(BatchPut { bucket, items: items.collect(), options })
+            }
+            8 => {
+                let (class, partition) = (ClassId(0), PartitionId(self.dice.below(9) as u32));
+                let from = KeyHash(self.dice.pick(&[0, u128::MAX]));
+                let target = self.dice.pick(&[
+                    RepairTarget::Key { bucket, key },
+                    RepairTarget::Partition { class, partition, from },
+                ]);
+                Request::Repair(Repair { target, options })
             }
             _ if self.dice.one_in(4) => Request::Status(Nothing {}),
             _ => Request::BatchGet(BatchGet { bucket, keys: vec![key; 3], options }),

@@ -11,6 +11,7 @@ mod forwarding;
 mod gets;
 mod hints;
 mod many;
+mod mending;
 mod merging;
 #[cfg(feature = "planted")]
 mod planted;

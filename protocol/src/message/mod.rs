@@ -10,6 +10,7 @@ pub mod causes;
 pub mod error;
 pub mod hello;
 pub mod hints;
+pub mod repair;
 pub mod request;
 pub mod response;
 pub mod status;
@@ -22,6 +23,7 @@ pub use bucket::{Bucket, BucketSettings, MergeRule};
 pub use error::{ArgumentKind, ErrorClass, LimitKind, OwnerCause, OwnerFailure, RequestError};
 pub use hello::{Features, Greeting, Hello, NoCommonVersion, PROTOCOL_VERSION, Welcome, negotiate};
 pub use hints::{HintsAsk, HintsDone, TargetHints};
+pub use repair::{Repair, RepairDone, RepairHolding, RepairTarget, RepairedOwner};
 pub use request::{
     BatchGet, BatchPut, BucketRequest, BucketSet, Delete, Diag, Get, List, Nothing, Put, PutItem,
     Replacing, Request, RequestOptions, Update,

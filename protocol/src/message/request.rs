@@ -10,6 +10,7 @@ use crate::message::access::{TokenCreate, TokenRevoke};
 use crate::message::bucket::Bucket;
 use crate::message::error::RequestError;
 use crate::message::hints::HintsAsk;
+use crate::message::repair::{Repair, RepairTarget};
 use crate::version::OperationId;
 
 crate::wire_struct! {
@@ -232,6 +233,8 @@ crate::wire_enum! {
         21 = Status(nothing: Nothing),
         /// A diagnosis of the node that answers. Answered by `Diag`.
         22 = Diag(diag: Diag),
+        /// Make the owners of a key or a partition hold the same. Answered by `Repair`. Of a partition the operator's.
+        24 = Repair(repair: Repair),
         /// What the node that answers holds for owners that were away, and whether it hands it over. Answered by `Hints`. The
         /// operator's.
         25 = Hints(ask: HintsAsk),
@@ -263,6 +266,7 @@ impl Request {
             Request::BatchPut(batch) => Some(&batch.options),
             Request::BatchGet(batch) => Some(&batch.options),
             Request::Update(update) => Some(&update.options),
+            Request::Repair(repair) => Some(&repair.options),
             Request::Topology(_) | Request::Status(_) | Request::Diag(_) => None,
             Request::Hints(_) => None,
             Request::BucketCreate(_) | Request::BucketSet(_) => None,
@@ -281,6 +285,7 @@ impl Request {
             Request::BatchPut(batch) => Some(&mut batch.options),
             Request::BatchGet(batch) => Some(&mut batch.options),
             Request::Update(update) => Some(&mut update.options),
+            Request::Repair(repair) => Some(&mut repair.options),
             _ => None,
         }
     }
@@ -311,6 +316,9 @@ impl Request {
             Request::Get(get) => Some((&get.bucket, &get.key)),
             Request::Delete(delete) => Some((&delete.bucket, &delete.key)),
             Request::Update(update) => Some((&update.bucket, &update.key)),
+            Request::Repair(Repair { target: RepairTarget::Key { bucket, key }, .. }) => {
+                Some((bucket, key))
+            }
             _ => None,
         }
     }

@@ -10,6 +10,7 @@ use crate::message::access::Tokens;
 use crate::message::bucket::Bucket;
 use crate::message::error::RequestError;
 use crate::message::hints::HintsDone;
+use crate::message::repair::RepairDone;
 use crate::message::request::Nothing;
 use crate::message::status::StatusDone;
 use crate::message::topology::TopologyDone;
@@ -236,6 +237,8 @@ crate::wire_enum! {
         21 = Status(done: StatusDone),
         /// A diagnosis.
         22 = Diag(done: Diagnosis),
+        /// What a repair found and did.
+        24 = Repair(done: RepairDone),
         /// What a node holds for owners that were away.
         25 = Hints(done: HintsDone),
         /// One bucket or all.

@@ -20,12 +20,13 @@ use kvorum_protocol::message::{
     TopologyDone, TopologyNode, Welcome,
 };
 use kvorum_protocol::message::{MergedDone, Update, UpdateDone};
+use kvorum_protocol::message::{Repair, RepairDone, RepairHolding, RepairTarget, RepairedOwner};
 use kvorum_protocol::{AccessToken, Grant, Rights, TokenId};
 use kvorum_protocol::{
     Actor, BucketName, Change, Clock, Context, ContextError, ContextKeys, Dot, EncodedSet, Key,
-    Mark, OperationId, Record, RecordKey, Replaces, Run, Space, VersionSet,
+    Mark, OperationId, Record, RecordKey, Replaces, Run, SetDigest, Space, VersionSet,
 };
-use kvorum_ring::{ClassId, NodeId, PartitionCount, PartitionId};
+use kvorum_ring::{ClassId, KeyHash, NodeId, PartitionCount, PartitionId};
 
 pub(crate) const OPERATION: OperationId = OperationId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
 pub(crate) const NODE: NodeId = NodeId(0xf0e0_d0c0_b0a0_9080_7060_5040_3020_1000);
@@ -249,6 +250,18 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::Topology(Nothing {}),
         Request::Status(Nothing {}),
         Request::Diag(Diag { sections: vec!["store".to_owned()] }),
+        Request::Repair(Repair {
+            target: RepairTarget::Partition {
+                class: ClassId(0),
+                partition: PartitionId(4_095),
+                from: KeyHash(0xfff << 116 | 1),
+            },
+            options: options(),
+        }),
+        Request::Repair(Repair {
+            target: RepairTarget::Key { bucket: bucket(), key: key("greeting") },
+            options: options(),
+        }),
         Request::Hints(HintsAsk { paused: Some(true) }),
         Request::BucketCreate(BucketSet { bucket: bucket_settings() }),
         Request::BucketSet(BucketSet { bucket: bucket_settings() }),
@@ -384,6 +397,29 @@ fn status() -> StatusDone {
     StatusDone { node, peers: vec![peer], tasks: vec![task], below_quorum: 1, degraded: 70_000 }
 }
 
+fn repair_done() -> RepairDone {
+    let record = RepairHolding::Record { values: 2, bytes: 300, digest: SetDigest([7; 16]) };
+    let owner = |node, before, given, cause| RepairedOwner {
+        node,
+        before,
+        given,
+        bytes: given * 300,
+        cause,
+    };
+    RepairDone {
+        owners: vec![
+            owner(NODE, Some(record), 0, None),
+            owner(NodeId(5), Some(RepairHolding::Nothing), 1, None),
+            owner(NodeId(6), None, 0, Some(OwnerCause::Unreachable)),
+        ],
+        after: Some(record),
+        compared: 1,
+        differing: 1,
+        left: 1,
+        next: Some(KeyHash(0xfff << 116 | 2)),
+    }
+}
+
 fn hints() -> HintsDone {
     let target = TargetHints {
         node: NodeId(5),
@@ -472,6 +508,7 @@ pub(crate) fn responses() -> Vec<Response> {
         Response::Topology(topology()),
         Response::Status(status()),
         Response::Diag(Diagnosis { sections: vec![section] }),
+        Response::Repair(repair_done()),
         Response::Hints(hints()),
         Response::Buckets(Buckets { buckets: vec![bucket_settings()] }),
         Response::Tokens(Tokens { tokens: vec![listed_token()] }),

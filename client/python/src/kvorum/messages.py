@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from kvorum.errors import ERRORS, OpenEnum, RequestError, UnknownError
+from kvorum.errors import ERRORS, OpenEnum, OwnerCause, RequestError, UnknownError
 from kvorum.wire import Choice, Name
 
 PROTOCOL_VERSION = 1
@@ -314,6 +314,32 @@ class AskHints:
     paused: bool | None
 
 
+@dataclass(frozen=True)
+class RepairKey:
+    """Repair of one key."""
+
+    bucket: BucketName
+    key: bytes
+
+
+@dataclass(frozen=True)
+class RepairPartition:
+    """Repair of keys of one partition, in the order of their hashes."""
+
+    class_: int
+    partition: int
+    start: bytes
+    """The lowest hash concerned."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Makes the owners of something hold the same."""
+
+    target: Annotated[RepairKey | RepairPartition, Choice({1: RepairKey, 2: RepairPartition})]
+    options: Options
+
+
 READ, WRITE, ADMIN = 1, 2, 4
 """Rights of a :class:`Grant`, to be added up with ``|``."""
 
@@ -372,6 +398,7 @@ REQUEST = Choice(
         20: GetTopology,
         21: GetStatus,
         22: GetDiagnosis,
+        24: Repair,
         25: AskHints,
         30: CreateBucket,
         31: SetBucket,
@@ -663,6 +690,56 @@ class StatusDone:
 
 
 @dataclass(frozen=True)
+class HoldsNothing:
+    """An owner has no record of a key."""
+
+
+@dataclass(frozen=True)
+class HoldsRecord:
+    """What an owner holds of a key."""
+
+    values: int
+    size: int
+    """Bytes."""
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class HoldsDamaged:
+    """An owner cannot read its record of a key."""
+
+
+HOLDING = Choice({1: HoldsNothing, 2: HoldsRecord, 3: HoldsDamaged})
+Holding = HoldsNothing | HoldsRecord | HoldsDamaged
+
+
+@dataclass(frozen=True)
+class RepairedOwner:
+    """What a repair found and did at one owner."""
+
+    node: bytes
+    before: Annotated[Holding, HOLDING] | None
+    given: int
+    size: int
+    """Bytes of the records that it was given."""
+    cause: OwnerCause | None
+    """Why it is not known to hold what the others hold."""
+
+
+@dataclass(frozen=True)
+class RepairDone:
+    """What a repair found and did."""
+
+    owners: tuple[RepairedOwner, ...]
+    after: Annotated[Holding, HOLDING] | None
+    compared: int
+    differing: int
+    left: int
+    next: bytes | None
+    """The hash at which the next step begins."""
+
+
+@dataclass(frozen=True)
 class TargetHints:
     """What a node holds for one owner."""
 
@@ -750,6 +827,7 @@ RESPONSE = Choice(
         20: TopologyDone,
         21: StatusDone,
         22: Diagnosis,
+        24: RepairDone,
         25: HintsDone,
         30: Buckets,
         40: Tokens,
@@ -759,11 +837,11 @@ RESPONSE = Choice(
 DataRequest = Put | Get | Delete | List | BatchPut | BatchGet | Update
 Request = (
     DataRequest | GetTopology | GetStatus | GetDiagnosis | CreateBucket | SetBucket | ShowBucket | ListBuckets
-    | AskHints | CreateToken | ListTokens | RevokeToken
+    | AskHints | Repair | CreateToken | ListTokens | RevokeToken
 )  # fmt: skip
 Response = (
     Failed | Done | PutDone | GetDone | ListDone | BatchPutDone | BatchGetDone | UpdateDone | MergedDone
-    | TopologyDone | StatusDone | Diagnosis | HintsDone | Buckets | Tokens
+    | TopologyDone | StatusDone | Diagnosis | RepairDone | HintsDone | Buckets | Tokens
 )  # fmt: skip
 
 

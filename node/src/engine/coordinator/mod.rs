@@ -3,7 +3,7 @@
 //! A put or delete is [`put`], a get is [`get`]; their second thoughts have files of their own ([`recall`] finds out
 //! whether a retried write was applied before, [`search`] whether the other owners hold what a delete could delete, [`repair`]
 //! brings stale owners up to date, [`clocked`] compares clocks where the last write wins). What a read is shown, and whether an operation is known,
-//! depends on the bucket's merge rule ([`shown`], [`known`]). [`copies`] counts what a write has. [`list`] and [`batch`] spread over many keys.
+//! depends on the bucket's merge rule ([`shown`], [`known`]). [`copies`] counts what a write has. [`mending`] repairs by order. [`list`] and [`batch`] spread over many keys.
 
 pub(crate) mod batch;
 pub(crate) mod clocked;
@@ -12,6 +12,7 @@ mod expiry;
 pub(crate) mod get;
 mod known;
 pub(crate) mod list;
+pub(crate) mod mending;
 mod outcome;
 mod pages;
 pub(crate) mod put;

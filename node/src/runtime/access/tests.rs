@@ -5,14 +5,14 @@ use kvorum_gossip::{Fact, FactKey, FactSet, FactVersion};
 use kvorum_protocol::codec::{self, Tagged};
 use kvorum_protocol::message::{
     AccessRefusal, BatchGet, BatchPut, Bucket, BucketRequest, BucketSet, Delete, Diag, Get,
-    HintsAsk, List, Needed, Nothing, Put, Replacing, Revocation, TokenCreate, TokenRevoke,
-    TokenTerms,
+    HintsAsk, List, Needed, Nothing, Put, Repair, RepairTarget, Replacing, Revocation, TokenCreate,
+    TokenRevoke, TokenTerms,
 };
 use kvorum_protocol::{
     AccessToken, BucketName, BucketSettings, Key, OperationId, Request, RequestError,
     RequestOptions, Rights, ShownToken, TokenId,
 };
-use kvorum_ring::NodeId;
+use kvorum_ring::{ClassId, KeyHash, NodeId, PartitionId};
 
 use super::{AccessTokens, Caller, Shown};
 
@@ -86,7 +86,7 @@ fn requests(name: &str) -> Vec<Request> {
             items: Vec::new(),
             options: options.clone(),
         }),
-        Request::Get(Get { bucket: bucket.clone(), key, options: options.clone() }),
+        Request::Get(Get { bucket: bucket.clone(), key: key.clone(), options: options.clone() }),
         Request::List(List {
             bucket: bucket.clone(),
             prefix: Bytes::new(),
@@ -95,7 +95,23 @@ fn requests(name: &str) -> Vec<Request> {
             partial: false,
             options: options.clone(),
         }),
-        Request::BatchGet(BatchGet { bucket: bucket.clone(), keys: Vec::new(), options }),
+        Request::BatchGet(BatchGet {
+            bucket: bucket.clone(),
+            keys: Vec::new(),
+            options: options.clone(),
+        }),
+        Request::Repair(Repair {
+            target: RepairTarget::Key { bucket: bucket.clone(), key: key.clone() },
+            options: options.clone(),
+        }),
+        Request::Repair(Repair {
+            target: RepairTarget::Partition {
+                class: ClassId(0),
+                partition: PartitionId(0),
+                from: KeyHash(0),
+            },
+            options,
+        }),
         Request::BucketCreate(create),
         Request::BucketSet(set),
         Request::BucketShow(BucketRequest { name: bucket }),
@@ -124,11 +140,15 @@ fn every_right_allows_its_requests_and_no_others() {
     // Listing buckets, topology and status are for every token.
     let with = |tags: &[u32]| [tags, &[33, 20, 21]].concat();
     assert_eq!(allowed(&["shop:read"]), with(&[11, 13, 15, 32]));
-    assert_eq!(allowed(&["shop:write"]), with(&[10, 12, 14, 32]));
+    assert_eq!(allowed(&["shop:write"]), with(&[10, 12, 14, 24, 32]));
     assert_eq!(allowed(&["shop:admin"]), with(&[30, 31, 32]));
     assert_eq!(allowed(&["other:read,write,admin"]), with(&[]));
     let everything = allowed(&["*:read,write,admin"]);
-    assert_eq!(everything, with(&[10, 12, 14, 11, 13, 15, 30, 31, 32]), "but not the operator's");
+    assert_eq!(
+        everything,
+        with(&[10, 12, 14, 11, 13, 15, 24, 30, 31, 32]),
+        "but not the operator's"
+    );
 
     let tokens = known(&[]);
     let all = requests("shop");

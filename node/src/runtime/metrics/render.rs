@@ -109,6 +109,11 @@ fn exchanges(out: &mut Exposition, engine: &EngineStats) {
     counter("kvorum_exchange_failures_total", help, number(engine.exchange_failures));
     let help = "Questions of exchanges that another owner refused to answer.";
     counter("kvorum_exchange_refusals_total", help, number(engine.exchange_refusals));
+    let help =
+        "Keys that all owners were asked for, because a repair was ordered that this node led.";
+    counter("kvorum_repair_compared_total", help, number(engine.ordered_compared));
+    let help = "Copies of records that owners lacked then, and have durably.";
+    counter("kvorum_repair_given_total", help, number(engine.ordered_given));
 }
 
 fn store(out: &mut Exposition, store: &ShardStats) {
