@@ -23,6 +23,7 @@ pub mod files;
 pub mod index;
 pub mod index_value;
 pub mod job;
+mod known_keys;
 pub mod limits;
 pub mod location;
 mod log;

@@ -170,3 +170,12 @@ pub const RETRY_AFTER_MS: u32 = 20;
 /// How far sequences jump at each start. Whatever a disk may later show of an earlier life that could not be read at the
 /// start, it is older than anything written since.
 pub const SEQUENCE_JUMP: u64 = 1 << 20;
+
+/// Keys of the smallest layer of the filter in front of the index: some 100 KiB, the least that a store takes for it.
+pub const KNOWN_KEYS_MIN: u64 = 64 * 1024;
+
+/// Layers of that filter, each four times as large as the one before: room for 1.4 billion keys, at 1.6 to 6.4 bytes each.
+pub const KNOWN_KEYS_LAYERS: usize = 8;
+
+/// Keys of the index that are visited for that filter at a time after a start: about a millisecond, each time the index is fed.
+pub const KNOWN_KEYS_VISITED: usize = 1_024;

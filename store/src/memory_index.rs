@@ -141,6 +141,11 @@ impl MemoryDisk {
         self.lock().fail_after = Some(n);
     }
 
+    /// Takes back what [`MemoryDisk::fail_nth`] said, if nothing has failed yet.
+    pub fn fail_none(&self) {
+        self.lock().fail_after = None;
+    }
+
     /// Entries in the open index.
     pub fn entries(&self) -> usize {
         self.lock().live.entries.len()

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use crate::files::{File, FileError, Files};
 use crate::index::{EntrySum, IndexError, IndexOpener};
+use crate::known_keys::Known;
 use crate::limits;
 use crate::location::SegmentId;
 use crate::log::entry::LogEntry;
@@ -177,7 +178,7 @@ pub fn open<F: Files, O: IndexOpener>(
     let unindexed = Unindexed { table: waiting.into_table(), checkpoint_batch, bytes, hinted };
     let found = (sentinel.sum, trees, unindexed);
     let shard = log.shard(options, seed, &start, report.refilling, found);
-    let index = Arc::new(index);
+    let index = Arc::new(Known::new(index));
     Ok(Opened {
         shard,
         committer: Committer::new(log.writer),

@@ -52,6 +52,10 @@ impl Scattered {
                     disk.fail_nth(0);
                 }
                 self.done.push(self.store.work(job));
+                if let Some((disk, _)) = &self.failing {
+                    // A key that the index cannot hold is not looked up there.
+                    disk.fail_none();
+                }
             }
             8..11 if !self.done.is_empty() => {
                 let chosen = self.rng.below(self.done.len() as u64) as usize;

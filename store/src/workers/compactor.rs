@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::files::{File, FileError, Files, preallocate};
 use crate::index::{Index, IndexError};
 use crate::job::{Candidate, CompactJob, Compacting, Done, Finished, Step, StepError};
+use crate::known_keys::Known;
 use crate::location::SegmentId;
 use crate::log::frame::FRAME_HEADER_BYTES;
 use crate::log::handles::Handles;
@@ -16,11 +17,11 @@ use crate::log::walk::{Found, Piece, read_bytes, walk};
 #[derive(Clone)]
 pub struct Compactor<F: Files, I: Index> {
     handles: Handles<F>,
-    index: Arc<I>,
+    index: Arc<Known<I>>,
 }
 
 impl<F: Files, I: Index> Compactor<F, I> {
-    pub(crate) fn new(handles: Handles<F>, index: Arc<I>) -> Compactor<F, I> {
+    pub(crate) fn new(handles: Handles<F>, index: Arc<Known<I>>) -> Compactor<F, I> {
         Compactor { handles, index }
     }
 

@@ -14,6 +14,7 @@ use crate::job::{
     CheckpointError, CountedTree, Done, Finished, IndexChange, IndexJob, Indexed, Indexing, Named,
     RebuildError, Rebuilt,
 };
+use crate::known_keys::Known;
 use crate::location::SegmentId;
 use crate::log::handles::Handles;
 use crate::log::manifest::{self, Manifest};
@@ -28,10 +29,12 @@ use crate::workers::contents;
 #[derive(Clone)]
 pub struct Indexer<F: Files, I: Index> {
     handles: Handles<F>,
-    index: Arc<I>,
+    index: Arc<Known<I>>,
     sentinel: Sentinel,
     /// Used for every batch, so that its memory is asked for once.
     batch: IndexBatch,
+    /// After which key to go on learning what the index holds; `None` once all is known.
+    unlearned: Option<Vec<u8>>,
     /// Whether a rebuild honours removal markers. Always, but for the planted bug.
     honours_markers: bool,
 }
@@ -39,11 +42,12 @@ pub struct Indexer<F: Files, I: Index> {
 impl<F: Files, I: Index> Indexer<F, I> {
     pub(crate) fn new(
         handles: Handles<F>,
-        index: Arc<I>,
+        index: Arc<Known<I>>,
         sentinel: Sentinel,
         honours_markers: bool,
     ) -> Indexer<F, I> {
-        Indexer { handles, index, sentinel, batch: IndexBatch::default(), honours_markers }
+        let (batch, unlearned) = (IndexBatch::default(), Some(Vec::new()));
+        Indexer { handles, index, sentinel, batch, unlearned, honours_markers }
     }
 
     /// Runs one job.
@@ -79,6 +83,10 @@ impl<F: Files, I: Index> Indexer<F, I> {
         named.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
         self.index.apply(&self.batch)?;
         self.sentinel = self.batch.sentinel;
+        if let Some(after) = self.unlearned.take() {
+            // Not to know something only makes lookups slower; what is wrong with the index shows where it counts.
+            self.unlearned = self.index.learn(&after).unwrap_or(Some(after));
+        }
         Ok(Indexed { sum: self.sentinel.sum, digests, room: changes })
     }
 

@@ -12,6 +12,7 @@ use crate::event::ReadError;
 use crate::files::{File, Files};
 use crate::index::{EntryState, Index, IndexEntry, IndexError};
 use crate::job::{Digested, Done, Finished, Loaded, Overlay, ReadJob, Reading, Undigested};
+use crate::known_keys::Known;
 use crate::log::entry::Logged;
 use crate::log::frame;
 use crate::log::handles::Handles;
@@ -22,7 +23,7 @@ use crate::workers::contents;
 /// A reader. There may be several; cloning makes another.
 pub struct Reader<F: Files, I: Index> {
     handles: Handles<F>,
-    index: Arc<I>,
+    index: Arc<Known<I>>,
 }
 
 impl<F: Files, I: Index> Clone for Reader<F, I> {
@@ -32,7 +33,7 @@ impl<F: Files, I: Index> Clone for Reader<F, I> {
 }
 
 impl<F: Files, I: Index> Reader<F, I> {
-    pub(crate) fn new(handles: Handles<F>, index: Arc<I>) -> Reader<F, I> {
+    pub(crate) fn new(handles: Handles<F>, index: Arc<Known<I>>) -> Reader<F, I> {
         Reader { handles, index }
     }
 
