@@ -28,12 +28,14 @@ pub(crate) enum ExitCode {
     Degraded = 10,
     /// `kv status`: some partition has lost its quorum.
     BelowQuorum = 11,
-    /// `kv stats`, `kv top --once`, `kv hints`: some node did not answer. What the others said is printed.
+    /// `kv stats`, `kv top --once`, `kv hints`, `kv key why`, `kv conflicts`: some node did not answer. What the others said is printed.
     SomeSilent = 12,
     /// `kv bench overload`: the nodes did not come through it as they should.
     OverloadFailed = 13,
     /// `kv repair`: some owner is not known to hold what the others hold.
     NotRepaired = 14,
+    /// `kv key why`: some owner lacks something that others hold.
+    OwnersDiffer = 16,
     /// `kv sim`: the simulated node, or the simulator, panicked.
     SimulationCrash = 20,
     /// `kv sim`: a safety property was violated.
@@ -48,7 +50,7 @@ pub(crate) enum ExitCode {
 
 impl ExitCode {
     /// Every code, in order: help and tests walk over it.
-    pub(crate) const ALL: [ExitCode; 18] = [
+    pub(crate) const ALL: [ExitCode; 19] = [
         ExitCode::Success,
         ExitCode::NotFound,
         ExitCode::Usage,
@@ -62,6 +64,7 @@ impl ExitCode {
         ExitCode::SomeSilent,
         ExitCode::OverloadFailed,
         ExitCode::NotRepaired,
+        ExitCode::OwnersDiffer,
         ExitCode::SimulationCrash,
         ExitCode::SimulationSafety,
         ExitCode::SimulationLiveness,
@@ -90,6 +93,7 @@ impl ExitCode {
             ExitCode::SomeSilent => "some_silent",
             ExitCode::OverloadFailed => "overload_failed",
             ExitCode::NotRepaired => "not_repaired",
+            ExitCode::OwnersDiffer => "owners_differ",
             ExitCode::SimulationCrash => "simulation_crash",
             ExitCode::SimulationSafety => "simulation_safety",
             ExitCode::SimulationLiveness => "simulation_liveness",
@@ -113,11 +117,12 @@ impl ExitCode {
             ExitCode::Damaged => "damaged data",
             ExitCode::Degraded => "status: degraded",
             ExitCode::BelowQuorum => "status: below quorum",
-            ExitCode::SomeSilent => "stats, top, hints: some node did not answer",
+            ExitCode::SomeSilent => "stats, top, hints, key why: some node did not answer",
             ExitCode::OverloadFailed => {
                 "bench overload: a criterion does not hold, or the run shows nothing"
             }
             ExitCode::NotRepaired => "repair: some owner is not known to hold what the others hold",
+            ExitCode::OwnersDiffer => "key why: some owner lacks something that others hold",
             ExitCode::SimulationCrash => "sim: crash",
             ExitCode::SimulationSafety => "sim: safety violated",
             ExitCode::SimulationLiveness => "sim: liveness violated",
@@ -151,7 +156,7 @@ mod tests {
     #[test]
     fn the_numbers_are_the_ones_that_scripts_were_promised() {
         let numbers: Vec<u8> = ExitCode::ALL.iter().map(|code| code.number()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 20, 21, 22, 23, 24]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 16, 20, 21, 22, 23, 24]);
     }
 
     #[test]

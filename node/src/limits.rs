@@ -24,6 +24,10 @@ pub const MAX_HOPS: u8 = 2;
 /// the page is cut short, and its token continues.
 pub const MAX_LIST_SCANS: usize = 4_096;
 
+/// Scans behind one page of keys with siblings, each of which looks at many keys and may find none: about a second's work. Past it
+/// the page is cut short, however little was found.
+pub const MAX_CONFLICT_SCANS: usize = 64;
+
 /// How long a replica may take to begin a repair that it is sent. A repair serves no request any more, so no client's deadline
 /// bounds it; what is refused as too late here, the next read or the comparison of replicas finds again.
 pub const REPAIR_DEADLINE_MS: u32 = 5_000;
@@ -90,6 +94,14 @@ pub const MEND_STEPS: usize = 8;
 
 /// When a step of an ordered repair asks an owner again that was busy with the partition, in milliseconds.
 pub const MEND_PAUSE_MS: u64 = 250;
+
+/// Events of keys that an engine remembers, to explain what a key holds. 96 bytes each: some minutes of a quiet node, a fraction
+/// of a second of a busy one, and whoever asks is told how far back it goes.
+pub const EVENTS: usize = 4_096;
+
+/// How long a question why a key holds what it holds waits for one node, in milliseconds, half of the question's time at most:
+/// longer than a disk takes, and then the node is named as silent.
+pub const WHY_PATIENCE_MS: u32 = 2_000;
 
 /// Milliseconds between two exchanges with another owner that held the same. Each costs one small question and answer, so this
 /// is about how long a difference that nothing else mends may last.

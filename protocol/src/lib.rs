@@ -8,7 +8,7 @@
 //! - [`access`]: access tokens and what they allow.
 //! - [`codec`]: the encoding of all of it; [`frame`]: how messages stand in a stream.
 //! - [`certificate`]: what may be wrong with a certificate.
-//! - [`message`]: what clients ask and what nodes answer.
+//! - [`message`]: what clients ask and what nodes answer; [`explain`]: what follows from what nodes know of a key.
 //!
 //! This crate is pure: no clock, no socket, no random number. Messages between nodes belong to the node, and the log's own
 //! framing to the store.
@@ -19,6 +19,7 @@ pub mod certificate;
 pub mod codec;
 pub mod context;
 pub mod encoded;
+pub mod explain;
 pub mod frame;
 pub mod key;
 pub mod limits;

@@ -77,6 +77,13 @@ pub const DEADLINE_DEFAULT_MS: u32 = 10_000;
 /// How long a retry of an operation is promised to be recognised, in milliseconds.
 pub const RETRY_WINDOW_MS: u32 = 60_000;
 
+/// Live versions of one record that a testimony names. A coordinator refuses the [`SIBLINGS`]th, so more only come together
+/// when several took siblings apart from each other.
+pub const WHY_VERSIONS: usize = 256;
+
+/// Events of one key that a testimony tells: days of a key that is written by hand, the last second of a counter.
+pub const WHY_EVENTS: usize = 128;
+
 /// Longest text in a message: a section of a diagnosis. Names and addresses are far shorter.
 pub const TEXT_BYTES: usize = 4 * 1024 * 1024;
 

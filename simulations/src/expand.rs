@@ -100,9 +100,19 @@ pub fn expand(seed: u64) -> Plan {
         final_cut,
         index_loss: Stream::new(seed, Purpose::Topology, 1).below(12) == 0,
         exchange_every_ms: Stream::new(seed, Purpose::Topology, 4).pick(&[0, 0, 100, 1_000]),
+        explain_at_us: explain_at_us(seed, heal_at_us),
         over_budget,
         reach,
         events,
+    }
+}
+
+/// In half of the seeds it is asked why keys hold what they hold: twice while faults run, and at their end.
+fn explain_at_us(seed: u64, heal_at_us: u64) -> Vec<u64> {
+    let mut own = Stream::new(seed, Purpose::Topology, 5);
+    match own.below(2) {
+        0 => Vec::new(),
+        _ => vec![own.below(heal_at_us), own.below(heal_at_us), heal_at_us.saturating_sub(1)],
     }
 }
 

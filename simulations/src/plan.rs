@@ -62,6 +62,9 @@ pub struct Plan {
     /// Milliseconds between two exchanges of owners while faults run; none where it is 0. In the healed phase there are some.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub exchange_every_ms: u64,
+    /// Moments while faults run at which it is asked of every key why it holds what it holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explain_at_us: Vec<u64>,
     /// Whether wipes may destroy the last copies of acknowledged writes. What is lost so is excused, and nothing else.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub over_budget: bool,

@@ -129,11 +129,17 @@ pub enum Rare {
     ExchangedAmidFaults,
     /// A hash tree was counted anew.
     TreeCounted,
+    /// An owner lacked something because its write was under way, its record damaged, or records lost, and that was said.
+    DifferenceExplained,
+    /// An owner lacked something, and the node that wrote it said why.
+    ExplainedByWriter,
+    /// An owner lacked something, and the node that wrote it had forgotten or was silent, and that was said.
+    WriterForgot,
 }
 
 impl Rare {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 61] = [
         Self::CrashBetweenMintAndSync,
         Self::DotOutlivedItsMinter,
         Self::CrashWithinDiskOperation,
@@ -192,6 +198,9 @@ impl Rare {
         Self::ExchangeRepaired,
         Self::ExchangedAmidFaults,
         Self::TreeCounted,
+        Self::DifferenceExplained,
+        Self::ExplainedByWriter,
+        Self::WriterForgot,
     ];
 
     /// A run of how many reaches the state, at least; measured over some ten thousand seeds, and rounded up. Some are as
@@ -246,6 +255,9 @@ impl Rare {
             | Self::DuplicateDelivered
             | Self::ExchangeRepaired
             | Self::TreeCounted
+            | Self::DifferenceExplained
+            | Self::ExplainedByWriter
+            | Self::WriterForgot
             | Self::Overloaded => 5,
         }
     }

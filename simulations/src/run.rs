@@ -75,6 +75,8 @@ pub struct RunReport {
     pub plan: Plan,
     /// The rare states that were reached.
     pub reached: Vec<Visits>,
+    /// Differences between owners that were explained while faults ran.
+    pub explained: u64,
 }
 
 /// Plays a plan and reports. A violation is played again with its text.
@@ -143,6 +145,7 @@ pub(crate) fn play(plan: &Plan, text: bool) -> Result<Verdict, PlanError> {
                 events: 0,
                 end_ns: 0,
                 reached: Reached::default(),
+                explained: 0,
                 lines: Vec::new(),
             })
         }
@@ -175,5 +178,6 @@ fn report(options: &RunOptions, plan: Plan, verdict: Verdict) -> RunReport {
         last_events,
         plan,
         reached: verdict.reached.visits(),
+        explained: verdict.explained,
     }
 }

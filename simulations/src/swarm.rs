@@ -59,6 +59,8 @@ pub struct SwarmReport {
     pub violations: Vec<(u64, Violation)>,
     /// The report of the lowest such seed, played again with its text.
     pub first: Option<Box<RunReport>>,
+    /// Differences between owners, while faults ran, that were explained by what had happened.
+    pub explained: u64,
     /// The rare states that were reached.
     pub reached: Vec<Visits>,
     /// The rare states that no seed reached, by name.
@@ -80,6 +82,7 @@ pub struct Swarm {
 struct Found {
     progress: SwarmProgress,
     twins: u64,
+    explained: u64,
     reached: Reached,
     violations: Vec<(u64, Violation)>,
 }
@@ -127,6 +130,7 @@ impl Swarm {
         found.progress.seeds += 1;
         found.progress.events += verdict.events * if is_twin { 2 } else { 1 };
         found.twins += u64::from(is_twin);
+        found.explained += verdict.explained;
         found.reached.add(&verdict.reached);
         if let Some(violation) = verdict.violation {
             found.progress.violations += 1;
@@ -165,6 +169,7 @@ impl Swarm {
             events: found.progress.events,
             events_per_s: (found.progress.events * 1_000).checked_div(elapsed_ms).unwrap_or(0),
             twins: found.twins,
+            explained: found.explained,
             violations,
             first,
             reached: found.reached.visits(),

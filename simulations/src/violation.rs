@@ -33,6 +33,8 @@ pub enum Property {
     P22,
     /// An operation id has one effect.
     P23,
+    /// Every difference between owners has a reason, and the reason is true.
+    P24,
     /// The code did not panic.
     Crash,
 }
@@ -80,7 +82,8 @@ impl Property {
             | Self::P12
             | Self::P13
             | Self::P14
-            | Self::P23 => FailureClass::Safety,
+            | Self::P23
+            | Self::P24 => FailureClass::Safety,
         }
     }
 }

@@ -39,6 +39,7 @@ fn quiet(keys: u16, clients: u16) -> Plan {
         final_cut: None,
         index_loss: false,
         exchange_every_ms: 0,
+        explain_at_us: Vec::new(),
         over_budget: false,
         reach: Vec::new(),
         events: Vec::new(),

@@ -6,6 +6,7 @@ use kvorum_protocol::{Dot, EncodedSet, RecordKey};
 
 use crate::files::FileError;
 use crate::index::IndexError;
+use crate::inspection::Inspection;
 use crate::location::SegmentId;
 use crate::request::{ContentsPage, ScanPage, Token};
 
@@ -34,6 +35,15 @@ pub enum StoreEvent {
         token: Token,
         /// The record's set; `None` when there is no record.
         result: Result<Option<EncodedSet>, ReadError>,
+        /// The shard is refilling: that it has no record does not mean that there is none.
+        refilling: bool,
+    },
+    /// The answer to [`crate::StoreRequest::Inspect`].
+    Inspected {
+        /// The request's.
+        token: Token,
+        /// What is known. Boxed, because it is rare and large.
+        inspection: Box<Inspection>,
         /// The shard is refilling: that it has no record does not mean that there is none.
         refilling: bool,
     },
@@ -108,6 +118,7 @@ impl StoreEvent {
             StoreEvent::Applied { token, .. }
             | StoreEvent::Durable { token }
             | StoreEvent::Read { token, .. }
+            | StoreEvent::Inspected { token, .. }
             | StoreEvent::Scanned { token, .. }
             | StoreEvent::Hints { token, .. }
             | StoreEvent::Roots { token, .. }

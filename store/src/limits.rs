@@ -161,6 +161,12 @@ pub const CONTENTS_KEYS: u32 = 4_096;
 /// Keys of one page of a scan.
 pub const SCAN_KEYS: u32 = 10_000;
 
+/// Keys that one page of a scan for siblings looks at, over all of its partitions: a tenth of a second of one reader thread.
+pub const SIBLINGS_LOOKED_FOR: usize = 128 * 1024;
+
+/// Keys of one partition that such a page looks at, at least, so that every page gets somewhere.
+pub const SIBLINGS_LOOKED_FOR_LEAST: usize = 16;
+
 /// Partitions of one scan: what a layout can have at most.
 pub const SCAN_PARTITIONS: usize = kvorum_ring::limits::MAX_PARTITIONS as usize;
 

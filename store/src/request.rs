@@ -65,6 +65,13 @@ pub enum StoreRequest {
         /// Which record.
         key: RecordKey,
     },
+    /// Tell what is known of a key, and where it is: answered by `Inspected`, or by `Refused`.
+    Inspect {
+        /// Comes back in the event.
+        token: Token,
+        /// Which record.
+        key: RecordKey,
+    },
     /// List keys: answered by `Scanned`, or by `Refused`.
     Scan {
         /// Comes back in the event.
@@ -116,6 +123,7 @@ impl StoreRequest {
             | StoreRequest::Release { token, .. }
             | StoreRequest::ListHints { token, .. }
             | StoreRequest::Read { token, .. }
+            | StoreRequest::Inspect { token, .. }
             | StoreRequest::Scan { token, .. }
             | StoreRequest::Roots { token, .. }
             | StoreRequest::Leaves { token, .. }
@@ -171,6 +179,8 @@ pub struct ScanRange {
     pub after: Option<Key>,
     /// Most keys to return, up to [`crate::limits::SCAN_KEYS`].
     pub limit: u32,
+    /// Only keys with siblings. Then a page looks at [`crate::limits::SIBLINGS_LOOKED_FOR`] keys at most, whatever it finds.
+    pub siblings_only: bool,
 }
 
 /// A page of keys.
@@ -180,6 +190,8 @@ pub struct ScanPage {
     pub keys: Vec<ScannedKey>,
     /// Whether there are keys beyond the last one.
     pub more: bool,
+    /// How far the page looked, where that is farther than its last key.
+    pub through: Option<Key>,
 }
 
 /// One key of a page.

@@ -15,6 +15,7 @@ mod commit;
 mod compaction;
 mod feed;
 mod hints;
+mod inspect;
 mod loads;
 mod rebuild;
 pub(crate) mod segments;
@@ -202,6 +203,10 @@ impl Shard {
                 StoreRequest::Read { token, key } => {
                     self.operate(key, loads::Operation::Read { token })
                 }
+                StoreRequest::Inspect { token, key } => {
+                    let was_in_memory = self.table.find(&key).is_some();
+                    self.operate(key, loads::Operation::Inspect { token, was_in_memory });
+                }
                 StoreRequest::Remove { token, key } => {
                     self.operate(key, loads::Operation::Remove { token })
                 }
@@ -337,7 +342,9 @@ impl Shard {
             return Some(overloaded);
         }
         match request {
-            StoreRequest::Read { .. } | StoreRequest::ListHints { .. } => None,
+            StoreRequest::Read { .. }
+            | StoreRequest::Inspect { .. }
+            | StoreRequest::ListHints { .. } => None,
             StoreRequest::Leaves { .. } => (!self.takes_questions()).then_some(overloaded),
             StoreRequest::Roots { partitions, .. } => {
                 let is_too_long = partitions.len() > limits::SCAN_PARTITIONS;

@@ -41,6 +41,7 @@ fn names(store: &mut Store) -> Vec<String> {
         prefix: Bytes::new(),
         after: None,
         limit: 1_000,
+        siblings_only: false,
     };
     let token = store.submit(|token| StoreRequest::Scan { token, range });
     while store.outcome(token).scanned.is_none() {

@@ -22,6 +22,7 @@ fn range(partitions: &[u32], prefix: &str, after: Option<Key>, limit: u32) -> Sc
         prefix: Bytes::copy_from_slice(prefix.as_bytes()),
         after,
         limit,
+        siblings_only: false,
     }
 }
 
@@ -114,4 +115,44 @@ fn a_listing_agrees_with_a_sorted_map_at_any_moment() {
         assert_eq!(parts, model.len(), "each key is in one partition");
         assert!(list(&mut store, &[], "", 7).is_empty());
     }
+}
+
+#[test]
+fn keys_with_siblings_are_found_page_by_page_however_few_keys_a_page_looks_at() {
+    let mut store =
+        Store::open(&SimFiles::new(), &MemoryDisk::new(), ShardOptions::small(), 1).unwrap();
+    let mut expected = Vec::new();
+    for number in 0..240 {
+        let name = format!("k{number:03}");
+        store.put(&name, "one");
+        if number % 7 == 3 {
+            store.apply(&name, update(Replaces::Nothing, support::value("two"), 9_000 + number));
+            expected.push(name);
+        }
+        // Some of it is in the index, and some is not.
+        if number == 200 {
+            store.settle();
+            store.pass_ms(60_000);
+        }
+    }
+    store.settle();
+    // So many partitions that each is looked at for a few keys only; four of them hold something.
+    let partitions: Vec<u32> = (0..65_536).collect();
+    let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let range = ScanRange { siblings_only: true, ..range(&partitions, "k", after, 4) };
+        let token = store.submit(|token| StoreRequest::Scan { token, range });
+        store.settle();
+        let page = store.outcome(token).scanned.unwrap().unwrap();
+        assert!(page.keys.len() <= 4 && page.keys.iter().all(|key| key.values == 2));
+        pages += 1;
+        let name = |key: &Key| String::from_utf8(key.as_bytes().to_vec()).unwrap();
+        found.extend(page.keys.iter().map(|scanned| name(&scanned.key)));
+        after = page.through.or_else(|| page.keys.last().map(|last| last.key.clone()));
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(found, expected);
+    assert!((9..60).contains(&pages), "{pages}");
 }

@@ -32,3 +32,4 @@ mod three_machines;
 mod until;
 mod values;
 mod watching;
+mod why;

@@ -9,10 +9,12 @@ pub(crate) mod bench;
 pub(crate) mod bucket;
 pub(crate) mod cert;
 pub(crate) mod cluster;
+pub(crate) mod conflicts;
 pub(crate) mod connection;
 pub(crate) mod duration;
 pub(crate) mod failover;
 pub(crate) mod hints;
+pub(crate) mod key;
 pub(crate) mod local;
 pub(crate) mod merged;
 pub(crate) mod overload;
@@ -136,6 +138,12 @@ pub(crate) enum Verb {
     /// Show who owns what
     #[command(subcommand)]
     Ring(ring::RingVerb),
+    /// Look into one key: what each owner holds, and why
+    #[command(subcommand)]
+    Key(key::KeyVerb),
+    /// List, show and resolve siblings
+    #[command(subcommand)]
+    Conflicts(conflicts::ConflictsVerb),
     /// Show, hand over and keep back what nodes hold for owners that were away
     #[command(subcommand)]
     Hints(hints::HintsVerb),

@@ -63,6 +63,13 @@ pub(crate) fn date(since_1970_ms: u64) -> String {
     format!("{year:04}-{:02}-{day:02} {:02}:{:02}", u8::from(month), date.hour(), date.minute())
 }
 
+/// The time of day of a moment in milliseconds since 1970 as `12:03:10.250`, UTC.
+pub(crate) fn time_of_day(since_1970_ms: u64) -> String {
+    let ms = since_1970_ms % 86_400_000;
+    let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
+    format!("{hours:02}:{minutes:02}:{seconds:02}.{:03}", ms % 1_000)
+}
+
 /// A share of a whole as a percentage with one decimal.
 pub(crate) fn percent(part: f64) -> String {
     format!("{:.1} %", part * 100.0)
@@ -89,13 +96,14 @@ pub(crate) fn plural(number: u64, noun: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{bar, bytes, count, date, duration, percent, plural};
+    use super::{bar, bytes, count, date, duration, percent, plural, time_of_day};
 
     #[test]
     fn a_date_is_of_utc() {
         assert_eq!(date(0), "1970-01-01 00:00");
         assert_eq!(date(951_827_696_000), "2000-02-29 12:34");
         assert_eq!(date(u64::MAX), "after 9999");
+        assert_eq!(time_of_day(951_827_696_025), "12:34:56.025");
     }
 
     #[test]

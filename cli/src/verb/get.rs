@@ -159,7 +159,7 @@ pub(super) fn siblings_table(values: &[GetValue], style: Style) -> Table {
 }
 
 /// The beginning of a value on one line: text with its control characters escaped, anything else said to be binary.
-fn preview(value: &[u8]) -> String {
+pub(super) fn preview(value: &[u8]) -> String {
     let head = &value[..value.len().min(4 * PREVIEW_CHARACTERS)];
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
@@ -193,7 +193,7 @@ fn all(key: &str, read: &Reply<GetDone>) -> Value {
 }
 
 /// A value: always as base64, and as text when it is text.
-fn value_json(value: &GetValue) -> Value {
+pub(super) fn value_json(value: &GetValue) -> Value {
     json!({
         "value": std::str::from_utf8(&value.value).ok(), "value_base64": base64(&value.value),
         "bytes": value.value.len(), "dot": value.dot.to_string(), "expires_at_ms": value.expires_at_ms,
@@ -201,7 +201,7 @@ fn value_json(value: &GetValue) -> Value {
 }
 
 /// Adds the fields of one JSON object to another.
-fn merge(document: &mut Value, more: Value) {
+pub(super) fn merge(document: &mut Value, more: Value) {
     if let (Value::Object(fields), Value::Object(more)) = (document, more) {
         fields.extend(more);
     }

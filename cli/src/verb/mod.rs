@@ -6,12 +6,14 @@ mod bucket;
 mod cert;
 mod cluster_init;
 mod completions;
+mod conflicts;
 mod delete;
 mod demo;
 mod dev;
 mod diag;
 mod get;
 mod hints;
+mod key_why;
 mod ls;
 mod merged;
 mod node_start;
@@ -31,6 +33,7 @@ use clap::Parser;
 
 use crate::args::bench::BenchVerb;
 use crate::args::cluster::{ClusterVerb, NodeVerb};
+use crate::args::key::KeyVerb;
 use crate::args::ring::RingVerb;
 use crate::args::{Arguments, Verb};
 use crate::exit_code::ExitCode;
@@ -90,6 +93,10 @@ fn run(verb: Verb, output: Output) -> Outcome<ExitCode> {
         Verb::Ring(RingVerb::Where { key, connection }) => {
             wait(ring_where::run(&key, &connection, output))
         }
+        Verb::Key(KeyVerb::Why { key, connection }) => {
+            wait(key_why::run(&key, &connection, output))
+        }
+        Verb::Conflicts(verb) => wait(conflicts::run(verb, output)),
         Verb::Hints(verb) => wait(hints::run(verb, output)),
         Verb::Repair(verb) => wait(repair::run(verb, output)),
         Verb::Bucket(verb) => wait(bucket::run(verb, output)),

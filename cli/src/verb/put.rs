@@ -44,7 +44,7 @@ pub(super) async fn run(options: Put, output: Output) -> Outcome<ExitCode> {
     report(&client, &reply, "put", output)
 }
 
-fn with_options(request: PutRequest, options: &WriteArguments) -> PutRequest {
+pub(super) fn with_options(request: PutRequest, options: &WriteArguments) -> PutRequest {
     let mut request = request.deadline(options.connection.timeout);
     if let Some(w) = options.w {
         request = request.w(w);
@@ -126,7 +126,7 @@ pub(super) fn report(
 }
 
 /// Reads the value; one over the limit is refused before it is read to its end.
-fn read_value(source: &Source) -> Outcome<Vec<u8>> {
+pub(super) fn read_value(source: &Source) -> Outcome<Vec<u8>> {
     let limit = INLINE_VALUE_BYTES as u64 + 1;
     let mut value = Vec::new();
     match source {

@@ -214,6 +214,10 @@ fn say_swarm(
         units::count(report.events_per_s / threads.max(1) as u64),
         units::plural(threads as u64, "thread"),
     ))?;
+    output.line(&format!(
+        "{} between owners while faults ran, each explained by what had happened",
+        units::plural(report.explained, "difference"),
+    ))?;
     let columns =
         [("rare state", Align::Left), ("reached", Align::Right), ("in seeds", Align::Right)];
     let mut table = Table::new(&columns);

@@ -48,6 +48,7 @@ pub mod repair;
 mod route;
 pub mod topology;
 mod transport;
+mod why;
 
 pub use bucket::Bucket;
 pub use client::Client;

@@ -31,6 +31,7 @@ use crate::engine::machine::Machine;
 use crate::engine::peers::Peers;
 use crate::engine::quorum::Owners;
 use crate::engine::view::{ClusterView, Place};
+use crate::engine::why::asking::Asking;
 use crate::limits;
 
 /// A checked request for one key.
@@ -82,10 +83,8 @@ impl Desk<'_> {
                 let task = Task::Read(self.check_get(&get)?);
                 self.carry(task, Request::Get(get), hops, deadline_ns)
             }
-            Request::List(list) => {
-                let listing = self.check_list(list)?;
-                Ok(Box::new(List::new(listing, deadline_ns)))
-            }
+            Request::List(list) => Ok(self.list(list, false, deadline_ns)?),
+            Request::Conflicts(list) => Ok(self.list(list, true, deadline_ns)?),
             Request::BatchPut(batch) => {
                 self.check_batch_put(&batch)?;
                 Ok(Box::new(Batch::of_puts(batch, deadline_ns)))
@@ -95,6 +94,11 @@ impl Desk<'_> {
                 Ok(Box::new(Batch::of_gets(batch, deadline_ns)))
             }
             Request::Repair(repair) => self.repair(repair, hops, deadline_ns),
+            Request::Why(why) => {
+                let place = self.view.place(&why.bucket, &why.key)?;
+                let fallbacks = self.view.fallbacks(place.key.class, place.key.partition);
+                Ok(Box::new(Asking::new(place, fallbacks, deadline_ns)))
+            }
             // Cluster facts are the runtime's business; one that comes here was not meant for an engine.
             _ => Err(invalid(ArgumentKind::UnknownRequest)),
         }
@@ -190,7 +194,12 @@ impl Desk<'_> {
         Ok(Read { place, rule: settings.rule, r, bucket_w, strict, sloppy })
     }
 
-    fn check_list(&self, list: ListRequest) -> Result<Listing, RequestError> {
+    fn list(
+        &self,
+        list: ListRequest,
+        siblings_only: bool,
+        deadline_ns: u64,
+    ) -> Result<Box<List>, RequestError> {
         let BucketSettings { class, rule, .. } = *self.view.bucket(&list.bucket)?;
         let limit = usize::try_from(list.limit).unwrap_or(usize::MAX);
         if limit == 0 {
@@ -198,7 +207,8 @@ impl Desk<'_> {
         }
         check_size(LimitKind::Page, limit, bounds::LIST_PAGE_ITEMS)?;
         let ListRequest { bucket, prefix, after, partial, .. } = list;
-        Ok(Listing { class, rule, bucket, prefix, after, limit, partial })
+        let listing = Listing { class, rule, bucket, prefix, after, limit, partial, siblings_only };
+        Ok(Box::new(List::new(listing, deadline_ns)))
     }
 
     fn check_batch_put(&self, batch: &BatchPut) -> Result<(), RequestError> {

@@ -1,5 +1,6 @@
 //! What the engine does with what it hears from peers and from the store, and who delivers what is held for others.
 
+use kvorum_protocol::message::Happened;
 use kvorum_ring::NodeId;
 use kvorum_store::{Now, StoreEvent, Token};
 
@@ -9,7 +10,9 @@ use crate::engine::effect::Effect;
 use crate::engine::machines::Kind;
 use crate::engine::origin::Origin;
 use crate::engine::parcel::Parcel;
+use crate::engine::replica::noting::Refused;
 use crate::engine::turn::Delivery;
+use crate::engine::why::testifying::Testifying;
 use crate::engine::{Engine, replica, room};
 use crate::peer_message::PeerMessage;
 
@@ -34,13 +37,28 @@ impl Engine {
                     Ok(task) => {
                         self.start(now, task, None, Kind::Replica);
                     }
-                    Err(refusal) => {
-                        self.effects.push_back(Effect::Send { to: from, message: *refusal })
+                    Err(refused) => {
+                        let Refused { message, noted } = *refused;
+                        noted.inspect(|(key, what)| self.events.note(now, *key, *what));
+                        self.effects.push_back(Effect::Send { to: from, message })
                     }
                 }
             }
             PeerMessage::Ask { token, number, question } => {
                 self.be_asked(now, from, (token, number), *question);
+            }
+            PeerMessage::Explain { token, key, .. } => {
+                let tasks = self.machines.replica_tasks();
+                match room::replica_room(self.stopped, tasks, &self.options) {
+                    Ok(()) => {
+                        let testifying = Box::new(Testifying::new(from, token, key));
+                        self.start(now, testifying, None, Kind::Replica);
+                    }
+                    Err(reason) => {
+                        let message = PeerMessage::NotExplained { token, reason };
+                        self.effects.push_back(Effect::Send { to: from, message });
+                    }
+                }
             }
             PeerMessage::AskClock { token } => {
                 self.effects.push_back(replica::time(now, from, token))
@@ -50,6 +68,8 @@ impl Engine {
             | PeerMessage::Answered { token, .. }
             | PeerMessage::Delivered { token, .. }
             | PeerMessage::Fetched { token, .. }
+            | PeerMessage::Explained { token, .. }
+            | PeerMessage::NotExplained { token, .. }
             | PeerMessage::Forwarded { token, .. }
             | PeerMessage::Scanned { token, .. } => {
                 self.turn(now, Token(token), |machine, turn| machine.on_reply(turn, from, message));
@@ -61,6 +81,9 @@ impl Engine {
         match event.token() {
             Some(token) => self.turn(now, token, |machine, turn| machine.on_store(turn, event)),
             None => {
+                if let StoreEvent::HintDropped { key } = &event {
+                    self.events.note(now, key.key_hash(), Happened::HintDropped);
+                }
                 if let StoreEvent::Poisoned { .. } = event {
                     self.stopped = true;
                     self.turn_all(now, |machine, turn| machine.on_store(turn, event.clone()));

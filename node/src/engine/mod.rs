@@ -15,11 +15,13 @@
 mod admit;
 mod asked;
 mod breaker;
+mod causes;
 mod coordinator;
 mod courier;
 mod deadlines;
 mod effect;
 mod errand;
+mod events;
 mod exchange;
 mod exchanging;
 mod figures;
@@ -42,6 +44,7 @@ mod room;
 mod stats;
 mod turn;
 mod view;
+mod why;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -59,6 +62,7 @@ pub use view::{ClusterView, MemberView};
 use crate::engine::admit::Desk;
 use crate::engine::asked::Asked;
 use crate::engine::deadlines::Deadlines;
+use crate::engine::events::Events;
 use crate::engine::exchange::claims::Exchanges;
 use crate::engine::heard::Heard;
 use crate::engine::machine::{Machine, Progress};
@@ -85,6 +89,7 @@ pub struct Engine {
     couriers: BTreeMap<NodeId, Token>,
     hints_paused: bool,
     exchanges: Exchanges,
+    events: Events,
     /// Set for good when the store was poisoned: this node serves nothing any more.
     stopped: bool,
     stats: EngineStats,
@@ -107,6 +112,7 @@ impl Engine {
             couriers: BTreeMap::new(),
             hints_paused: false,
             exchanges: Exchanges::new(options.exchange_every_ms),
+            events: Events::new(options.events),
             stopped: false,
             stats: EngineStats::default(),
         }
@@ -114,6 +120,7 @@ impl Engine {
 
     /// Takes one input. Alarms that are due ring afterwards, whatever the input was.
     pub fn handle(&mut self, now: Now, input: Input) {
+        self.events.begin(now);
         match input {
             Input::Client { client, request_id, request } => {
                 let origin = Origin::Client { client, request_id };
@@ -123,11 +130,13 @@ impl Engine {
             Input::Peer { from, message } => self.hear_peer(now, from, message),
             Input::PeerUp { node } => {
                 self.peers.rise(node);
+                self.events.rise(now, node);
                 self.call_courier(now, node);
                 self.exchanges.rise(now, self.me, &self.view, node);
             }
             Input::PeerDown { node } => {
                 self.peers.fall(node);
+                self.events.fall(now, node);
                 self.exchanges.fall(node);
                 self.turn_all(now, |machine, turn| machine.on_peer_down(turn, node));
             }
@@ -224,6 +233,7 @@ impl Engine {
             effects: &mut self.effects,
             stats: &mut self.stats,
             exchanges: &mut self.exchanges,
+            events: &mut self.events,
             response: None,
             alarm_ns: running.alarm_ns,
             parts: Vec::new(),

@@ -14,6 +14,8 @@ pub struct EngineOptions {
     /// Milliseconds between two exchanges with another owner that was found to hold the same; 0, the default, for none: whoever
     /// drives the engine says how often it pays, as [`limits::EXCHANGE_EVERY_MS`] does for a node.
     pub exchange_every_ms: u64,
+    /// Events of keys that are remembered for whoever asks why; [`limits::EVENTS`] by default.
+    pub events: usize,
     /// A bug to run with. Always none outside the `planted` feature, where nothing looks at it.
     pub planted: Option<Planted>,
 }
@@ -24,6 +26,7 @@ impl Default for EngineOptions {
             max_requests: limits::MAX_REQUESTS,
             max_replica_tasks: limits::MAX_REPLICA_TASKS,
             exchange_every_ms: 0,
+            events: limits::EVENTS,
             planted: None,
         }
     }

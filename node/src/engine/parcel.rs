@@ -5,11 +5,12 @@
 //!
 //! At the owner it is merged like everything else. How it ends is told to the courier that began it.
 
-use kvorum_protocol::message::{Nothing, RequestError, Response};
+use kvorum_protocol::message::{Happened, Nothing, OwnerCause, RequestError, Response};
 use kvorum_protocol::{EncodedSet, RecordKey, Space};
 use kvorum_ring::NodeId;
 use kvorum_store::{ReadError, StoreEvent, StoreRequest};
 
+use crate::engine::causes::cause_of;
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::planted::Planted;
 use crate::engine::turn::Turn;
@@ -69,17 +70,30 @@ impl Parcel {
         match outcome {
             ReplicateOutcome::Durable => {
                 turn.stats.hints_delivered += 1;
+                turn.note(self.key.key_hash(), Happened::HintDelivered { to: self.target });
                 self.release(turn);
                 Progress::Waiting
             }
-            ReplicateOutcome::Refused { reason: ReplicaRefusal::Overloaded { retry_after_ms } } => {
-                end(turn, Some(RequestError::Overloaded { retry_after_ms }))
-            }
-            ReplicateOutcome::Refused { reason: ReplicaRefusal::Late } => {
-                end(turn, Some(RequestError::DeadlineExceeded))
-            }
-            ReplicateOutcome::Refused { .. } => end(turn, Some(RequestError::WrongLayout)),
+            ReplicateOutcome::Refused { reason } => self.refused(turn, reason),
         }
+    }
+
+    fn refused(&self, turn: &mut Turn<'_>, reason: ReplicaRefusal) -> Progress {
+        self.note_undelivered(turn, cause_of(reason));
+        let error = match reason {
+            ReplicaRefusal::Overloaded { retry_after_ms } => {
+                RequestError::Overloaded { retry_after_ms }
+            }
+            ReplicaRefusal::Late => RequestError::DeadlineExceeded,
+            _ => RequestError::WrongLayout,
+        };
+        end(turn, Some(error))
+    }
+
+    /// Remembers that the owner has not got it.
+    fn note_undelivered(&self, turn: &mut Turn<'_>, cause: OwnerCause) {
+        let to = self.target;
+        turn.note(self.key.key_hash(), Happened::HintUndelivered { to, cause });
     }
 }
 
@@ -132,7 +146,10 @@ impl Machine for Parcel {
 
     fn on_peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) -> Progress {
         match node == self.target && self.stage == Stage::Sent {
-            true => end(turn, Some(RequestError::Stopping)),
+            true => {
+                self.note_undelivered(turn, OwnerCause::Unreachable);
+                end(turn, Some(RequestError::Stopping))
+            }
             false => Progress::Waiting,
         }
     }
@@ -142,6 +159,7 @@ impl Machine for Parcel {
             Stage::Sent => {
                 // It is slow, or what is sent there is lost: one at a time finds out.
                 turn.peers.grant(self.target, 1);
+                self.note_undelivered(turn, OwnerCause::TimedOut);
                 end(turn, Some(RequestError::DeadlineExceeded))
             }
             // The store answers everything.

@@ -7,6 +7,7 @@
 //! | 20 | `20-hint-forgotten-early` | a hint is forgotten when it is sent, before its owner has it durably | here |
 //! | 40 | `40-engine-counts-unsynced` | the coordinator counts its own copy when it is applied, before it is durable | here |
 //! | 61 | `61-counts-twice` | a retried operation is minted under another id | here |
+//! | 70 | `70-left-behind-untold` | a coordinator does not remember which owners a write ended without | here |
 //! | 1, 2, 12, 13, 14, 40, 46, 47, 49, 50 | | what a shard can do wrong by itself | `kvorum_store::planted` |
 
 /// A bug that can be armed in the engine.
@@ -21,15 +22,18 @@ pub enum Planted {
     /// Bug 61: a retry of an operation that nobody who was asked knows is minted under another id, so that the increment of a
     /// branch that could not be asked is counted beside it.
     CountsTwice,
+    /// Bug 70: who was left behind is not noted, so that nothing explains what an owner lacks.
+    LeftBehindUntold,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 4] = [
+    pub const ALL: [Planted; 5] = [
         Planted::SiblingExplosion,
         Planted::HintForgottenEarly,
         Planted::CountsUnsynced,
         Planted::CountsTwice,
+        Planted::LeftBehindUntold,
     ];
 
     /// The name by which it is armed, which begins with its number in the list of known bugs.
@@ -39,6 +43,7 @@ impl Planted {
             Planted::HintForgottenEarly => "20-hint-forgotten-early",
             Planted::CountsUnsynced => "40-engine-counts-unsynced",
             Planted::CountsTwice => "61-counts-twice",
+            Planted::LeftBehindUntold => "70-left-behind-untold",
         }
     }
 

@@ -9,8 +9,11 @@
 //!
 //! What it takes in an owner's place it keeps apart, and calls a courier for whoever of the owners can be reached.
 
+pub(crate) mod noting;
+
+use kvorum_protocol::message::Way;
 use kvorum_protocol::{RecordKey, Space};
-use kvorum_ring::{NodeId, PartitionId};
+use kvorum_ring::{KeyHash, NodeId, PartitionId};
 use kvorum_store::{
     Apply, Hint, Now, ReadError, ScanPage, ScanRange, StoreEvent, StoreRefusal, StoreRequest, Token,
 };
@@ -44,33 +47,37 @@ pub(crate) struct Replica {
     request: Option<StoreRequest>,
     /// The owners that it is held for, of what is held for others.
     targets: Vec<NodeId>,
+    /// Of one key's request: its hash, and on which way it came.
+    noted: Option<(KeyHash, Way)>,
 }
 
-/// The machine for a coordinator's request, or the message that refuses it.
+/// The machine for a coordinator's request, or what refuses it.
 pub(crate) fn task(
     me: NodeId,
     view: &ClusterView,
     from: NodeId,
     message: PeerMessage,
     (reserve, credit): (Result<(), ReplicaRefusal>, u32),
-) -> Result<Box<dyn Machine>, Box<PeerMessage>> {
+) -> Result<Box<dyn Machine>, Box<noting::Refused>> {
     // The store's request gets its token when the machine starts.
     let unnamed = Token(0);
     let mut targets = Vec::new();
+    let noted = noting::of(&message);
+    let hash = noted.map(|(hash, _)| hash);
     let (token, asked, deadline_ms, wrong_place, request) = match message {
-        PeerMessage::Replicate { token, key, set, deadline_ms } => {
-            let wrong_place = wrong_place(me, view, &key, &[Space::Owned]);
+        PeerMessage::Replicate { token, key, set, deadline_ms, .. } => {
+            let wrong_place = misplaced(me, view, (&key, hash), &[Space::Owned]);
             let request = StoreRequest::Apply { token: unnamed, key, change: Apply::Merge { set } };
             (token, Asked::Replicate, deadline_ms, wrong_place, request)
         }
         PeerMessage::Deliver { token, key, set, deadline_ms } => {
-            let wrong_place = wrong_place(me, view, &key, &[Space::Owned]);
+            let wrong_place = misplaced(me, view, (&key, hash), &[Space::Owned]);
             let request = StoreRequest::Apply { token: unnamed, key, change: Apply::Merge { set } };
             (token, Asked::Deliver { credit }, deadline_ms, wrong_place, request)
         }
         PeerMessage::Hold { token, held, deadline_ms } => {
             let PeerHold { key, set, targets: owners, spare } = *held;
-            let wrong_place = wrong_place(me, view, &key, &[Space::Hinted])
+            let wrong_place = misplaced(me, view, (&key, hash), &[Space::Hinted])
                 .or_else(|| wrong_targets(view, &key, &owners));
             targets.clone_from(&owners);
             let (hint, change) = (Hint { targets: owners, spare }, Apply::Merge { set });
@@ -78,7 +85,7 @@ pub(crate) fn task(
             (token, Asked::Replicate, deadline_ms, wrong_place, request)
         }
         PeerMessage::Fetch { token, key, digest_only, deadline_ms } => {
-            let wrong_place = wrong_place(me, view, &key, &[Space::Owned, Space::Hinted]);
+            let wrong_place = misplaced(me, view, (&key, hash), &[Space::Owned, Space::Hinted]);
             let request = StoreRequest::Read { token: unnamed, key };
             (token, Asked::Fetch { digest_only }, deadline_ms, wrong_place, request)
         }
@@ -95,8 +102,14 @@ pub(crate) fn task(
         Ok(()) => wrong_place,
     };
     match refusal {
-        Some(reason) => Err(Box::new(refuse(token, asked, reason))),
-        None => Ok(Box::new(Replica { from, token, asked, request: Some(request), targets })),
+        Some(reason) => {
+            let noted = noting::refused(from, asked, noted, reason);
+            Err(Box::new(noting::Refused { message: refuse(token, asked, reason), noted }))
+        }
+        None => {
+            let request = Some(request);
+            Ok(Box::new(Replica { from, token, asked, request, targets, noted }))
+        }
     }
 }
 
@@ -112,6 +125,16 @@ pub(crate) fn wrong_place(
     key: &RecordKey,
     spaces: &[Space],
 ) -> Option<ReplicaRefusal> {
+    misplaced(me, view, (key, None), spaces)
+}
+
+/// The same of a key whose hash may be known.
+fn misplaced(
+    me: NodeId,
+    view: &ClusterView,
+    (key, hash): (&RecordKey, Option<KeyHash>),
+    spaces: &[Space],
+) -> Option<ReplicaRefusal> {
     let belongs = match key.space {
         Space::Owned => view.owns(me, key.class, key.partition),
         Space::Hinted => view.stands_in(me, key.class, key.partition),
@@ -119,7 +142,8 @@ pub(crate) fn wrong_place(
     if !belongs || !spaces.contains(&key.space) {
         return Some(ReplicaRefusal::NotAnOwner);
     }
-    let is_at_home = view.layout.partitions().partition_of(key.key_hash()) == key.partition;
+    let hash = hash.unwrap_or_else(|| key.key_hash());
+    let is_at_home = view.layout.partitions().partition_of(hash) == key.partition;
     (!is_at_home).then_some(ReplicaRefusal::Misplaced)
 }
 
@@ -164,8 +188,9 @@ fn refuse(token: u64, asked: Asked, reason: ReplicaRefusal) -> PeerMessage {
 
 /// What a peer scans, in the store's words.
 pub(crate) fn store_range(range: PeerScan) -> ScanRange {
-    let PeerScan { class, partitions, bucket, prefix, after, limit } = range;
-    ScanRange { space: Space::Owned, class, partitions, bucket, prefix, after, limit }
+    let PeerScan { class, partitions, bucket, prefix, after, limit, siblings_only } = range;
+    let space = Space::Owned;
+    ScanRange { space, class, partitions, bucket, prefix, after, limit, siblings_only }
 }
 
 /// What the store scanned, in the words of peers.
@@ -179,7 +204,7 @@ pub(crate) fn scan_outcome(result: Result<ScanPage, ReadError>, refilling: bool)
                 value_bytes: scanned.value_bytes.into(),
             };
             let entries = page.keys.into_iter().map(entry).collect();
-            ScanOutcome::Page(PeerPage { entries, more: page.more })
+            ScanOutcome::Page(PeerPage { entries, more: page.more, through: page.through })
         }
         Err(ReadError::Damaged | ReadError::IndexDamaged) => ScanOutcome::Damaged,
     }
@@ -212,6 +237,7 @@ impl Machine for Replica {
             | StoreRequest::Release { token, .. }
             | StoreRequest::ListHints { token, .. }
             | StoreRequest::Read { token, .. }
+            | StoreRequest::Inspect { token, .. }
             | StoreRequest::Scan { token, .. }
             | StoreRequest::Roots { token, .. }
             | StoreRequest::Leaves { token, .. }
@@ -224,6 +250,7 @@ impl Machine for Replica {
 
     fn on_store(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
         let token = self.token;
+        self.note(turn, &event);
         let answer = match (self.asked, event) {
             (Asked::Deliver { credit }, StoreEvent::Durable { .. }) => {
                 PeerMessage::Delivered { token, outcome: ReplicateOutcome::Durable, credit }

@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 
 use kvorum_protocol::RecordKey;
-use kvorum_protocol::message::{Request, Response};
-use kvorum_ring::NodeId;
+use kvorum_protocol::message::{Happened, PeerSight, Request, Response};
+use kvorum_ring::{KeyHash, NodeId};
 use kvorum_store::{Now, StoreRequest, Token};
 
 use crate::engine::effect::Effect;
+use crate::engine::events::{Events, Remembered};
 use crate::engine::exchange::claims::Exchanges;
 use crate::engine::peers::Peers;
 use crate::engine::planted::Planted;
@@ -45,6 +46,7 @@ pub(crate) struct Turn<'a> {
     pub(super) planted: Option<Planted>,
     pub(crate) stats: &'a mut EngineStats,
     pub(crate) exchanges: &'a mut Exchanges,
+    pub(super) events: &'a mut Events,
     pub(super) effects: &'a mut VecDeque<Effect>,
     pub(super) response: Option<Response>,
     pub(super) alarm_ns: Option<u64>,
@@ -70,6 +72,26 @@ impl Turn<'_> {
     /// Whether this bug is planted here.
     pub(crate) fn has_planted(&self, bug: Planted) -> bool {
         bug.is_armed(self.planted)
+    }
+
+    /// Notes what happened to a key, for whoever asks later why it holds what it holds.
+    pub(crate) fn note(&mut self, key: KeyHash, what: Happened) {
+        self.events.note(self.now, key, what);
+    }
+
+    /// An exchange with a peer came to its end.
+    pub(crate) fn note_compared(&mut self, peer: NodeId) {
+        self.events.compared(self.now, peer);
+    }
+
+    /// What is remembered of a key.
+    pub(crate) fn remembered(&self, key: KeyHash) -> Remembered {
+        self.events.about(self.now, key)
+    }
+
+    /// How a peer was seen.
+    pub(crate) fn sight(&self, node: NodeId) -> PeerSight {
+        self.events.sight(self.now, node, self.peers.is_up(node))
     }
 
     /// Sends to a peer.

@@ -223,6 +223,9 @@ fn need(request: &Request) -> Need<'_> {
         Request::Get(get) => Need::Rights(&get.bucket, Rights::READ),
         Request::List(list) => Need::Rights(&list.bucket, Rights::READ),
         Request::BatchGet(batch) => Need::Rights(&batch.bucket, Rights::READ),
+        // Both tell of one bucket's keys and nothing of any other's.
+        Request::Why(why) => Need::Rights(&why.bucket, Rights::READ),
+        Request::Conflicts(list) => Need::Rights(&list.bucket, Rights::READ),
         Request::BucketCreate(set) | Request::BucketSet(set) => {
             Need::Rights(&set.bucket.name, Rights::ADMIN)
         }

@@ -64,11 +64,16 @@ pub(crate) fn peer_span(peer: NodeId, message: &PeerMessage, partitions: Partiti
         }
         PeerMessage::Scan { .. } => tracing::trace_span!("scan", %peer),
         PeerMessage::Ask { .. } => tracing::trace_span!("ask", %peer),
+        PeerMessage::Explain { key, .. } => {
+            tracing::trace_span!("explain", %peer, bucket = %key.bucket, partition = key.partition.0)
+        }
         PeerMessage::AskClock { .. } => tracing::trace_span!("clock", %peer),
         PeerMessage::Replicated { .. }
         | PeerMessage::Clock { .. }
         | PeerMessage::Delivered { .. }
         | PeerMessage::Fetched { .. }
+        | PeerMessage::Explained { .. }
+        | PeerMessage::NotExplained { .. }
         | PeerMessage::Forwarded { .. }
         | PeerMessage::Answered { .. }
         | PeerMessage::Scanned { .. } => Span::none(),
@@ -111,6 +116,8 @@ fn kind(request: &Request) -> &'static str {
         Request::Diag(_) => "diag",
         Request::Repair(_) => "repair",
         Request::Hints(_) => "hints",
+        Request::Why(_) => "why",
+        Request::Conflicts(_) => "conflicts",
         Request::BucketCreate(_) => "bucket create",
         Request::BucketSet(_) => "bucket set",
         Request::BucketShow(_) => "bucket show",

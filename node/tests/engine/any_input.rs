@@ -15,18 +15,20 @@ use kvorum_node::peer_message::{
     ReplicateOutcome, ScanOutcome,
 };
 use kvorum_protocol::mergeable::{self, Operation};
+use kvorum_protocol::message::topology::LayoutHash;
 use kvorum_protocol::message::{
-    BatchGet, BatchPut, BucketSettings, Delete, Get, List, MergeRule, Nothing, Put, PutItem,
-    Repair, RepairTarget, Replacing, Request, RequestError, RequestOptions, Response, Update,
+    BatchGet, BatchPut, BucketSettings, Delete, Get, KeptCopy, LayoutLabel, List, MergeRule,
+    Nothing, Put, PutItem, Repair, RepairTarget, Replacing, Request, RequestError, RequestOptions,
+    Response, Testimony, Update, Way, Why,
 };
 use kvorum_protocol::{
-    Actor, Change, Context, EncodedSet, Key, MintRefusal, OperationId, RecordKey, Replaces, Space,
-    Stamping, VersionSet,
+    Actor, Change, Context, EncodedSet, Key, MintRefusal, OperationId, Record, RecordKey, Replaces,
+    Space, Stamping, VersionSet,
 };
 use kvorum_ring::{ClassId, KeyHash, NodeId, PartitionId};
 use kvorum_store::{
-    Apply, ContentsKey, ContentsPage, MintedDot, PoisonReason, ReadError, ScanPage, StoreEvent,
-    StoreRefusal, StoreRequest, Token,
+    Apply, ContentsKey, ContentsPage, Inspected, Inspection, MintedDot, PoisonReason, ReadError,
+    ScanPage, StoreEvent, StoreRefusal, StoreRequest, Token,
 };
 
 use crate::cluster::{bucket, key, node_id, view_of};
@@ -219,7 +221,16 @@ impl World {
             let change = self.operation();
             return Request::Update(Update { bucket, key, change, options });
         }
-        match self.dice.below(10) {
+        match self.dice.below(12) {
+            11 => Request::Conflicts(List {
+                bucket,
+                prefix: Bytes::new(),
+                after: None,
+                limit: self.dice.pick(&[0, 3]),
+                partial: self.dice.one_in(2),
+                options,
+            }),
+            10 => Request::Why(Why { bucket, key, options }),
             0..=2 => {
                 Request::Put(Put { bucket, key, value, replaces, options, expires_at_ms: None })
             }
@@ -331,20 +342,17 @@ impl World {
                 (PeerMessage::Clock { token, wall_ms }, PeerMessage::AskClock { token });
             return self.dice.pick(&[clock.clone(), clock, ask]);
         }
-        match self.dice.below(18) {
+        match self.dice.below(20) {
+            18 => PeerMessage::Explain { token, key: self.record(), deadline_ms },
+            19 => self.explained(token, reason),
             15..=17 => self.exchanged(token),
-            0 => PeerMessage::Replicate { token, key: self.record(), set: self.set(), deadline_ms },
+            0 => self.replicate(token, deadline_ms),
             12 => self.hold(token, deadline_ms),
             13 => PeerMessage::Deliver { token, key: self.record(), set: self.set(), deadline_ms },
             14 => self.delivered(token, reason),
             1..=2 => PeerMessage::Replicated { token, outcome: ReplicateOutcome::Durable },
             3 => PeerMessage::Replicated { token, outcome: ReplicateOutcome::Refused { reason } },
-            4 => PeerMessage::Fetch {
-                token,
-                key: self.record(),
-                digest_only: self.dice.one_in(2),
-                deadline_ms,
-            },
+            4 => self.fetch(token, deadline_ms),
             5..=6 => {
                 let held = FetchOutcome::Held { set: self.set() };
                 let digest = FetchOutcome::Digest { digest: self.set().digest() };
@@ -377,12 +385,17 @@ impl World {
                     prefix,
                     after: None,
                     limit: 9,
+                    siblings_only: false,
                 };
                 PeerMessage::Scan { token, scan: 0, range: Box::new(range), deadline_ms }
             }
             _ => {
                 let entries = vec![PeerEntry { key: self.key(), siblings: 1, value_bytes: 1 }];
-                let page = ScanOutcome::Page(PeerPage { entries, more: self.dice.one_in(2) });
+                let page = ScanOutcome::Page(PeerPage {
+                    entries,
+                    more: self.dice.one_in(2),
+                    through: None,
+                });
                 let outcome =
                     self.dice.pick(&[page, ScanOutcome::Damaged, ScanOutcome::Refused { reason }]);
                 PeerMessage::Scanned { token, scan: self.dice.below(5) as u32, outcome }
@@ -453,6 +466,49 @@ impl World {
         }
     }
 
+    fn replicate(&mut self, token: u64, deadline_ms: u32) -> PeerMessage {
+        let (key, set, way) = (self.record(), self.set(), Way::ReadRepair);
+        PeerMessage::Replicate { token, key, set, deadline_ms, way }
+    }
+
+    fn fetch(&mut self, token: u64, deadline_ms: u32) -> PeerMessage {
+        let (key, digest_only) = (self.record(), self.dice.one_in(2));
+        PeerMessage::Fetch { token, key, digest_only, deadline_ms }
+    }
+
+    fn explained(&mut self, token: u64, reason: ReplicaRefusal) -> PeerMessage {
+        let testimony = Box::new(Testimony {
+            node: node_id(self.dice.below(NODES) as usize),
+            now_ms: self.now.wall_ms,
+            up_ms: 9,
+            remembers_ms: 9,
+            layout: LayoutLabel { lineage: 1, version: 1, hash: LayoutHash([0; 32]) },
+            refilling: self.dice.one_in(2),
+            owned: KeptCopy::Absent,
+            hinted: KeptCopy::Absent,
+            leaf: None,
+            peers: Vec::new(),
+            events: Vec::new(),
+        });
+        let refused = PeerMessage::NotExplained { token, reason };
+        self.dice.pick(&[PeerMessage::Explained { token, testimony }, refused])
+    }
+
+    fn inspection(&mut self, space: Space) -> Inspection {
+        let record = Record::new(self.record().in_space(space), self.set());
+        let kinds = [Inspected::Absent, Inspected::Damaged, Inspected::Record(record.into())];
+        Inspection {
+            space,
+            found: self.dice.pick(&kinds),
+            sequence: Some(5),
+            is_synced: self.dice.one_in(2),
+            was_in_memory: true,
+            location: None,
+            is_indexed: false,
+            held_ms: None,
+        }
+    }
+
     /// Lets the store answer its oldest request, or make something durable.
     fn answer_of_the_store(&mut self) {
         if self.dice.one_in(2)
@@ -476,6 +532,10 @@ impl World {
                 let held = Ok(Some(self.set()));
                 let result = self.dice.pick(&[held, Ok(None), Err(ReadError::Damaged)]);
                 StoreEvent::Read { token, result, refilling }
+            }
+            StoreRequest::Inspect { key, .. } => {
+                let inspection = Box::new(self.inspection(key.space));
+                StoreEvent::Inspected { token, inspection, refilling }
             }
             StoreRequest::Scan { .. } => {
                 let result =
@@ -583,6 +643,7 @@ fn token_of(message: &PeerMessage) -> Option<u64> {
         | PeerMessage::Deliver { token, .. }
         | PeerMessage::Forward { token, .. }
         | PeerMessage::AskClock { token }
+        | PeerMessage::Explain { token, .. }
         | PeerMessage::Ask { token, .. }
         | PeerMessage::Scan { token, .. } => Some(*token),
         _ => None,

@@ -2,7 +2,7 @@
 
 use kvorum_node::engine::Input;
 use kvorum_node::peer_message::{PeerMessage, ReplicateOutcome};
-use kvorum_protocol::message::{Replacing, Request, RequestError, Response};
+use kvorum_protocol::message::{Replacing, Request, RequestError, Response, Way};
 use kvorum_protocol::{Key, Space};
 use kvorum_store::{ShardOptions, StoreRefusal};
 
@@ -340,7 +340,8 @@ fn bug_02_an_actor_is_not_continued_from_what_fallbacks_hand_back() {
     let hinted = record.clone().in_space(Space::Hinted);
     let first = cluster.nodes[fallbacks[0]].disk.peek(&hinted).expect("the first write");
     let set = kvorum_protocol::EncodedSet::new(&first);
-    let merge = PeerMessage::Replicate { token: 1, key: record, set, deadline_ms: 1_000 };
+    let merge =
+        PeerMessage::Replicate { token: 1, key: record, set, deadline_ms: 1_000, way: Way::Write };
     cluster.tell(owners[0], Input::Peer { from: node_id(fallbacks[0]), message: merge });
     cluster.settle();
     let fourth = cluster.put(owners[0], &key, "4", Replacing::Latest);

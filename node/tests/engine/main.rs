@@ -18,3 +18,4 @@ mod planted;
 mod puts;
 mod refusals;
 mod retries;
+mod why;

@@ -9,7 +9,7 @@ use kvorum_node::peer_message::{
 use kvorum_protocol::codec::Surplus;
 use kvorum_protocol::message::{
     ArgumentKind, BatchGet, BatchPut, Delete, LimitKind, List, Nothing, Put, Replacing, Request,
-    RequestError, RequestOptions, Response,
+    RequestError, RequestOptions, Response, Way,
 };
 use kvorum_protocol::{Actor, Clock, Context, ContextError, EncodedSet, VersionSet, limits};
 use kvorum_ring::{ClassId, PartitionId};
@@ -125,7 +125,11 @@ fn a_full_engine_refuses_at_once_and_recovers() {
 fn replicate(cluster: &Cluster, from: usize, to: usize, deadline_ms: u32) -> Flight {
     let set = EncodedSet::new(&VersionSet::empty());
     let key = cluster.record(&key("k"));
-    Flight { from, to, message: PeerMessage::Replicate { token: 77, key, set, deadline_ms } }
+    Flight {
+        from,
+        to,
+        message: PeerMessage::Replicate { token: 77, key, set, deadline_ms, way: Way::Write },
+    }
 }
 
 fn replicated(cluster: &mut Cluster, flight: Flight) -> ReplicateOutcome {
@@ -197,6 +201,7 @@ fn a_replica_scans_no_partition_twice_for_one_question() {
             prefix: Bytes::new(),
             after: None,
             limit: 8,
+            siblings_only: false,
         });
         let message = PeerMessage::Scan { token: 5, scan: 0, range, deadline_ms: 1_000 };
         cluster.in_flight.push(Flight { from: 0, to: 1, message });
@@ -228,8 +233,13 @@ fn clocks_of_a_misbehaving_peer_are_refused_when_they_do_not_fit_together() {
     cluster.put(owners[0], &key, "v", Replacing::Latest);
     let record = cluster.record(&key);
     let entries = limits::CLOCK_ENTRIES as u64;
-    let message =
-        |set| PeerMessage::Replicate { token: 77, key: record.clone(), set, deadline_ms: 9 };
+    let message = |set| PeerMessage::Replicate {
+        token: 77,
+        key: record.clone(),
+        set,
+        deadline_ms: 9,
+        way: Way::Write,
+    };
     let even = message(largest_clock((0..entries).map(|number| 2 * number)));
     let (from, to) = (owners[0], owners[1]);
     let before = cluster.holdings(&key);
@@ -274,7 +284,7 @@ fn a_peers_page_that_is_no_page_is_not_listed() {
         let request = cluster.ask(0, Request::List(list));
         let asked = cluster.in_flight.remove(0);
         let PeerMessage::Scan { token, scan, .. } = asked.message else { panic!("{asked:?}") };
-        let outcome = ScanOutcome::Page(PeerPage { entries, more: false });
+        let outcome = ScanOutcome::Page(PeerPage { entries, more: false, through: None });
         let message = PeerMessage::Scanned { token, scan, outcome };
         cluster.in_flight.push(Flight { from: asked.to, to: 0, message });
         cluster.settle();

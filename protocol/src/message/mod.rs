@@ -15,6 +15,7 @@ pub mod request;
 pub mod response;
 pub mod status;
 pub mod topology;
+pub mod why;
 
 pub use access::{
     AccessRefusal, ListedToken, Needed, Revocation, TokenCreate, TokenRevoke, TokenTerms, Tokens,
@@ -34,3 +35,7 @@ pub use response::{
 };
 pub use status::{NodeStatus, PeerStatus, StatusDone, TaskStatus};
 pub use topology::{LayoutLabel, TopologyDone, TopologyNode};
+pub use why::{
+    Happened, KeptCopy, KeptDeletion, KeptRecord, KeptVersion, KeyEvent, LeafSum, LogPlace,
+    PeerSight, Testimony, Way, Why, WhyDone, WriteMode,
+};

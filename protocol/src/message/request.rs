@@ -11,6 +11,7 @@ use crate::message::bucket::Bucket;
 use crate::message::error::RequestError;
 use crate::message::hints::HintsAsk;
 use crate::message::repair::{Repair, RepairTarget};
+use crate::message::why::Why;
 use crate::version::OperationId;
 
 crate::wire_struct! {
@@ -238,6 +239,10 @@ crate::wire_enum! {
         /// What the node that answers holds for owners that were away, and whether it hands it over. Answered by `Hints`. The
         /// operator's.
         25 = Hints(ask: HintsAsk),
+        /// Why a key holds what it holds. Answered by `Why`.
+        28 = Why(why: Why),
+        /// List the keys that hold siblings. Answered by `Conflicts`.
+        29 = Conflicts(list: List),
         /// Create a bucket. Answered by `Buckets` with it.
         30 = BucketCreate(set: BucketSet),
         /// Change a bucket's settings. Answered by `Buckets` with it.
@@ -267,6 +272,8 @@ impl Request {
             Request::BatchGet(batch) => Some(&batch.options),
             Request::Update(update) => Some(&update.options),
             Request::Repair(repair) => Some(&repair.options),
+            Request::Why(why) => Some(&why.options),
+            Request::Conflicts(list) => Some(&list.options),
             Request::Topology(_) | Request::Status(_) | Request::Diag(_) => None,
             Request::Hints(_) => None,
             Request::BucketCreate(_) | Request::BucketSet(_) => None,
@@ -286,6 +293,8 @@ impl Request {
             Request::BatchGet(batch) => Some(&mut batch.options),
             Request::Update(update) => Some(&mut update.options),
             Request::Repair(repair) => Some(&mut repair.options),
+            Request::Why(why) => Some(&mut why.options),
+            Request::Conflicts(list) => Some(&mut list.options),
             _ => None,
         }
     }
@@ -319,6 +328,7 @@ impl Request {
             Request::Repair(Repair { target: RepairTarget::Key { bucket, key }, .. }) => {
                 Some((bucket, key))
             }
+            Request::Why(why) => Some((&why.bucket, &why.key)),
             _ => None,
         }
     }

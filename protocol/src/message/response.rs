@@ -14,6 +14,7 @@ use crate::message::repair::RepairDone;
 use crate::message::request::Nothing;
 use crate::message::status::StatusDone;
 use crate::message::topology::TopologyDone;
+use crate::message::why::WhyDone;
 use crate::version::Dot;
 
 crate::wire_struct! {
@@ -241,6 +242,10 @@ crate::wire_enum! {
         24 = Repair(done: RepairDone),
         /// What a node holds for owners that were away.
         25 = Hints(done: HintsDone),
+        /// Why a key holds what it holds.
+        28 = Why(done: WhyDone),
+        /// A listing of keys that hold siblings.
+        29 = Conflicts(done: ListDone),
         /// One bucket or all.
         30 = Buckets(done: Buckets),
         /// One access token or all.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test target uses a part.
 
+pub(crate) mod why;
+
 use bytes::Bytes;
 use kvorum_protocol::codec::Surplus;
 use kvorum_protocol::mergeable::{
@@ -19,7 +21,7 @@ use kvorum_protocol::message::{
     Replacing, Request, RequestError, RequestOptions, Response, StatusDone, TaskStatus,
     TopologyDone, TopologyNode, Welcome,
 };
-use kvorum_protocol::message::{MergedDone, Update, UpdateDone};
+use kvorum_protocol::message::{MergedDone, Update, UpdateDone, Why};
 use kvorum_protocol::message::{Repair, RepairDone, RepairHolding, RepairTarget, RepairedOwner};
 use kvorum_protocol::{AccessToken, Grant, Rights, TokenId};
 use kvorum_protocol::{
@@ -263,6 +265,15 @@ pub(crate) fn requests() -> Vec<Request> {
             options: options(),
         }),
         Request::Hints(HintsAsk { paused: Some(true) }),
+        Request::Why(Why { bucket: bucket(), key: key("greeting"), options: options() }),
+        Request::Conflicts(List {
+            bucket: bucket(),
+            prefix: Bytes::from_static(b"gre"),
+            after: None,
+            limit: 100,
+            partial: false,
+            options: options(),
+        }),
         Request::BucketCreate(BucketSet { bucket: bucket_settings() }),
         Request::BucketSet(BucketSet { bucket: bucket_settings() }),
         Request::BucketShow(BucketRequest { name: bucket() }),
@@ -510,6 +521,12 @@ pub(crate) fn responses() -> Vec<Response> {
         Response::Diag(Diagnosis { sections: vec![section] }),
         Response::Repair(repair_done()),
         Response::Hints(hints()),
+        Response::Why(why::why_done()),
+        Response::Conflicts(ListDone {
+            items: vec![ListItem { key: key("greeting"), siblings: 2, value_bytes: 10 }],
+            next: None,
+            uncovered: Vec::new(),
+        }),
         Response::Buckets(Buckets { buckets: vec![bucket_settings()] }),
         Response::Tokens(Tokens { tokens: vec![listed_token()] }),
         Response::Update(update_done()),

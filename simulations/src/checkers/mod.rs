@@ -13,6 +13,7 @@ pub mod p1_acknowledged_writes;
 pub mod p1_listings;
 pub mod p22_determinism;
 pub mod p23_one_effect;
+pub mod p24_explanations;
 pub mod p2_convergence;
 pub mod p3_siblings;
 pub mod p4_domination;

@@ -9,6 +9,7 @@ use kvorum_protocol::message::{GetDone, GetOutcome, PutDone, PutOutcome, Respons
 use kvorum_protocol::{Context, RequestError};
 
 use super::clients::Held;
+use super::explanations::EXPLAINER;
 use super::judge::{describe, shadow};
 use super::{Attempt, Happening, World};
 use crate::bits::Bits;
@@ -33,6 +34,9 @@ impl World {
     ) {
         self.digest_wire(&response);
         self.trace.hash.word(client.0 << 32 | request_id);
+        if client == EXPLAINER {
+            return self.judge_why(number, request_id, &response);
+        }
         let attempt = Attempt { slot: (request_id >> 8) as u32, number: request_id as u8 };
         let id = self.running[attempt.slot as usize].operation.id;
         match &response {

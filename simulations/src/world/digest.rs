@@ -76,6 +76,7 @@ impl World {
             StoreEvent::Applied { token, .. } => (10, token.0),
             StoreEvent::Durable { token } => (11, token.0),
             StoreEvent::Read { token, .. } => (12, token.0),
+            StoreEvent::Inspected { token, .. } => (27, token.0),
             StoreEvent::Scanned { token, .. } => (13, token.0),
             StoreEvent::Roots { token, .. } => (24, token.0),
             StoreEvent::Leaves { token, .. } => (25, token.0),

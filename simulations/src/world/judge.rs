@@ -94,6 +94,9 @@ impl World {
                     self.judge_applied(number, key, write, set, minted.as_ref(), *changed);
                 match judgement {
                     Ok(covered) => {
+                        if let (Some(minted), Some(write)) = (minted, write) {
+                            self.note_mint(number, key, minted.dot, (token.0, write));
+                        }
                         if let Some(life) = &mut self.nodes[usize::from(number)].life {
                             let pending = &mut life.pending[index];
                             pending.covered = Some(covered);
@@ -131,6 +134,9 @@ impl World {
                 self.say(Some(number), key, || format!("its store refuses: {reason}"));
             }
             StoreEvent::Damage(notice) => {
+                if matches!(notice, DamageNotice::Record { .. }) {
+                    self.explanations.note_damage(number);
+                }
                 if matches!(notice, DamageNotice::IndexRebuilt { .. }) {
                     self.reached.mark(Rare::IndexRebuilt);
                 }

@@ -10,6 +10,7 @@
 //! - `hints`: what fallbacks hold for owners;
 //! - `judge`: every store event before the oracle; `finish`: healing, reading everything, and the last judgement;
 //! - `exchanges`: what owners owe each other without a read, and whether their hash trees tell the truth;
+//! - `explanations`: what is said of why a key holds what it holds;
 //! - `aftermath`: what is done to the stores after it;
 //! - `digest`: what the trace hash is fed with.
 //!
@@ -21,6 +22,7 @@ mod beliefs;
 mod clients;
 mod digest;
 mod exchanges;
+mod explanations;
 mod faults;
 mod finish;
 mod hints;
@@ -56,6 +58,7 @@ use crate::trace::{Trace, TraceLine};
 use crate::violation::{Property, Violation};
 use beliefs::Beliefs;
 use clients::{Client, Running};
+use explanations::Explanations;
 use finish::Phase;
 use members::Absence;
 use node::{Doom, Node};
@@ -96,6 +99,8 @@ enum Happening {
     Start { node: u16 },
     /// A node goes on after a pause.
     Wake { node: u16 },
+    /// It is asked why a key holds what it holds.
+    Explain { key: u16 },
     /// All faults end.
     Heal,
     /// Some time of exchanges in the healed phase is over.
@@ -135,6 +140,8 @@ pub(crate) struct Verdict {
     pub end_ns: u64,
     /// The rare states that were reached.
     pub reached: Reached,
+    /// Differences between owners that were explained, and truly so.
+    pub explained: u64,
     /// The trace's text, if it was asked for.
     pub lines: Vec<TraceLine>,
 }
@@ -179,6 +186,7 @@ pub(crate) struct World {
     jumped_ns: u64,
     /// Records that nodes durably removed, by node and key.
     removed: BTreeSet<(u16, u16)>,
+    explanations: Explanations,
     trace: Trace,
     reached: Reached,
     violation: Option<Violation>,
@@ -193,6 +201,7 @@ impl World {
             self.schedule.push(event.at_us * 1_000, 0, Happening::Plan(index));
         }
         self.plan.events = plan;
+        self.schedule_explanations();
         self.schedule.push(self.plan.heal_at_us * 1_000, 0, Happening::Heal);
         while self.violation.is_none() {
             if self.schedule.len() == self.background {
@@ -221,6 +230,7 @@ impl World {
             events: self.events,
             end_ns: self.schedule.now_ns(),
             reached: self.reached,
+            explained: self.explanations.explained,
             lines: self.trace.into_lines(),
             violation: self.violation,
         }
@@ -246,6 +256,7 @@ impl World {
             Happening::Die { node, run, doom } => self.die_after_mint(node, run, doom),
             Happening::Start { node } => self.start(node),
             Happening::Wake { node } => self.wake(node),
+            Happening::Explain { key } => self.ask_why(key),
             Happening::Heal => self.heal(),
             Happening::Exchanged => self.go_on_exchanging(),
             Happening::Datagram { from, to, connection, datagram } => {

@@ -219,6 +219,9 @@ fn engine_options(plan: &Plan) -> EngineOptions {
         options.max_requests = 8;
         options.max_replica_tasks = 8;
     }
+    if plan.buggify == 2 {
+        options.events = 16;
+    }
     #[cfg(feature = "planted")]
     {
         options.planted = plan.planted.as_deref().and_then(crate::planted::in_engine);
@@ -332,6 +335,7 @@ impl World {
         node.index.crash(damage(death.index), seed);
         (node.paused, node.doom, node.disturbed_ns) = (false, None, now_ns);
         node.deferred.clear();
+        self.note_death(number);
         self.say(Some(number), None, || format!("dies ({death:?})"));
         if within_io {
             self.reached.mark(Rare::CrashWithinDiskOperation);

@@ -37,6 +37,7 @@ impl World {
     /// Gives an engine one input, now, and carries out what follows.
     pub(super) fn feed(&mut self, number: u16, input: Input) {
         self.digest_input(number, &input);
+        self.note_input(number, &input);
         let now_ns = self.schedule.now_ns();
         let node = &mut self.nodes[usize::from(number)];
         let now = node.now(now_ns);

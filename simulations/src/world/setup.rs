@@ -14,6 +14,7 @@ use kvorum_ring::{
 use super::World;
 use super::beliefs::Beliefs;
 use super::clients::Client;
+use super::explanations::Explanations;
 use super::finish::Phase;
 use super::node::Node;
 use crate::bits::Bits;
@@ -65,6 +66,7 @@ impl World {
             latest_ms: 0,
             jumped_ns: 0,
             removed: BTreeSet::new(),
+            explanations: Explanations::default(),
             trace: Trace::new(text),
             reached: Reached::default(),
             violation: None,

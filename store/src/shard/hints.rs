@@ -256,6 +256,12 @@ impl Shard {
         self.hints.held.contains_key(key) || self.hints.unread.contains(key)
     }
 
+    /// Milliseconds since a record is known to be held here for others; none of one that is not, or not read yet.
+    pub(super) fn held_ms(&self, key: &RecordKey) -> Option<u64> {
+        let held = self.hints.held.get(key)?;
+        Some(self.now.mono_ns.saturating_sub(held.since_ns) / NS_PER_MS)
+    }
+
     /// Whether a hint of so many bytes more has no place.
     pub(super) fn has_no_place_for(&self, hint: &Hint, bytes: usize) -> bool {
         let (taken, most) = match hint.spare {

@@ -32,6 +32,11 @@ pub(crate) enum Operation {
     Read {
         token: Token,
     },
+    /// Tell what is known of it.
+    Inspect {
+        token: Token,
+        was_in_memory: bool,
+    },
     Remove {
         token: Token,
     },
@@ -60,6 +65,7 @@ impl Operation {
             Operation::Apply { token, .. }
             | Operation::Release { token, .. }
             | Operation::Read { token }
+            | Operation::Inspect { token, .. }
             | Operation::Remove { token } => Some(*token),
             Operation::DropMarker { .. } | Operation::LearnHint | Operation::DropHint { .. } => {
                 None
@@ -269,6 +275,9 @@ impl Shard {
                 self.release(token, slot, &key, target, set.as_ref());
             }
             Operation::Read { token } => self.read(token, slot),
+            Operation::Inspect { token, was_in_memory } => {
+                self.inspect(token, slot, &key, was_in_memory);
+            }
             Operation::Remove { token } => self.remove(Some(token), slot, &key),
             Operation::LearnHint => self.learn_hint(slot, &key),
             Operation::DropHint { even_bearing } => self.drop_hint(slot, &key, even_bearing),

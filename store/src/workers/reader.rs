@@ -13,6 +13,7 @@ use crate::files::{File, Files};
 use crate::index::{EntryState, Index, IndexEntry, IndexError};
 use crate::job::{Digested, Done, Finished, Loaded, Overlay, ReadJob, Reading, Undigested};
 use crate::known_keys::Known;
+use crate::limits;
 use crate::log::entry::Logged;
 use crate::log::frame;
 use crate::log::handles::Handles;
@@ -103,16 +104,11 @@ impl<F: Files, I: Index> Reader<F, I> {
 
     /// The lowest keys over all partitions: each partition is read only as far as it can still contribute.
     fn scan(&self, range: &ScanRange, overlay: Vec<Overlay>) -> Result<ScanPage, IndexError> {
-        let mut page = Page { keys: BTreeMap::new(), wanted: range.limit as usize + 1 };
+        let mut page = Page::new(range);
         for partition in &range.partitions {
             self.scan_partition(range, *partition, &overlay, &mut page)?;
         }
-        let more = page.keys.len() > range.limit as usize;
-        let keys = page.keys.into_iter().take(range.limit as usize);
-        let keys = keys
-            .map(|(key, (values, value_bytes))| ScannedKey { key, values, value_bytes })
-            .collect();
-        Ok(ScanPage { keys, more })
+        Ok(page.finish(range.limit as usize))
     }
 
     fn scan_partition(
@@ -135,11 +131,19 @@ impl<F: Files, I: Index> Reader<F, I> {
             }
         }
         let known = |key: &[u8]| overlay.binary_search_by(|known| (*known.key).cmp(key)).is_ok();
+        let mut looked = 0;
         self.index.scan(&bounds.start, &mut |bytes, entry| {
             if !bytes.starts_with(&bounds.prefix) {
                 return ControlFlow::Break(());
             }
-            if bounds.is_passed(bytes) || known(bytes) || entry.is_removed() {
+            if bounds.is_passed(bytes) {
+                return ControlFlow::Continue(());
+            }
+            looked += 1;
+            if page.looks_no_further(looked, || bounds.key(bytes)) {
+                return ControlFlow::Break(());
+            }
+            if known(bytes) || entry.is_removed() {
                 return ControlFlow::Continue(());
             }
             let Some(key) = bounds.key(bytes) else { return ControlFlow::Continue(()) };
@@ -152,11 +156,46 @@ impl<F: Files, I: Index> Reader<F, I> {
 struct Page {
     keys: BTreeMap<Key, (u16, u32)>,
     wanted: usize,
+    /// Live values that a key has to have.
+    values: u16,
+    /// Keys of one partition that are looked at.
+    looks_at: usize,
+    /// Some partition was looked at only up to this key, so nothing behind it is told.
+    bound: Option<Key>,
 }
 
 impl Page {
+    fn new(range: &ScanRange) -> Page {
+        let share = limits::SIBLINGS_LOOKED_FOR / range.partitions.len().max(1);
+        let (values, looks_at) = match range.siblings_only {
+            true => (2, share.max(limits::SIBLINGS_LOOKED_FOR_LEAST)),
+            false => (0, usize::MAX),
+        };
+        let (keys, wanted) = (BTreeMap::new(), range.limit as usize + 1);
+        Page { keys, wanted, values, looks_at, bound: None }
+    }
+
+    /// Whether a partition is looked at no further than before this key, its key number `looked`: because another one was not
+    /// looked at as far, or it has itself been looked at for long enough.
+    fn looks_no_further(&mut self, looked: usize, key: impl FnOnce() -> Option<Key>) -> bool {
+        if self.looks_at == usize::MAX {
+            return false;
+        }
+        let Some(key) = key() else { return false };
+        if self.bound.as_ref().is_some_and(|bound| key > *bound) {
+            return true;
+        }
+        if looked == self.looks_at {
+            self.bound = Some(key);
+        }
+        false
+    }
+
     /// Adds a key; breaks when neither it nor a higher one has a place any more.
     fn add(&mut self, key: Key, values: (u16, u32)) -> ControlFlow<()> {
+        if values.0 < self.values {
+            return ControlFlow::Continue(());
+        }
         if self.keys.len() >= self.wanted {
             match self.keys.last_key_value() {
                 Some((last, _)) if *last <= key => return ControlFlow::Break(()),
@@ -165,6 +204,20 @@ impl Page {
         }
         self.keys.insert(key, values);
         ControlFlow::Continue(())
+    }
+
+    /// The page, of so many keys at most.
+    fn finish(mut self, limit: usize) -> ScanPage {
+        if let Some(bound) = &self.bound {
+            self.keys.retain(|key, _| key <= bound);
+        }
+        let is_full = self.keys.len() > limit;
+        let more = is_full || self.bound.is_some();
+        let keys = self.keys.into_iter().take(limit);
+        let keys = keys
+            .map(|(key, (values, value_bytes))| ScannedKey { key, values, value_bytes })
+            .collect();
+        ScanPage { keys, more, through: self.bound.filter(|_| !is_full) }
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Outcome {
     pub(crate) changed: bool,
     pub(crate) durable: bool,
     pub(crate) read: Option<Result<Option<EncodedSet>, ReadError>>,
+    pub(crate) inspection: Option<kvorum_store::Inspection>,
     pub(crate) scanned: Option<Result<kvorum_store::ScanPage, ReadError>>,
     pub(crate) roots: Option<Option<Vec<Sum>>>,
     pub(crate) leaves: Option<Option<Box<[Sum; LEAVES]>>>,
@@ -148,6 +149,9 @@ impl Store {
                 }
                 StoreEvent::Read { token, result, .. } => {
                     self.outcomes.entry(token).or_default().read = Some(result)
+                }
+                StoreEvent::Inspected { token, inspection, .. } => {
+                    self.outcomes.entry(token).or_default().inspection = Some(*inspection);
                 }
                 StoreEvent::Scanned { token, result, .. } => {
                     self.outcomes.entry(token).or_default().scanned = Some(result);

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from kvorum.errors import ERRORS, OpenEnum, OwnerCause, RequestError, UnknownError
+from kvorum.testimony import WhyDone
 from kvorum.wire import Choice, Name
 
 PROTOCOL_VERSION = 1
@@ -340,6 +341,20 @@ class Repair:
     options: Options
 
 
+@dataclass(frozen=True)
+class Why:
+    """Asks why a key holds what it holds."""
+
+    bucket: BucketName
+    key: bytes
+    options: Options
+
+
+@dataclass(frozen=True)
+class ListConflicts(List):
+    """Lists the keys of a bucket that hold siblings, in key order."""
+
+
 READ, WRITE, ADMIN = 1, 2, 4
 """Rights of a :class:`Grant`, to be added up with ``|``."""
 
@@ -400,6 +415,8 @@ REQUEST = Choice(
         22: GetDiagnosis,
         24: Repair,
         25: AskHints,
+        28: Why,
+        29: ListConflicts,
         30: CreateBucket,
         31: SetBucket,
         32: ShowBucket,
@@ -576,6 +593,11 @@ class ListDone:
     """To be given as ``after`` for the next page; ``None`` behind the last."""
     uncovered: tuple[int, ...]
     """Partitions that nobody could be asked for; only when a partial page was allowed."""
+
+
+@dataclass(frozen=True)
+class ConflictsDone(ListDone):
+    """A page of keys that hold siblings."""
 
 
 @dataclass(frozen=True)
@@ -829,6 +851,8 @@ RESPONSE = Choice(
         22: Diagnosis,
         24: RepairDone,
         25: HintsDone,
+        28: WhyDone,
+        29: ConflictsDone,
         30: Buckets,
         40: Tokens,
     }
@@ -837,11 +861,11 @@ RESPONSE = Choice(
 DataRequest = Put | Get | Delete | List | BatchPut | BatchGet | Update
 Request = (
     DataRequest | GetTopology | GetStatus | GetDiagnosis | CreateBucket | SetBucket | ShowBucket | ListBuckets
-    | AskHints | Repair | CreateToken | ListTokens | RevokeToken
+    | AskHints | Repair | Why | ListConflicts | CreateToken | ListTokens | RevokeToken
 )  # fmt: skip
 Response = (
     Failed | Done | PutDone | GetDone | ListDone | BatchPutDone | BatchGetDone | UpdateDone | MergedDone
-    | TopologyDone | StatusDone | Diagnosis | RepairDone | HintsDone | Buckets | Tokens
+    | TopologyDone | StatusDone | Diagnosis | RepairDone | HintsDone | WhyDone | ConflictsDone | Buckets | Tokens
 )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ mod ending;
 mod fallbacks;
 
 use kvorum_protocol::EncodedSet;
-use kvorum_protocol::message::{MergeRule, OwnerCause};
+use kvorum_protocol::message::{Happened, MergeRule, OwnerCause, Way};
 use kvorum_ring::NodeId;
 use kvorum_store::{StoreEvent, StoreRequest};
 
@@ -215,6 +215,11 @@ impl Machine for Get {
                 };
                 self.hear(turn, turn.me, outcome, refilling);
                 self.compare_with(turn, own);
+            }
+            StoreEvent::Applied { set, changed: true, .. } => {
+                let live = u32::try_from(set.versions().len()).unwrap_or(u32::MAX);
+                let (from, way) = (turn.me, Way::ReadRepair);
+                turn.note(self.place.hash, Happened::Merged { from, way, live });
             }
             StoreEvent::Durable { .. } => self.confirmed(turn, turn.me),
             StoreEvent::Refused { reason, .. } => {

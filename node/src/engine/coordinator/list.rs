@@ -36,6 +36,8 @@ pub(crate) struct Listing {
     pub(crate) limit: usize,
     /// Whether a page with gaps will do.
     pub(crate) partial: bool,
+    /// Only keys that hold siblings.
+    pub(crate) siblings_only: bool,
 }
 
 /// One node's share of the partitions. Its number is its place in the list of scans.
@@ -62,7 +64,10 @@ pub(crate) struct List {
 impl List {
     /// A listing that has not begun.
     pub(crate) fn new(listing: Listing, deadline_ns: u64) -> List {
-        let pages = Pages::new(listing.limit, listing.rule == MergeRule::Siblings);
+        let pages = match listing.siblings_only {
+            true => Pages::of_conflicts(listing.limit),
+            false => Pages::new(listing.limit, listing.rule == MergeRule::Siblings),
+        };
         let (scans, failed, uncovered) = (Vec::new(), Vec::new(), Vec::new());
         List { listing, deadline_ns, scans, pages, failed, uncovered, asked: 0 }
     }
@@ -105,6 +110,7 @@ impl List {
             prefix: self.listing.prefix.clone(),
             after: self.pages.position(scan).cloned(),
             limit: self.listing.limit as u32,
+            siblings_only: self.listing.siblings_only,
         };
         if *node == turn.me {
             turn.store(StoreRequest::Scan { token: turn.token, range: store_range(range) });
@@ -136,8 +142,13 @@ impl List {
         let keys = || page.entries.iter().map(|entry| &entry.key);
         let starts_behind =
             keys().next().is_none_or(|first| Some(first) > self.pages.position(scan));
+        let end = page.through.as_ref();
+        let goes_on = end.is_none_or(|end| {
+            Some(end) > self.pages.position(scan) && keys().last().is_none_or(|last| last <= end)
+        });
         page.entries.len() <= self.listing.limit
             && starts_behind
+            && goes_on
             && keys().is_sorted_by(|left, right| left < right)
             && keys().all(|key| key.as_bytes().starts_with(&self.listing.prefix))
     }
@@ -162,7 +173,7 @@ impl List {
             return self.answer(turn, page);
         }
         let scans = self.pages.held_up_by();
-        if !scans.is_empty() && self.asked >= limits::MAX_LIST_SCANS {
+        if !scans.is_empty() && self.asked >= self.most_scans() {
             let page = self.pages.cut_short();
             return self.answer(turn, page);
         }
@@ -173,10 +184,21 @@ impl List {
         Progress::Waiting
     }
 
+    fn most_scans(&self) -> usize {
+        match self.listing.siblings_only {
+            true => limits::MAX_CONFLICT_SCANS,
+            false => limits::MAX_LIST_SCANS,
+        }
+    }
+
     fn answer(&mut self, turn: &mut Turn<'_>, page: Page) -> Progress {
         let mut uncovered = std::mem::take(&mut self.uncovered);
         uncovered.sort_unstable();
-        turn.answer(Response::List(ListDone { items: page.items, next: page.next, uncovered }));
+        let done = ListDone { items: page.items, next: page.next, uncovered };
+        turn.answer(match self.listing.siblings_only {
+            true => Response::Conflicts(done),
+            false => Response::List(done),
+        });
         Progress::Done
     }
 
@@ -191,7 +213,12 @@ impl List {
 impl Machine for List {
     fn start(&mut self, turn: &mut Turn<'_>) -> Progress {
         turn.wake_at(self.deadline_ns);
-        let partitions = turn.view.layout.partitions().partitions().collect();
+        let partitions =
+            match self.listing.siblings_only && self.listing.rule != MergeRule::Siblings {
+                // Versions that live side by side there are one value to whoever reads it.
+                true => Vec::new(),
+                false => turn.view.layout.partitions().partitions().collect(),
+            };
         self.cover(turn, partitions, self.listing.after.clone());
         self.judge(turn)
     }

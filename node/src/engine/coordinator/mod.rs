@@ -21,25 +21,7 @@ mod repair;
 mod search;
 mod shown;
 
-use kvorum_protocol::message::OwnerCause;
-
-use crate::peer_message::ReplicaRefusal;
-
-/// How a replica's refusal is told to the client.
-fn cause_of(refusal: ReplicaRefusal) -> OwnerCause {
-    match refusal {
-        ReplicaRefusal::Overloaded { .. } | ReplicaRefusal::HintsFull => OwnerCause::Overloaded,
-        ReplicaRefusal::DiskFull => OwnerCause::DiskFull,
-        ReplicaRefusal::NotAnOwner | ReplicaRefusal::Misplaced | ReplicaRefusal::Unordered => {
-            OwnerCause::WrongLayout
-        }
-        ReplicaRefusal::Late => OwnerCause::TimedOut,
-        ReplicaRefusal::Stopping => OwnerCause::Stopping,
-        ReplicaRefusal::Refilling => OwnerCause::Refilling,
-        ReplicaRefusal::Oversized => OwnerCause::Oversized,
-        ReplicaRefusal::Other(reason) => OwnerCause::Other(reason),
-    }
-}
+use crate::engine::causes::cause_of;
 
 /// Answers are counted in single bytes on the wire; a partition never has more than a handful of owners.
 pub(crate) fn small(count: usize) -> u8 {

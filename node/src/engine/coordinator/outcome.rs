@@ -15,7 +15,7 @@ use crate::limits;
 /// A write that is applied at its coordinator.
 #[derive(Clone)]
 pub(super) struct Applied {
-    dot: Dot,
+    pub(super) dot: Dot,
     replaced: Vec<Dot>,
     /// What the reply's context covers, if one is exact.
     context: Option<Clock>,

@@ -42,6 +42,8 @@ pub(super) struct Pages {
     limit: usize,
     /// Versions that live side by side are siblings of a key; else the reader is shown one value.
     tells_siblings: bool,
+    /// Live versions that a key has to have.
+    least: u32,
     positions: Vec<Position>,
     /// Live keys only: a tombstone moves its scan's position and is forgotten.
     items: BTreeMap<Key, ListItem>,
@@ -50,7 +52,13 @@ pub(super) struct Pages {
 impl Pages {
     /// No scans yet; the page is to hold `limit` keys.
     pub(super) fn new(limit: usize, tells_siblings: bool) -> Pages {
-        Pages { limit, tells_siblings, positions: Vec::new(), items: BTreeMap::new() }
+        let (positions, items) = (Vec::new(), BTreeMap::new());
+        Pages { limit, tells_siblings, least: 1, positions, items }
+    }
+
+    /// The same for keys that have siblings.
+    pub(super) fn of_conflicts(limit: usize) -> Pages {
+        Pages { least: 2, ..Pages::new(limit, true) }
     }
 
     /// One more scan, asked for its keys behind `after`.
@@ -73,15 +81,16 @@ impl Pages {
         self.positions[scan].state != State::Closed
     }
 
-    /// Takes a scan's page. A page that claims to have more without bringing a key would go on for ever, and is the last.
+    /// Takes a scan's page. A page that claims to have more without getting any farther would go on for ever, and is the last.
     pub(super) fn take(&mut self, scan: usize, page: PeerPage) {
         let position = &mut self.positions[scan];
-        position.state =
-            if page.more && !page.entries.is_empty() { State::Paused } else { State::Closed };
-        if let Some(last) = page.entries.last() {
-            position.last = Some(last.key.clone());
+        let last = page.through.or_else(|| page.entries.last().map(|last| last.key.clone()));
+        position.state = if page.more && last.is_some() { State::Paused } else { State::Closed };
+        if let Some(last) = last {
+            position.last = Some(last);
         }
-        for entry in page.entries.into_iter().filter(|entry| entry.siblings > 0) {
+        let least = self.least;
+        for entry in page.entries.into_iter().filter(|entry| entry.siblings >= least) {
             let item = ListItem {
                 key: entry.key,
                 siblings: if self.tells_siblings { entry.siblings } else { 1 },

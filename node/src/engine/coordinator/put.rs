@@ -24,10 +24,11 @@
 //! before it may have been.
 
 mod ending;
+mod noting;
 mod recalling;
 mod standing_in;
 
-use kvorum_protocol::message::{MergeRule, OwnerCause, RequestError, Response};
+use kvorum_protocol::message::{MergeRule, OwnerCause, RequestError, Response, Way};
 use kvorum_protocol::{Change, EncodedSet, OperationId, RecordKey, Replaces};
 use kvorum_ring::{KeyHash, NodeId};
 use kvorum_store::{Apply, StoreEvent};
@@ -170,7 +171,10 @@ impl Put {
 
     /// The own store has minted, or merged what is sent again.
     fn applied(&mut self, turn: &mut Turn<'_>, event: StoreEvent) -> Progress {
-        let StoreEvent::Applied { set, minted, .. } = event else { return Progress::Waiting };
+        let StoreEvent::Applied { set, minted, changed, .. } = event else {
+            return Progress::Waiting;
+        };
+        self.note_applied(turn, &set, minted.as_ref(), changed);
         match minted {
             Some(minted) => self.applied = Some(Applied::now(&self.replaces, minted, &set)),
             // The request came twice, and the store minted nothing because its record knows the operation.
@@ -191,11 +195,9 @@ impl Put {
         let deadline_ms = remaining_ms(turn.now, self.deadline_ns);
         for node in self.copies.owners().awaited() {
             if node != turn.me {
-                let (key, set) = (self.key.clone(), set.clone());
-                turn.send(
-                    node,
-                    PeerMessage::Replicate { token: turn.token.0, key, set, deadline_ms },
-                );
+                let (token, key, set, way) =
+                    (turn.token.0, self.key.clone(), set.clone(), Way::Write);
+                turn.send(node, PeerMessage::Replicate { token, key, set, deadline_ms, way });
             }
         }
         self.set = Some(set);

@@ -4,7 +4,7 @@
 //! the merge. Between two writes of a key that is all the repair that a healthy cluster needs; keys that nobody reads are
 //! the business of the exchanges between owners.
 
-use kvorum_protocol::message::OwnerCause;
+use kvorum_protocol::message::{OwnerCause, Way};
 use kvorum_protocol::{EncodedSet, RecordKey, VersionSet};
 use kvorum_ring::NodeId;
 use kvorum_store::{Apply, StoreRequest};
@@ -113,6 +113,7 @@ pub(super) fn give(
         turn.store(StoreRequest::Apply { token: turn.token, key, change: Apply::Merge { set } });
     } else {
         let deadline_ms = remaining_ms(turn.now, deadline_ns);
-        turn.send(node, PeerMessage::Replicate { token: turn.token.0, key, set, deadline_ms });
+        let (token, way) = (turn.token.0, Way::ReadRepair);
+        turn.send(node, PeerMessage::Replicate { token, key, set, deadline_ms, way });
     }
 }

@@ -143,6 +143,9 @@ impl Asking {
 
     fn end(&mut self, turn: &mut Turn<'_>, is_compared: bool) -> Progress {
         turn.stats.exchanges += u64::from(is_compared);
+        if is_compared {
+            turn.note_compared(self.peer);
+        }
         // What could not be repaired now cannot be in a second either.
         let has_more = self.session.passed_over() > 0 || self.session.differing() > self.failed;
         let is_soon = !is_compared || has_more;

@@ -8,6 +8,7 @@
 //! others do not wait for it, and the next exchange tries again.
 
 use kvorum_antientropy::{Answer, Question, Repair, Sum};
+use kvorum_protocol::message::{Happened, Way};
 use kvorum_protocol::{Clock, EncodedSet, RecordKey, Space};
 use kvorum_ring::NodeId;
 use kvorum_store::{Apply, StoreEvent, StoreRequest, Token};
@@ -87,7 +88,8 @@ impl Repairing {
         if let Some(set) = self.held.take().filter(|_| self.gives) {
             let (token, key) = (turn.token.0, self.key.clone());
             let deadline_ms = limits::REPAIR_DEADLINE_MS;
-            turn.send(self.peer, PeerMessage::Replicate { token, key, set, deadline_ms });
+            let way = Way::Exchange;
+            turn.send(self.peer, PeerMessage::Replicate { token, key, set, deadline_ms, way });
             self.awaits_peer = true;
         }
         self.go_on(turn)
@@ -118,6 +120,11 @@ impl Machine for Repairing {
             StoreEvent::Read { result, .. } => self.take_held(turn, result.unwrap_or_default()),
             StoreEvent::Applied { set, changed, .. } => {
                 turn.stats.exchange_taken += u64::from(changed);
+                if changed {
+                    let live = u32::try_from(set.versions().len()).unwrap_or(u32::MAX);
+                    let (from, way) = (self.peer, Way::Exchange);
+                    turn.note(self.key.key_hash(), Happened::Merged { from, way, live });
+                }
                 self.held = Some(set);
                 self.give(turn)
             }

@@ -6,7 +6,7 @@ use kvorum_protocol::codec::{self, Tagged};
 use kvorum_protocol::message::{
     AccessRefusal, BatchGet, BatchPut, Bucket, BucketRequest, BucketSet, Delete, Diag, Get,
     HintsAsk, List, Needed, Nothing, Put, Repair, RepairTarget, Replacing, Revocation, TokenCreate,
-    TokenRevoke, TokenTerms,
+    TokenRevoke, TokenTerms, Why,
 };
 use kvorum_protocol::{
     AccessToken, BucketName, BucketSettings, Key, OperationId, Request, RequestError,
@@ -65,6 +65,14 @@ fn requests(name: &str) -> Vec<Request> {
     let options = RequestOptions::new(OperationId(1));
     let replaces = Replacing::Latest;
     let settings = Bucket { name: bucket.clone(), settings: BucketSettings::default() };
+    let list = List {
+        bucket: bucket.clone(),
+        prefix: Bytes::new(),
+        after: None,
+        limit: 1,
+        partial: false,
+        options: options.clone(),
+    };
     let (create, set) = (BucketSet { bucket: settings.clone() }, BucketSet { bucket: settings });
     vec![
         Request::Put(Put {
@@ -87,14 +95,9 @@ fn requests(name: &str) -> Vec<Request> {
             options: options.clone(),
         }),
         Request::Get(Get { bucket: bucket.clone(), key: key.clone(), options: options.clone() }),
-        Request::List(List {
-            bucket: bucket.clone(),
-            prefix: Bytes::new(),
-            after: None,
-            limit: 1,
-            partial: false,
-            options: options.clone(),
-        }),
+        Request::List(list.clone()),
+        Request::Why(Why { bucket: bucket.clone(), key: key.clone(), options: options.clone() }),
+        Request::Conflicts(list),
         Request::BatchGet(BatchGet {
             bucket: bucket.clone(),
             keys: Vec::new(),
@@ -139,14 +142,14 @@ fn allowed(grants: &[&str]) -> Vec<u32> {
 fn every_right_allows_its_requests_and_no_others() {
     // Listing buckets, topology and status are for every token.
     let with = |tags: &[u32]| [tags, &[33, 20, 21]].concat();
-    assert_eq!(allowed(&["shop:read"]), with(&[11, 13, 15, 32]));
+    assert_eq!(allowed(&["shop:read"]), with(&[11, 13, 28, 29, 15, 32]));
     assert_eq!(allowed(&["shop:write"]), with(&[10, 12, 14, 24, 32]));
     assert_eq!(allowed(&["shop:admin"]), with(&[30, 31, 32]));
     assert_eq!(allowed(&["other:read,write,admin"]), with(&[]));
     let everything = allowed(&["*:read,write,admin"]);
     assert_eq!(
         everything,
-        with(&[10, 12, 14, 11, 13, 15, 24, 30, 31, 32]),
+        with(&[10, 12, 14, 11, 13, 28, 29, 15, 24, 30, 31, 32]),
         "but not the operator's"
     );
 

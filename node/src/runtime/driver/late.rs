@@ -32,6 +32,7 @@ pub(super) fn age_message(now: Now, arrived_ns: u64, message: &mut PeerMessage) 
     | PeerMessage::Hold { deadline_ms, .. }
     | PeerMessage::Deliver { deadline_ms, .. }
     | PeerMessage::Fetch { deadline_ms, .. }
+    | PeerMessage::Explain { deadline_ms, .. }
     | PeerMessage::Forward { deadline_ms, .. }
     | PeerMessage::Scan { deadline_ms, .. }) = message
     else {

@@ -44,7 +44,7 @@ impl Operation {
             Request::Put(_) => Operation::Put,
             Request::Get(_) => Operation::Get,
             Request::Delete(_) => Operation::Delete,
-            Request::List(_) => Operation::List,
+            Request::List(_) | Request::Conflicts(_) => Operation::List,
             Request::BatchPut(_) => Operation::BatchPut,
             Request::BatchGet(_) => Operation::BatchGet,
             Request::Update(_) => Operation::Update,

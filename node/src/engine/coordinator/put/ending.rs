@@ -83,6 +83,7 @@ impl Put {
         let missing = self.copies.owners().missing();
         turn.stats.writes_left_behind += u64::from(!missing.is_empty());
         if !missing.is_empty() {
+            self.note_left_behind(turn);
             self.leave_hints(turn);
         }
         if self.set.is_some() && !self.is_owner(turn) {
