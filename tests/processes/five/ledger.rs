@@ -111,12 +111,17 @@ struct Entry {
     acknowledged: u64,
     refused: BTreeSet<u64>,
     busy: bool,
+    /// How many nodes had gone or come back when it was acknowledged last.
+    era: u64,
 }
 
 #[derive(Default)]
 struct State {
     keys: BTreeMap<KeyNumber, Entry>,
     next: KeyNumber,
+    era: u64,
+    /// Keys whose owners are all away.
+    dark: BTreeSet<KeyNumber>,
     /// Fresh keys that were acknowledged, in that order.
     written: Vec<KeyNumber>,
     broken: BTreeSet<Broken>,
@@ -165,11 +170,13 @@ impl Ledger {
     /// A write ended.
     pub(super) fn end(&self, write: &Write, end: &End) {
         let mut state = self.state();
+        let era = state.era;
         let entry = state.keys.get_mut(&write.key).expect("it was begun");
         entry.busy = false;
         match end {
             End::Acknowledged => {
                 entry.acknowledged = write.number;
+                entry.era = era;
                 if write.key >= HOT {
                     state.written.push(write.key);
                 }
@@ -179,6 +186,13 @@ impl Ledger {
             }
             End::Unknown => {}
         }
+    }
+
+    /// From here on all owners of these keys are away: nobody can read what was written to them before.
+    pub(super) fn darken(&self, is_dark: impl Fn(KeyNumber) -> bool) {
+        let mut state = self.state();
+        state.era += 1;
+        state.dark = state.keys.keys().copied().filter(|key| is_dark(*key)).collect();
     }
 
     /// A key to read that was acknowledged, and the write that a read has to show at least; none as long as there is none.
@@ -191,7 +205,9 @@ impl Ledger {
             _ if fresh == 0 => return None,
             _ => state.written[random.random_range(0..fresh)],
         };
-        Some(Write { key, number: state.keys[&key].acknowledged })
+        let entry = &state.keys[&key];
+        let is_readable = entry.era == state.era || !state.dark.contains(&key);
+        is_readable.then_some(Write { key, number: entry.acknowledged })
     }
 
     /// Judges what a read showed; `floor` is what [`Ledger::draw`] said.

@@ -5,7 +5,8 @@
 //! come back; any two are stopped as by SIGSTOP, which no connection notices by itself; wake up; all three owners of a key are
 //! killed, and come back. Meanwhile:
 //!
-//! - every write succeeds within its deadline, and every read shows what was acknowledged, retries included;
+//! - every write succeeds within its deadline, and every read shows what was acknowledged, retries included (what all three
+//!   owners had before they went, nobody is asked for until they are back);
 //! - nothing hangs, and nothing that exists is said for certain not to be there.
 //!
 //! After each of them, once nothing is written any more, no node holds anything for others, and exchanges of owners find nothing.
@@ -121,11 +122,25 @@ impl Run {
         self.report.phases.push(phase);
     }
 
+    /// Says which keys have lost all of their owners.
+    fn darken(&self, who: &[usize]) {
+        let (topology, bucket) = (self.client.topology(), self.buckets[0].name());
+        self.ledger.darken(|number| {
+            let key = Key::new(ledger::name(number).into_bytes()).expect("a key");
+            let place = topology.place_of(bucket, &key).expect("a bucket");
+            self.nodes
+                .positions(&self.client, &place.owners)
+                .iter()
+                .all(|owner| who.contains(owner))
+        });
+    }
+
     /// Nodes go while clients work, and come back while clients work; then everything has to come together.
     fn absence(&mut self, name: &str, who: &[usize], going: Going) {
         let pressure = Pressure::PerSecond(self.rate);
         let (begun, seed) = (format!("{name} (nodes {who:?})"), self.seed);
         self.seed = self.seed.wrapping_add(2_000);
+        self.darken(who);
         let Run { runtime, nodes, buckets, ledger, report, time, .. } = self;
         let of_whom = (&buckets[..], &*ledger);
         for (phase, time, leaves) in
@@ -149,6 +164,7 @@ impl Run {
             });
             report.phases.push(measured);
         }
+        self.darken(&[]);
         let (rounds, patience) = match self.is_long {
             true => (3, TOGETHER * 2),
             false => (1, TOGETHER),

@@ -153,9 +153,12 @@ pub(crate) fn say(report: &FailoverReport, output: Output) -> Outcome<()> {
         seconds(together.complete_seconds),
     ))?;
     if report.wiped {
+        let filled = match together.filled_seconds {
+            Some(seconds) => format!("it said that it was filled after {seconds:.1} s"),
+            None => "it did not say that it was filled".to_owned(),
+        };
         output.line(&format!(
-            "filled after {}; meanwhile p99 was {:.2} times the one before",
-            seconds(together.filled_seconds),
+            "{filled}; under load until then p99 was {:.2} times the one before",
             report.slower()
         ))?;
     }

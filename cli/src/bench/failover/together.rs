@@ -1,9 +1,12 @@
 //! Whether the nodes have everything that they should, by what they say of themselves.
 //!
 //! What a node missed comes to it by hints and by exchanges of owners, and each node counts what it gave. So the cluster has come
-//! together when no node holds anything for another, none is being filled, and as many exchanges as there are pairs of nodes,
-//! [`ROUNDS`] times, have ended without giving anybody anything. That is certain only a while later; the time that is told is
-//! that of the last record that was given.
+//! together when no node holds anything for another, and as many exchanges as there are pairs of nodes, [`ROUNDS`] times,
+//! have ended without giving anybody anything. That is certain only a while later; the time that is told is that of the last
+//! record that was given.
+//!
+//! Under load owners always find something that is under way. There a node counts as filled when it says so itself, or when hardly
+//! anything was given for longer than two exchanges are apart.
 
 use std::time::Duration;
 
@@ -15,6 +18,12 @@ use crate::output::units;
 
 /// Exchanges of each pair of nodes that give nothing, until it is believed that there is nothing to give.
 const ROUNDS: f64 = 2.0;
+
+/// For how long hardly anything was given once a node is filled: longer than two exchanges of a pair of nodes are apart.
+const DRIED_UP: Duration = Duration::from_secs(12);
+
+/// The part of all that was given that is hardly anything, and so many records.
+const HARDLY: (f64, f64) = (0.001, 10.0);
 
 /// How long a node may take to tell its figures.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -60,7 +69,7 @@ pub(crate) struct Course {
     pub(crate) complete_seconds: Option<f64>,
     /// Until 99.9 % of everything was given.
     pub(crate) nearly_seconds: Option<f64>,
-    /// Until a wiped node said that it was filled.
+    /// Until a wiped node said that it was filled; absent when it did not.
     pub(crate) filled_seconds: Option<f64>,
     /// Records that were given to a node that lacked them.
     pub(crate) given: u64,
@@ -79,10 +88,10 @@ pub(crate) struct Together {
     given: Vec<(Duration, f64)>,
     /// Exchanges that had ended when something was given last, or held.
     since: f64,
-    is_filled: bool,
     filled_at: Option<Duration>,
     last: Told,
     is_heard: bool,
+    heard_at: Duration,
 }
 
 impl Together {
@@ -104,10 +113,10 @@ impl Together {
             before: 0.0,
             given: Vec::new(),
             since: 0.0,
-            is_filled: false,
             filled_at: None,
             last: Told::default(),
             is_heard: false,
+            heard_at: Duration::ZERO,
         }
     }
 
@@ -132,21 +141,28 @@ impl Together {
         if self.given.last().is_none_or(|(_, last)| given > *last) {
             self.given.push((at, given));
         }
-        self.is_filled = told.filling == 0.0;
-        if self.is_filled && self.filled_at.is_none() {
+        if told.filling == 0.0 && self.filled_at.is_none() {
             self.filled_at = Some(at);
         }
-        (self.last, self.is_heard) = (told, true);
+        (self.last, self.is_heard, self.heard_at) = (told, true, at);
     }
 
-    /// Whether no node is being filled.
+    /// Whether every node has been filled, as far as can be told under load.
     pub(crate) fn is_filled(&self) -> bool {
-        self.is_heard && self.is_filled
+        self.is_heard && (self.filled_at.is_some() || self.has_dried_up())
+    }
+
+    fn has_dried_up(&self) -> bool {
+        let Some(earlier) = self.heard_at.checked_sub(DRIED_UP) else { return false };
+        let all = self.given.last().map_or(0.0, |(_, given)| *given);
+        let before = self.given.iter().rev().find(|(at, _)| *at <= earlier);
+        let (part, records) = HARDLY;
+        before.is_some_and(|(_, before)| all - before <= all * part + records)
     }
 
     /// Whether it is certain that there is nothing to give any more.
     pub(crate) fn is_certain(&self) -> bool {
-        self.is_filled()
+        self.is_heard
             && self.last.held == 0.0
             && self.last.exchanges >= self.since + ROUNDS * self.pairs
     }
@@ -213,15 +229,30 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_being_filled_or_held_for_is_not_together_with_others() {
+    fn a_node_that_is_held_for_is_not_together_with_others() {
         let mut together = Together::of(2);
-        together.hear(at(1), Told { filling: 1.0, exchanges: 9.0, ..Told::default() });
-        together.hear(at(2), Told { filling: 1.0, exchanges: 99.0, ..Told::default() });
-        assert!(!together.is_certain() && !together.is_filled());
-        together.hear(at(3), Told { held: 1.0, exchanges: 200.0, ..Told::default() });
-        assert!(!together.is_certain() && together.is_filled());
-        together.hear(at(4), Told { exchanges: 202.0, ..Told::default() });
+        together.hear(at(1), Told { held: 1.0, exchanges: 9.0, ..Told::default() });
+        together.hear(at(2), Told { held: 1.0, exchanges: 99.0, ..Told::default() });
+        assert!(!together.is_certain());
+        together.hear(at(3), Told { exchanges: 101.0, ..Told::default() });
         assert!(together.is_certain());
-        assert_eq!(together.told(true).filled_seconds, Some(3.0));
+    }
+
+    #[test]
+    fn a_node_is_filled_when_it_says_so_or_when_hardly_anything_is_given() {
+        let mut together = Together::of(2);
+        let told = |given, filling| Told { given, filling, ..Told::default() };
+        together.hear(at(1), told(0.0, 1.0));
+        together.hear(at(5), told(20_000.0, 1.0));
+        together.hear(at(16), told(20_020.0, 1.0));
+        assert!(!together.is_filled(), "eleven seconds are no twelve");
+        together.hear(at(18), told(20_030.0, 1.0));
+        assert!(together.is_filled());
+        assert_eq!(together.told(true).filled_seconds, None);
+        together.hear(at(19), told(30_000.0, 1.0));
+        assert!(!together.is_filled());
+        together.hear(at(20), told(30_000.0, 0.0));
+        assert!(together.is_filled());
+        assert_eq!(together.told(true).filled_seconds, Some(20.0));
     }
 }
