@@ -203,7 +203,10 @@ fn fields_of_a_later_version_are_skipped() {
 #[test]
 fn tags_are_pinned() {
     let tags: Vec<u8> = every_kind().iter().map(|message| encode(message)[1]).collect();
-    assert_eq!(tags, [1, 2, 2, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8, 12, 13, 14, 20, 21, 30, 31]);
+    assert_eq!(
+        tags,
+        [1, 2, 2, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8, 12, 13, 14, 20, 21, 30, 31, 40, 41, 42]
+    );
     let fetch =
         PeerMessage::Fetch { token: 3, key: record_key(), digest_only: false, deadline_ms: 5 };
     assert_eq!(
