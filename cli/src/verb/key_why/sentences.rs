@@ -17,7 +17,7 @@ pub(super) fn verdict(told: &Told<'_>) -> String {
     let what = match siblings {
         0 => "nothing is live".to_owned(),
         1 => "1 version".to_owned(),
-        more => format!("{more} siblings, of which none saw the other"),
+        more => format!("{more} siblings, of which none replaced another"),
     };
     match told.explanation.verdict {
         Verdict::Nothing => "nobody holds anything of it".to_owned(),
@@ -244,8 +244,8 @@ fn sibling_lines(told: &Told<'_>) -> Vec<String> {
         };
         let how = match sibling.mode {
             Some(WriteMode::Beside) => ", meant to stand beside the others",
-            Some(WriteMode::Context) => ", with a context that had not seen the others",
-            Some(WriteMode::Latest) => ", at a node that did not hold the others",
+            Some(WriteMode::Context) => ", with a context that did not cover the others",
+            Some(WriteMode::Latest) => ", at a node that did not hold the others then",
             _ => "",
         };
         format!("sibling {}: {wrote}{how}", sibling.version.dot)
