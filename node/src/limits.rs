@@ -36,6 +36,17 @@ pub const REPAIR_DEADLINE_MS: u32 = 5_000;
 /// than a busy owner takes: a copy too many is more work for a cluster that is slow because it has too much of it.
 pub const STAND_IN_SHARE: u64 = 4;
 
+/// How long a write waits at least, in milliseconds, before it looks again for owners and fallbacks that have not answered: time
+/// for a fallback that was called in to do so.
+pub const STAND_IN_AGAIN_MS: u64 = 50;
+
+/// Fallbacks per hundred writes that may be called in for owners that are slow, but write. Without the bound a cluster whose owners
+/// are overloaded sends every write to fallbacks as well, which adds as much work again to what is too much already.
+pub const SLOW_OWNER_PERCENT: u32 = 5;
+
+/// Fallbacks that may be saved up for that, in hundredths: what a pause of one owner needs at once.
+pub const SLOW_OWNERS_SAVED: u32 = 1_000;
+
 /// Deliveries of hints that a node takes from one peer at once while it has nothing else to do: enough to fill its batches
 /// over a network of some milliseconds.
 pub const DELIVERY_CREDIT: u32 = 64;

@@ -37,6 +37,8 @@ wire_enum! {
             token: u64,
             /// What became of it.
             outcome: ReplicateOutcome,
+            /// Of [`PeerMessage::Hold`]: how many of its targets it is held for, the first so many of what the coordinator asked for.
+            held_for: u8 = 0,
         },
         /// What do you hold of this key?
         3 = Fetch {
@@ -57,6 +59,9 @@ wire_enum! {
             outcome: FetchOutcome,
             /// The replica lost records and is being refilled: that it holds nothing does not mean that there is nothing.
             refilling: bool,
+            /// Of what is held for others: a number that changes whenever something of it was handed over there; 0 if that is not
+            /// told.
+            handovers: u64 = 0,
         },
         /// Coordinate this client's request for me.
         5 = Forward {

@@ -32,9 +32,10 @@ enum Switch {
     ClockJump,
     Suspect,
     OwnersAway,
+    Unreadable,
 }
 
-const SWITCHES: [Switch; 18] = [
+const SWITCHES: [Switch; 19] = [
     Switch::Cut,
     Switch::Isolate,
     Switch::Bipartition,
@@ -53,6 +54,7 @@ const SWITCHES: [Switch; 18] = [
     Switch::ClockJump,
     Switch::Suspect,
     Switch::OwnersAway,
+    Switch::Unreadable,
 ];
 
 /// The plan of `seed`.
@@ -389,6 +391,7 @@ fn add_fault(
         Switch::SlowDisk => {
             Fault::SlowDisk { node, factor: stream.pick(&[10, 100]), for_us: length(stream) }
         }
+        Switch::Unreadable => Fault::Unreadable { node, for_us: length(stream) },
         Switch::ClockJump => {
             Fault::ClockJump { node, by_ms: stream.pick(&[-3_600_000, -1_000, 1_000, 3_600_000]) }
         }

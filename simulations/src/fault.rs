@@ -175,6 +175,13 @@ pub enum Fault {
         /// How long.
         for_us: u64,
     },
+    /// No file of a node can be read, as on a disk that takes writes and does not answer. Ends with the process.
+    Unreadable {
+        /// The node.
+        node: u16,
+        /// How long.
+        for_us: u64,
+    },
     /// The wall clock of a node jumps.
     ClockJump {
         /// The node.
@@ -226,6 +233,7 @@ impl Fault {
             | Self::Wipe { node, .. }
             | Self::DiskError { node, .. }
             | Self::SlowDisk { node, .. }
+            | Self::Unreadable { node, .. }
             | Self::ClockJump { node, .. } => vec![*node],
             Self::Bipartition { side, .. } => side.clone(),
             Self::PowerCut { .. } | Self::OwnersAway { .. } => Vec::new(),

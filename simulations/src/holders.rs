@@ -32,6 +32,11 @@ impl Holders {
         self.durable.remove(&(node, key));
     }
 
+    /// The versions of `key` that `node` holds durably.
+    pub fn now(&self, node: u16, key: u16) -> Bits {
+        self.durable.get(&(node, key)).cloned().unwrap_or_default()
+    }
+
     /// The versions of `key` that `node` ever held durably.
     pub fn ever(&self, node: u16, key: u16) -> Bits {
         self.ever.get(&(node, key)).cloned().unwrap_or_default()

@@ -135,11 +135,15 @@ pub enum Rare {
     ExplainedByWriter,
     /// An owner lacked something, and the node that wrote it had forgotten or was silent, and that was said.
     WriterForgot,
+    /// A record was wanted whose file could not be read.
+    Unreadable,
+    /// A hint was set aside because it could not be read, and was read later.
+    HintReadable,
 }
 
 impl Rare {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 63] = [
         Self::CrashBetweenMintAndSync,
         Self::DotOutlivedItsMinter,
         Self::CrashWithinDiskOperation,
@@ -201,6 +205,8 @@ impl Rare {
         Self::DifferenceExplained,
         Self::ExplainedByWriter,
         Self::WriterForgot,
+        Self::Unreadable,
+        Self::HintReadable,
     ];
 
     /// A run of how many reaches the state, at least; measured over some ten thousand seeds, and rounded up. Some are as
@@ -210,7 +216,7 @@ impl Rare {
         match self {
             Self::LastCopyDestroyed => 400,
             Self::ListingPartial | Self::TornTail | Self::ClockRefused => 100,
-            Self::HintDropped | Self::HintRefused => 400,
+            Self::HintDropped | Self::HintRefused | Self::HintReadable => 400,
             Self::HintHeld
             | Self::FallbackCounted
             | Self::FallbackMinted
@@ -219,7 +225,10 @@ impl Rare {
             | Self::HintUndelivered
             | Self::HintFoundAtStart => 40,
             Self::DeclaredDown | Self::FalselyDown | Self::Renewed => 64,
-            Self::RetryRecognised | Self::Removed | Self::ExchangedAmidFaults => 40,
+            Self::Unreadable
+            | Self::RetryRecognised
+            | Self::Removed
+            | Self::ExchangedAmidFaults => 40,
             Self::Poisoned | Self::WipeOverBudget | Self::BadContextRefused | Self::TwinMint => 20,
             Self::DotOutlivedItsMinter
             | Self::AllDown

@@ -175,14 +175,34 @@ fn stubborn_put(id: u32, key: u16, size: u32) -> Action {
 fn bug_18_hints_are_delivered_though_the_owner_was_back_before_its_fallback() {
     let cut = Fault::PowerCut { down_us: 900_000, within_io: false, index: IndexDamage::Whole };
     let events = [
-        (10, away(1, 600)),
+        (10, away(2, 600)),
         (100, stubborn_put(1, 0, 64)),
         // Everybody else goes, and comes back long after the owner.
         (400, Action::Fault(cut)),
         (1_500, get(2, 0, 1)),
     ];
-    let report = check(&script(with_fallbacks(1), events), &[]);
+    let plan = script(with_fallbacks(1), events);
+    let report = check(&plan, &[("18-not-resumed", Property::P19)]);
     assert!(reached(&report, "hint found at start") && reached(&report, "hint delivered"));
+}
+
+#[test]
+fn bug_21_what_cannot_be_read_is_kept_and_delivered_when_it_can_be() {
+    let puts = (0..6).map(|number: u32| {
+        let at_ms = 100 + u64::from(number) * 100;
+        (at_ms, stubborn_put(number + 1, number as u16, 600))
+    });
+    // No file can be read when the owners are back, and what is held does not fit into memory.
+    let unreadable = (0..6).map(|node| {
+        let fault = Fault::Unreadable { node, for_us: 600_000 };
+        (1_900, Action::Fault(fault))
+    });
+    let events: Vec<(u64, Action)> =
+        std::iter::once((10, away(2, 2_000))).chain(puts).chain(unreadable).collect();
+    let plan = script(Plan { buggify: 1, ..with_fallbacks(6) }, events);
+    let report = check(&plan, &[("21-unreadable-given-up", Property::P9)]);
+    assert!(reached(&report, "unreadable") && reached(&report, "hint readable"));
+    assert!(reached(&report, "hint delivered"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use kvorum_antientropy::{LEAVES, Sum};
 use kvorum_protocol::mergeable::OperationRefusal;
 use kvorum_protocol::{Dot, EncodedSet, RecordKey};
+use kvorum_ring::NodeId;
 
 use crate::files::FileError;
 use crate::index::IndexError;
@@ -95,10 +96,15 @@ pub enum StoreEvent {
         /// Why.
         reason: StoreRefusal,
     },
-    /// A spare hint was dropped for its age.
+    /// A spare hint was dropped for its age, or because its bytes are damaged.
     HintDropped {
         /// Its key.
         key: RecordKey,
+    },
+    /// A hint that could not be read has been read: it is listed again.
+    HintReadable {
+        /// Whom it is for.
+        targets: Vec<NodeId>,
     },
     /// An append or a sync failed. The node must stop; no event follows, and requests are no longer answered.
     Poisoned {
@@ -126,6 +132,7 @@ impl StoreEvent {
             | StoreEvent::Contents { token, .. }
             | StoreEvent::Refused { token, .. } => Some(*token),
             StoreEvent::HintDropped { .. }
+            | StoreEvent::HintReadable { .. }
             | StoreEvent::Poisoned { .. }
             | StoreEvent::Damage(_)
             | StoreEvent::Closed => None,
@@ -151,6 +158,9 @@ pub enum ReadError {
     /// The index failed to answer; the shard rebuilds it.
     #[error("the index is damaged")]
     IndexDamaged,
+    /// The file could not be read. Nothing is known of the record, and nothing was given up: a later read may succeed.
+    #[error("the record cannot be read now")]
+    Unreadable,
 }
 
 /// Why a request was refused. Nothing was minted or applied.
@@ -207,6 +217,13 @@ pub enum PoisonReason {
 pub enum DamageNotice {
     /// A record that the index names cannot be read. It counts as missing.
     Record {
+        /// The segment that holds it.
+        segment: SegmentId,
+        /// Where.
+        offset: u32,
+    },
+    /// The file of a record that the index names could not be read. Nothing is void: it is tried again.
+    Unreadable {
         /// The segment that holds it.
         segment: SegmentId,
         /// Where.

@@ -120,6 +120,10 @@ pub(crate) enum Loaded {
     Damaged {
         entry: IndexEntry,
     },
+    /// The file could not be read: nothing is known of the frame.
+    Unreadable {
+        entry: IndexEntry,
+    },
     /// The index failed.
     IndexFailed,
 }
@@ -262,6 +266,14 @@ pub(crate) enum CheckpointError {
     Manifest(FileError),
 }
 
+/// A hinted record that the index names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct HintedKey {
+    pub(crate) key: RecordKey,
+    /// Bytes of its frame.
+    pub(crate) bytes: usize,
+}
+
 /// What a rebuild of the index found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rebuilt {
@@ -272,8 +284,8 @@ pub(crate) struct Rebuilt {
     pub(crate) live: Vec<(SegmentId, u64)>,
     /// Bytes that are no frame.
     pub(crate) damaged: u32,
-    /// Hinted keys.
-    pub(crate) hinted: Vec<RecordKey>,
+    /// All hinted keys.
+    pub(crate) hinted: Vec<HintedKey>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

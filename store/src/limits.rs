@@ -129,8 +129,12 @@ pub const HINT_LISTING_BYTES: usize = 512;
 /// Hinted records that are read, or dropped, at once without anybody's asking: few enough not to be in the way of requests.
 pub const HINTS_READING: usize = 64;
 
-/// Hints of one owner that are looked at for its figures, which are asked for while requests wait.
-pub const HINTS_LOOKED_AT: usize = 1_024;
+/// How long a hinted record that could not be read rests before it is tried again, in milliseconds: want of file handles is
+/// over by then. Each time it is twice as long.
+pub const UNREADABLE_REST_MS: u64 = 1_000;
+
+/// How long it rests at most, in milliseconds: a disk that came back is noticed soon, and one that will not costs next to nothing.
+pub const UNREADABLE_REST_LONGEST_MS: u64 = 60_000;
 
 /// Records whose values are hashed in one go for somebody who asks for a tree: a quarter of a millisecond of small ones.
 pub const TOLD_AT_ONCE: usize = 256;

@@ -126,6 +126,11 @@ impl MemoryDisk {
         before - disk.live.entries.len()
     }
 
+    /// Loses one entry of the open index. False when there is none of this key.
+    pub fn lose_entry(&self, key: &[u8]) -> bool {
+        self.lock().live.entries.remove(key).is_some()
+    }
+
     /// The present moment, for [`MemoryDisk::return_to`].
     pub fn moment(&self) -> IndexMoment {
         IndexMoment(self.lock().clone())

@@ -24,13 +24,15 @@ pub enum Planted {
     CompactionTrustsIndex,
     /// Bug 50: a rebuild does not honour removal markers, so that what was removed comes back.
     RebuildResurrects,
+    /// Bug 21, the careless mending: what cannot be read is given up, whatever hangs on it.
+    UnreadableGivenUp,
     /// Bug 47: where hints have no room the oldest goes, whatever hangs on it.
     BearingDropped,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 11] = [
+    pub const ALL: [Planted; 12] = [
         Planted::ActorReused,
         Planted::ActorFromClock,
         Planted::TreeNotCanonical,
@@ -41,6 +43,7 @@ impl Planted {
         Planted::ActorContinued,
         Planted::CompactionTrustsIndex,
         Planted::RebuildResurrects,
+        Planted::UnreadableGivenUp,
         Planted::BearingDropped,
     ];
 
@@ -49,6 +52,7 @@ impl Planted {
         match self {
             Planted::ActorReused => "1-actor-reused",
             Planted::ActorFromClock => "2-actor-from-clock",
+            Planted::UnreadableGivenUp => "21-unreadable-given-up",
             Planted::BearingDropped => "47-bearing-dropped",
             Planted::TreeNotCanonical => "12-tree-not-canonical",
             Planted::TreeMissesCrash => "13-tree-misses-crash",

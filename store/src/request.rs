@@ -44,8 +44,8 @@ pub enum StoreRequest {
         key: RecordKey,
         /// The owner.
         target: NodeId,
-        /// What it has; none of a record that cannot be read, which ends for all.
-        set: Option<EncodedSet>,
+        /// What it has.
+        set: EncodedSet,
     },
     /// Which records are held for an owner? Answered by `Hints`, or by `Refused`.
     ListHints {

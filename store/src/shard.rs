@@ -26,13 +26,14 @@ pub(crate) mod trees;
 
 use std::collections::VecDeque;
 
-use kvorum_protocol::{RecordKey, Run, Space as KeySpace};
+use kvorum_protocol::{Run, Space as KeySpace};
 
 use crate::clock::Now;
 use crate::event::{PoisonReason, StoreEvent, StoreRefusal};
 use crate::index::EntrySum;
-use crate::job::{Done, Finished, Job, Overlay, ReadJob, Reading};
+use crate::job::{Done, Finished, HintedKey, Job, Overlay, ReadJob, Reading};
 use crate::limits;
+use crate::log::entry::record_bytes;
 use crate::options::ShardOptions;
 use crate::random::Stream;
 use crate::reindex::summary;
@@ -61,8 +62,8 @@ pub(crate) struct Unindexed {
     pub(crate) checkpoint_batch: u64,
     /// Bytes of log that it would replay.
     pub(crate) bytes: u64,
-    /// Hinted keys that the index names.
-    pub(crate) hinted: Vec<RecordKey>,
+    /// Hinted records that the index names.
+    pub(crate) hinted: Vec<HintedKey>,
 }
 
 /// What recovery hands over: where the log stands.
@@ -137,12 +138,14 @@ impl Shard {
             unindexed.note(&mut table, slot);
             let entry = table.entry_mut(slot);
             entry.change();
-            if entry.key.space == KeySpace::Hinted && entry.body.record().is_some() {
-                hints.find([entry.key.clone()]);
+            if let Some(record) =
+                entry.body.record().filter(|_| entry.key.space == KeySpace::Hinted)
+            {
+                hints.find([HintedKey { key: entry.key.clone(), bytes: record_bytes(record) }]);
             }
         }
         // What the table has of a key is newer.
-        hints.find(hinted.into_iter().filter(|key| table.find(key).is_none()));
+        hints.find(hinted.into_iter().filter(|found| table.find(&found.key).is_none()));
         Shard {
             store_id: recovered.store_id,
             run: Run(runs.next_u64()),
@@ -182,7 +185,14 @@ impl Shard {
         let token = request.token();
         match self.admission(&request) {
             Some(_) if matches!(self.life, Life::Closed | Life::Poisoned) => {}
-            Some(reason) => self.refuse(token, reason),
+            Some(reason) => {
+                if let (StoreRequest::Hold { hint, .. }, StoreRefusal::HintsFull) =
+                    (&request, reason)
+                {
+                    self.hint_refused(hint);
+                }
+                self.refuse(token, reason);
+            }
             None => match request {
                 StoreRequest::Apply { token, key, change } => {
                     self.operate(key, loads::Operation::Apply { token, change, hint: None });
@@ -393,9 +403,6 @@ impl Shard {
     }
 
     fn refuse(&mut self, token: Token, reason: StoreRefusal) {
-        if reason == StoreRefusal::HintsFull {
-            self.hint_refused();
-        }
         self.events.push_back(StoreEvent::Refused { token, reason });
     }
 

@@ -5,7 +5,7 @@
 //! or torn at a sector. Two ways to choose: a seed ([`SimFiles::crash`]), or an exact cut through a recorded run
 //! ([`Recording::prefix`]), which is what the exhaustive crash tests do.
 //!
-//! Faults: the n-th operation fails ([`SimFiles::fail_nth`]), the disk is full ([`SimFiles::set_capacity`]), bits flip
+//! Faults: the n-th operation fails ([`SimFiles::fail_nth`]), nothing can be read ([`SimFiles::set_unreadable`]), the disk is full ([`SimFiles::set_capacity`]), bits flip
 //! for good ([`SimFiles::flip`]). After a failed sync the unsynced bytes are gone although reads still show them, as on
 //! Linux; syncing again says yes and saves nothing.
 
@@ -57,6 +57,7 @@ struct State {
     life: u64,
     operations: u64,
     fault: Option<(u64, Fault)>,
+    unreadable: bool,
     capacity: Option<u64>,
     recording: Option<Vec<Recorded>>,
     syncs: u64,
@@ -115,7 +116,7 @@ impl SimFiles {
         let mut state = self.lock();
         state.disk = next(&state.disk);
         state.life += 1;
-        state.fault = None;
+        (state.fault, state.unreadable) = (None, false);
         SimFiles { state: self.state.clone(), life: state.life }
     }
 
@@ -138,6 +139,12 @@ impl SimFiles {
     /// Whether a fault set by [`SimFiles::fail_nth`] has not been met yet.
     pub fn fault_is_pending(&self) -> bool {
         self.lock().fault.is_some()
+    }
+
+    /// Lets every reading of a file fail until it is told otherwise or the life ends, as a disk that takes writes and does not
+    /// answer.
+    pub fn set_unreadable(&self, unreadable: bool) {
+        self.lock().unreadable = unreadable;
     }
 
     /// Lets all files together hold at most so many bytes; `None` lifts the limit.
@@ -198,7 +205,10 @@ impl SimFiles {
             Some(Fault::ShortWrite) if operation != FileOperation::Write => {
                 Some(FileErrorKind::NoSpace)
             }
-            Some(Fault::ShortWrite | Fault::FlipRead) | None => None,
+            Some(Fault::ShortWrite | Fault::FlipRead) | None => {
+                let fails = state.unreadable && operation == FileOperation::Read;
+                fails.then_some(FileErrorKind::Io(std::io::ErrorKind::Other))
+            }
         };
         if let Some(kind) = failed {
             // A sync that fails must forget what it failed to save; `run` sees the fault and does so.

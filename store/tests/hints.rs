@@ -9,7 +9,10 @@ use kvorum_protocol::{EncodedSet, RecordKey, Replaces, Space};
 use kvorum_ring::NodeId;
 use kvorum_store::memory_index::{IndexDamage, MemoryDisk};
 use kvorum_store::sim_files::SimFiles;
-use kvorum_store::{Apply, File, Files, Hint, ShardOptions, StoreRefusal, StoreRequest, Token};
+use kvorum_store::{
+    Apply, DamageNotice, File, Files, Hint, HintStats, ReadError, ShardOptions, StoreRefusal,
+    StoreRequest, TargetHints, Token,
+};
 use support::history::Rng;
 use support::{Store, key, texts, update, value};
 
@@ -31,7 +34,7 @@ fn mint(store: &mut Store, name: &str, targets: &[NodeId], text: &str, operation
     hold(store, name, targets, false, update(Replaces::Latest, value(text), operation))
 }
 
-fn release(store: &mut Store, name: &str, target: NodeId, set: Option<EncodedSet>) -> Token {
+fn release(store: &mut Store, name: &str, target: NodeId, set: EncodedSet) -> Token {
     let key = hinted(name);
     store.submit(|token| StoreRequest::Release { token, key, target, set })
 }
@@ -110,14 +113,14 @@ fn a_hint_ends_when_its_last_owner_has_it_and_not_when_it_has_changed_meanwhile(
     let (_, _, mut store) = open();
     mint(&mut store, "k", &[A, B], "1", 1);
     store.settle();
-    let given = read(&mut store, "k");
+    let given = read(&mut store, "k").unwrap();
     mint(&mut store, "k", &[A], "2", 2);
     let stale = release(&mut store, "k", A, given);
     store.settle();
     assert!(store.outcome(stale).durable, "answered all the same");
     assert_eq!(listed(&mut store, A), ["k"], "A has not got the second write");
 
-    let given = read(&mut store, "k");
+    let given = read(&mut store, "k").unwrap();
     release(&mut store, "k", A, given.clone());
     store.settle();
     assert_eq!(listed(&mut store, A), [""; 0]);
@@ -187,8 +190,19 @@ fn a_hint_without_room_is_refused_and_what_is_there_stays() {
     let spare = hold(&mut store, "spare", &[A], true, change);
     store.settle();
     assert!(store.outcome(spare).durable, "spare ones have room of their own");
-    assert_eq!(store.opened.shard.stats().hints.refused, 1);
-    let set = read(&mut store, "k0");
+    let counted = |store: &Store| {
+        let stats = store.opened.shard.stats().hints;
+        (stats.refused, stats.spare_refused)
+    };
+    assert_eq!(counted(&store), (1, 0));
+    for number in 2_000..2_020 {
+        let change = update(Replaces::Latest, value(&"s".repeat(1_000)), number);
+        hold(&mut store, &format!("s{number}"), &[A], true, change);
+        store.settle();
+    }
+    let (bearing, spare) = counted(&store);
+    assert!(bearing == 1 && spare > 5, "a write failed once, and nobody misses the spare ones");
+    let set = read(&mut store, "k0").unwrap();
     release(&mut store, "k0", A, set);
     store.settle();
     let token = mint(&mut store, "again", &[A], "v", 2_000);
@@ -196,30 +210,188 @@ fn a_hint_without_room_is_refused_and_what_is_there_stays() {
     assert!(store.outcome(token).durable, "what is delivered makes room");
 }
 
-#[test]
-fn bug_21_a_hint_that_cannot_be_read_is_given_up_and_stops_no_other() {
+/// Writes these hints for A, each in a batch of its own, closes the store, and says where the key of the first stands in the log.
+fn closed_with(names: &[&str], spare: bool) -> (SimFiles, MemoryDisk, String, u64) {
     let (files, disk, mut store) = open();
-    mint(&mut store, "bad", &[A], "1", 1);
-    store.settle();
-    mint(&mut store, "good", &[A], "2", 2);
-    store.settle();
+    for (name, number) in names.iter().zip(1..) {
+        hold(&mut store, name, &[A], spare, update(Replaces::Latest, value("v"), number));
+        store.settle();
+    }
     store.close();
     drop(store);
+    let first = names[0].as_bytes();
     let name = files.list().unwrap().into_iter().find(|name| name.ends_with(".main")).unwrap();
     let length = files.open(&name).unwrap().len().unwrap();
     let offset = (512..length)
         .find(|offset| {
-            let mut byte = [0; 3];
-            let read = files.open(&name).unwrap().read_at(*offset, &mut byte);
-            read.is_ok() && &byte == b"bad"
+            let mut bytes = vec![0; first.len()];
+            let read = files.open(&name).unwrap().read_at(*offset, &mut bytes);
+            read.is_ok() && bytes == first
         })
         .expect("the key's bytes");
+    (files, disk, name, offset)
+}
+
+fn hint_stats(store: &Store) -> HintStats {
+    store.opened.shard.stats().hints
+}
+
+fn holds(store: &Store, name: &str) -> bool {
+    let place = key(name);
+    store.opened.shard.holds_hints(place.class, place.partition)
+        && store.opened.shard.holds_hint(&hinted(name))
+}
+
+#[test]
+fn bug_21_a_hint_that_cannot_be_read_is_kept_and_stops_no_other() {
+    let (files, disk, name, offset) = closed_with(&["bad", "good"], false);
     assert!(files.flip(&name, offset, 1));
     let mut store = Store::open(&files, &disk, ShardOptions::small(), 2).unwrap();
     assert_eq!(listed(&mut store, A), ["good"]);
-    let stats = store.opened.shard.stats().hints;
-    assert_eq!((stats.damaged, stats.keys), (1, 1));
+    let stats = hint_stats(&store);
+    assert_eq!((stats.keys, stats.unreadable, stats.unread, stats.damaged), (2, 1, 0, 0));
     assert!(!store.damage.is_empty(), "it is reported");
+    assert!(holds(&store, "bad"), "nobody may take it for delivered");
+
+    // It is no absence to who reads it, and what would be written over it is refused.
+    let key = hinted("bad");
+    let asked = store.submit(|token| StoreRequest::Read { token, key });
+    let written = mint(&mut store, "bad", &[B], "2", 9);
+    store.settle();
+    assert_eq!(store.outcome(asked).read, Some(Err(ReadError::Unreadable)));
+    assert!(matches!(store.outcome(written).refused, Some(StoreRefusal::Overloaded { .. })));
+    let reports = store.damage.len();
+    store.pass_ms(600_000);
+    assert_eq!((hint_stats(&store).unreadable, store.damage.len()), (1, reports), "told once");
+
+    // Another read finds it whole: it is listed again, and whoever delivers is told.
+    assert!(files.flip(&name, offset, 1));
+    store.pass_ms(60_000);
+    assert_eq!(store.readable, [A]);
+    assert_eq!(listed(&mut store, A), ["bad", "good"]);
+    assert_eq!(hint_stats(&store).unreadable, 0);
+    let given = read(&mut store, "bad").unwrap();
+    release(&mut store, "bad", A, given);
+    store.settle();
+    assert!(!store.opened.shard.holds_hint(&hinted("bad")));
+}
+
+#[test]
+fn bug_21_a_file_that_cannot_be_read_says_nothing_about_a_hint() {
+    for spare in [false, true] {
+        let (files, disk, ..) = closed_with(&["one", "two"], spare);
+        let mut store = Store::open(&files, &disk, ShardOptions::small(), 2).unwrap();
+        assert_eq!(listed(&mut store, A), ["one", "two"]);
+        let bytes = |stats: HintStats| stats.bearing_bytes + stats.spare_bytes + stats.unread_bytes;
+        let taken = bytes(hint_stats(&store));
+        // What is in memory is read all the same, so that goes first.
+        for number in 0..200 {
+            store.put(&format!("other{number}"), &"v".repeat(200));
+            store.settle();
+        }
+        files.set_unreadable(true);
+        let key = hinted("one");
+        let asked = store.submit(|token| StoreRequest::Read { token, key });
+        store.settle();
+        assert_eq!(store.outcome(asked).read, Some(Err(ReadError::Unreadable)), "{spare}");
+        let stats = hint_stats(&store);
+        assert_eq!((stats.keys, stats.unreadable, stats.damaged), (2, 1, 0));
+        assert_eq!(bytes(stats), taken, "it takes its room");
+        assert_eq!(listed(&mut store, A), ["two"]);
+        files.set_unreadable(false);
+        store.pass_ms(2_000);
+        assert_eq!(store.readable, [A]);
+        assert_eq!(
+            (listed(&mut store, A), bytes(hint_stats(&store))),
+            (vec!["one".into(), "two".into()], taken)
+        );
+    }
+}
+
+#[test]
+fn bug_21_a_spare_hint_whose_bytes_are_damaged_is_given_up() {
+    let (files, disk, name, offset) = closed_with(&["bad", "good"], true);
+    let mut store = Store::open(&files, &disk, ShardOptions::small(), 2).unwrap();
+    assert_eq!(listed(&mut store, A), ["bad", "good"], "it is known to be spare");
+    for number in 0..200 {
+        store.put(&format!("other{number}"), &"v".repeat(200));
+        store.settle();
+    }
+    assert!(files.flip(&name, offset, 1));
+    assert_eq!(read(&mut store, "bad"), None);
+    assert_eq!(store.dropped, [hinted("bad")]);
+    assert_eq!(listed(&mut store, A), ["good"]);
+    assert_eq!((hint_stats(&store).damaged, hint_stats(&store).keys), (1, 1));
+}
+
+#[test]
+fn a_listed_key_that_the_index_does_not_name_has_the_index_made_anew() {
+    let (files, disk, ..) = closed_with(&["one", "two"], false);
+    let mut store = Store::open(&files, &disk, ShardOptions::small(), 2).unwrap();
+    assert_eq!(listed(&mut store, A), ["one", "two"]);
+    for number in 0..200 {
+        store.put(&format!("other{number}"), &"v".repeat(200));
+        store.settle();
+    }
+    assert!(disk.lose_entry(&hinted("one").to_index_bytes()));
+    let key = hinted("one");
+    let asked = store.submit(|token| StoreRequest::Read { token, key });
+    store.settle();
+    let outcome = store.outcome(asked);
+    assert!(matches!(outcome.refused, Some(StoreRefusal::Overloaded { .. })), "{outcome:?}");
+    let is_rebuilt =
+        |notice: &DamageNotice| matches!(notice, DamageNotice::IndexRebuilt { repaired: 1.. });
+    assert!(store.damage.iter().any(is_rebuilt), "{:?}", store.damage);
+    assert_eq!(texts(&read(&mut store, "one").unwrap()), ["v"], "the log has it");
+    assert_eq!(listed(&mut store, A), ["one", "two"]);
+}
+
+#[test]
+fn what_the_log_does_not_hold_is_not_listed_after_the_index_was_made_anew() {
+    let (files, disk, name, offset) = closed_with(&["bad", "good"], false);
+    let mut store = Store::open(&files, &disk, ShardOptions::small(), 2).unwrap();
+    assert_eq!(listed(&mut store, A), ["bad", "good"]);
+    for number in 0..200 {
+        store.put(&format!("other{number}"), &"v".repeat(200));
+        store.settle();
+    }
+    assert!(files.flip(&name, offset, 1));
+    assert!(disk.lose_entry(&hinted("bad").to_index_bytes()));
+    let key = hinted("bad");
+    store.submit(|token| StoreRequest::Read { token, key });
+    store.settle();
+    assert_eq!(listed(&mut store, A), ["good"], "or a courier would ask for it for ever");
+    assert_eq!((hint_stats(&store).damaged, hint_stats(&store).keys), (1, 1));
+    assert!(store.opened.shard.is_refilling());
+}
+
+#[test]
+fn what_is_held_is_counted_for_each_owner_and_takes_its_room_before_it_is_read() {
+    let (files, disk, mut store) = open();
+    mint(&mut store, "one", &[A, B], "1", 1);
+    store.settle();
+    store.pass_ms(3_000);
+    hold(&mut store, "two", &[A], true, update(Replaces::Latest, value("2"), 2));
+    store.settle();
+    let targets = store.opened.shard.hint_targets();
+    let told = |target: &TargetHints| (target.target, target.keys, target.bearing);
+    assert_eq!(targets.iter().map(told).collect::<Vec<_>>(), [(A, 2, 1), (B, 1, 1)]);
+    assert!((3_000..3_100).contains(&targets[0].oldest_ms), "{targets:?}");
+    let stats = hint_stats(&store);
+    assert_eq!(targets[0].bytes, stats.bearing_bytes + stats.spare_bytes);
+    assert_eq!(targets[1].bytes, stats.bearing_bytes);
+    let given = read(&mut store, "one").unwrap();
+    release(&mut store, "one", A, given);
+    store.settle();
+    let targets = store.opened.shard.hint_targets();
+    assert_eq!(targets.iter().map(told).collect::<Vec<_>>(), [(A, 1, 0), (B, 1, 1)]);
+    assert!(targets[0].oldest_ms < 100, "the other one is younger: {targets:?}");
+    drop(store);
+
+    let store = Store::open(&files.kill(), &disk, ShardOptions::small(), 2).unwrap();
+    let unread = hint_stats(&store);
+    assert_eq!((unread.unread, unread.bearing_bytes, unread.spare_bytes), (2, 0, 0));
+    assert!(unread.unread_bytes * 10 > (stats.bearing_bytes + stats.spare_bytes) * 8, "{unread:?}");
 }
 
 #[test]
@@ -282,7 +454,7 @@ fn a_crash_at_any_moment_keeps_what_was_held_durably_and_brings_nothing_back() {
             let name = format!("k{}", rng.below(4));
             let given = read(&mut store, &name).filter(|_| rng.below(3) == 0);
             let (token, leaves) = match given {
-                Some(set) => (release(&mut store, &name, A, Some(set)), false),
+                Some(set) => (release(&mut store, &name, A, set), false),
                 None => (mint(&mut store, &name, &[A], "v", step + 1), true),
             };
             let course = courses.entry(name).or_default();

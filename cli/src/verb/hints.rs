@@ -140,6 +140,14 @@ fn print(told: &[Told], output: Output) -> Outcome<()> {
             Err(_) => row("-", none(), style.bad("does not answer us")),
             Ok(hints) => {
                 let paused = if hints.paused { "paused" } else { "" };
+                if hints.unreadable > 0 {
+                    let remark = style.bad("cannot be read now, kept");
+                    row(
+                        "-",
+                        [units::count(hints.unreadable), "-".to_owned(), "-".to_owned()],
+                        remark,
+                    );
+                }
                 for target in &hints.targets {
                     let state = if target.up { "" } else { "owner is down" };
                     let remarks: Vec<&str> =
@@ -148,7 +156,7 @@ fn print(told: &[Told], output: Output) -> Outcome<()> {
                     let cells = [units::count(target.keys), units::count(target.bearing), oldest];
                     row(&target.name, cells, remarks.join(", "));
                 }
-                if hints.targets.is_empty() {
+                if hints.targets.is_empty() && hints.unreadable == 0 {
                     let left = if hints.unread > 0 { "looking what it holds" } else { "nothing" };
                     row(
                         "-",
@@ -178,6 +186,7 @@ fn told_json(told: &Told) -> Value {
             "paused": hints.paused, "keys": hints.keys, "unread": hints.unread, "bearing": hints.bearing,
             "bearing_bytes": hints.bearing_bytes, "spare_bytes": hints.spare_bytes, "delivered": hints.delivered,
             "dropped": hints.dropped, "refused": hints.refused, "damaged": hints.damaged, "for": targets,
+            "unreadable": hints.unreadable, "unread_bytes": hints.unread_bytes, "spare_refused": hints.spare_refused,
         })
     });
     let error = told.hints.as_ref().err().map(ToString::to_string);

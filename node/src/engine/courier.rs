@@ -8,9 +8,14 @@
 //! where it was.
 //!
 //! What cannot be delivered stays in the list and stops nothing else: the courier goes on behind it, and comes back to it in a
-//! later pass, after a rest that doubles until something is delivered. A record that cannot be read ends as damaged.
+//! later pass, after a rest that doubles until something is delivered. A record that cannot be read leaves the list: the store
+//! tries it again, and has a courier called when it can be read.
+//!
+//! An owner that takes nothing (it is full, overloaded, or silent) is another matter. What it refused is the next to be sent, and
+//! until it has taken that, it is sent one record after each rest, and not the list. What is added to the list meanwhile changes
+//! nothing; a rest for any other reason it ends.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use kvorum_protocol::RecordKey;
 use kvorum_protocol::message::{RequestError, Response};
@@ -43,12 +48,14 @@ pub(crate) struct Courier {
     list: List,
     /// The store does not know yet of all its hints for whom they are.
     unread: bool,
-    /// Deliveries that are under way.
-    out: usize,
-    /// Deliveries begun, and failed, in this pass.
+    /// Deliveries that are under way, by number.
+    out: BTreeMap<usize, RecordKey>,
+    /// Deliveries begun, and failed for the sake of their record, in this pass.
     begun: usize,
     failed: usize,
     is_resting: bool,
+    /// The owner did not take the last delivery that it answered for.
+    is_refused: bool,
     rest_ms: u64,
 }
 
@@ -61,10 +68,11 @@ impl Courier {
             after: None,
             list: List::Asked,
             unread: false,
-            out: 0,
+            out: BTreeMap::new(),
             begun: 0,
             failed: 0,
             is_resting: false,
+            is_refused: false,
             rest_ms: limits::DELIVERY_REST_MS,
         }
     }
@@ -95,19 +103,44 @@ impl Courier {
         if self.is_resting {
             return Progress::Waiting;
         }
-        while self.out < turn.peers.credit(self.target)
+        let credit = if self.is_refused { 1 } else { turn.peers.credit(self.target) };
+        while self.out.len() < credit
             && let Some(key) = self.page.pop_front()
         {
+            self.out.insert(self.begun, key.clone());
             turn.deliver(Delivery { index: self.begun, target: self.target, key });
             self.begun += 1;
-            self.out += 1;
         }
         match self.list {
             List::More if self.page.is_empty() => self.ask(turn),
-            List::Ended if self.page.is_empty() && self.out == 0 => return self.end_pass(turn),
+            List::Ended if self.is_at_end() => return self.end_pass(turn),
             List::Asked | List::More | List::Ended => {}
         }
         Progress::Waiting
+    }
+
+    /// Whether nothing of the page is left.
+    fn is_at_end(&self) -> bool {
+        self.page.is_empty() && self.out.is_empty()
+    }
+
+    /// A delivery failed.
+    fn fail(&mut self, turn: &mut Turn<'_>, key: RecordKey, error: &RequestError) {
+        turn.stats.hints_undelivered += 1;
+        let at_least_ms = match error {
+            RequestError::Overloaded { retry_after_ms } => u64::from(*retry_after_ms),
+            RequestError::DeadlineExceeded | RequestError::DiskFull | RequestError::Stopping => 0,
+            // Something about the record, which stays in the list.
+            _ => {
+                self.failed += 1;
+                return;
+            }
+        };
+        self.page.push_front(key);
+        self.is_refused = true;
+        if !self.is_resting {
+            self.rest(turn, at_least_ms);
+        }
     }
 
     fn end_pass(&mut self, turn: &mut Turn<'_>) -> Progress {
@@ -154,28 +187,26 @@ impl Machine for Courier {
         self.go_on(turn)
     }
 
-    fn on_part(&mut self, turn: &mut Turn<'_>, _index: usize, response: Response) -> Progress {
-        self.out -= 1;
+    fn on_part(&mut self, turn: &mut Turn<'_>, index: usize, response: Response) -> Progress {
+        let key = self.out.remove(&index).expect("a delivery ends once");
         match response {
-            Response::Error { error } => {
-                self.failed += 1;
-                turn.stats.hints_undelivered += 1;
-                match error {
-                    RequestError::Overloaded { retry_after_ms } if !self.is_resting => {
-                        self.rest(turn, retry_after_ms.into());
-                    }
-                    RequestError::DeadlineExceeded if !self.is_resting => self.rest(turn, 0),
-                    _ => {}
-                }
-            }
-            _ => self.rest_ms = limits::DELIVERY_REST_MS,
+            Response::Error { error } => self.fail(turn, key, &error),
+            _ => (self.rest_ms, self.is_refused) = (limits::DELIVERY_REST_MS, false),
         }
         self.go_on(turn)
     }
 
+    fn on_hinted(&mut self, turn: &mut Turn<'_>) -> Progress {
+        if self.is_resting && !self.is_refused {
+            let soon_ns = turn.now.after_ms(limits::DELIVERY_REST_MS);
+            turn.wake_at(turn.alarm_ns.map_or(soon_ns, |alarm_ns| alarm_ns.min(soon_ns)));
+        }
+        Progress::Waiting
+    }
+
     fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress {
         self.is_resting = false;
-        if self.list == List::Ended && self.page.is_empty() && self.out == 0 {
+        if self.list == List::Ended && self.is_at_end() {
             self.begin_pass(turn);
             return Progress::Waiting;
         }

@@ -14,10 +14,11 @@ use crate::engine::replica::noting::Refused;
 use crate::engine::turn::Delivery;
 use crate::engine::why::testifying::Testifying;
 use crate::engine::{Engine, replica, room};
-use crate::peer_message::PeerMessage;
+use crate::peer_message::{PeerMessage, ReplicateOutcome};
 
 impl Engine {
     pub(super) fn hear_peer(&mut self, now: Now, from: NodeId, message: PeerMessage) {
+        self.note_peer(now, from, &message);
         match message {
             PeerMessage::Forward { token, .. } if !self.heard.first_time(from, token) => {}
             PeerMessage::Forward { token, hops, request, deadline_ms } => {
@@ -77,6 +78,19 @@ impl Engine {
         }
     }
 
+    /// What an answer says of its sender, whatever it was asked for.
+    fn note_peer(&mut self, now: Now, from: NodeId, message: &PeerMessage) {
+        match message {
+            PeerMessage::Replicated { outcome: ReplicateOutcome::Durable, .. } => {
+                self.peers.acknowledge(from, now.mono_ns);
+            }
+            PeerMessage::Fetched { handovers, .. } => {
+                self.peers.note_handovers(from, *handovers, now.mono_ns);
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn hear_store(&mut self, now: Now, event: StoreEvent) {
         match event.token() {
             Some(token) => self.turn(now, token, |machine, turn| machine.on_store(turn, event)),
@@ -88,15 +102,21 @@ impl Engine {
                     self.stopped = true;
                     self.turn_all(now, |machine, turn| machine.on_store(turn, event.clone()));
                 }
+                if let StoreEvent::HintReadable { targets } = event {
+                    targets.into_iter().for_each(|target| self.call_courier(now, target));
+                }
             }
         }
     }
 
     /// Sees to it that somebody delivers what is held for an owner that can be reached.
     pub(super) fn call_courier(&mut self, now: Now, target: NodeId) {
-        let is_called = self.couriers.get(&target).is_some_and(|token| self.machines.has(*token));
-        if is_called || self.stopped || self.hints_paused || !self.peers.is_up(target) {
+        if self.stopped || self.hints_paused || !self.peers.is_up(target) {
             return;
+        }
+        let called = self.couriers.get(&target).filter(|token| self.machines.has(**token));
+        if let Some(token) = called.copied() {
+            return self.turn(now, token, |machine, turn| machine.on_hinted(turn));
         }
         let courier = Box::new(Courier::new(target));
         let token = self.start(now, courier, None, Kind::Delivery);

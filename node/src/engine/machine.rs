@@ -50,6 +50,12 @@ pub(crate) trait Machine: Fork + Send {
         Progress::Waiting
     }
 
+    /// More is held for the owner that it delivers to.
+    fn on_hinted(&mut self, turn: &mut Turn<'_>) -> Progress {
+        let _ = turn;
+        Progress::Waiting
+    }
+
     /// The alarm that it set has rung.
     fn on_deadline(&mut self, turn: &mut Turn<'_>) -> Progress;
 }

@@ -131,7 +131,9 @@ impl Engine {
             Input::PeerUp { node } => {
                 self.peers.rise(node);
                 self.events.rise(now, node);
-                self.call_courier(now, node);
+                if !planted::Planted::NotResumed.is_armed(self.options.planted) {
+                    self.call_courier(now, node);
+                }
                 self.exchanges.rise(now, self.me, &self.view, node);
             }
             Input::PeerDown { node } => {

@@ -58,11 +58,12 @@ impl Parcel {
         Progress::Waiting
     }
 
-    /// The owner has it, or nobody ever will.
+    /// The owner has it.
     fn release(&mut self, turn: &mut Turn<'_>) {
         self.stage = Stage::Releasing;
-        let (token, key) = (turn.token, self.key.clone());
-        let (target, set) = (self.target, self.set.clone());
+        turn.peers.hand_over();
+        let (token, key, target) = (turn.token, self.key.clone(), self.target);
+        let set = self.set.clone().expect("what is released was sent");
         turn.store(StoreRequest::Release { token, key, target, set });
     }
 
@@ -85,6 +86,8 @@ impl Parcel {
                 RequestError::Overloaded { retry_after_ms }
             }
             ReplicaRefusal::Late => RequestError::DeadlineExceeded,
+            ReplicaRefusal::DiskFull => RequestError::DiskFull,
+            ReplicaRefusal::Stopping => RequestError::Stopping,
             _ => RequestError::WrongLayout,
         };
         end(turn, Some(error))
@@ -118,11 +121,10 @@ impl Machine for Parcel {
                 Ok(Some(set)) => self.send(turn, set),
                 // Delivered meanwhile, or dropped.
                 Ok(None) => end(turn, None),
-                Err(ReadError::Damaged) => {
-                    self.release(turn);
-                    Progress::Waiting
+                // It stays: that it cannot be read is no reason to give it up.
+                Err(ReadError::Damaged | ReadError::IndexDamaged | ReadError::Unreadable) => {
+                    end(turn, Some(RequestError::Damaged))
                 }
-                Err(ReadError::IndexDamaged) => end(turn, Some(RequestError::Damaged)),
             },
             (Stage::Releasing, StoreEvent::Durable { .. }) => end(turn, None),
             (_, StoreEvent::Refused { .. }) => {

@@ -1,4 +1,5 @@
-//! Which peers can be reached, as far as the runtime knows, how quickly they answer, and which are asked last.
+//! Which peers can be reached, as far as the runtime knows, how quickly they answer, which are asked last, and what may be spent on
+//! asking one more node than a request needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,33 @@ pub(crate) enum Asking {
     Read,
 }
 
-/// The peers believed up, their times, their breakers, and the budget of second questions.
+/// What may be spent on asking more than is needed: a share of the requests that could have spent it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Budget {
+    /// In hundredths.
+    saved: u32,
+}
+
+impl Budget {
+    fn earn(&mut self, percent: u32, most: u32) {
+        self.saved = most.min(self.saved + percent);
+    }
+
+    fn spend(&mut self) -> bool {
+        let can = self.saved >= 100;
+        self.saved -= if can { 100 } else { 0 };
+        can
+    }
+}
+
+/// When a peer's number of handovers was first seen as it is.
+#[derive(Clone, Copy, Debug)]
+struct Handovers {
+    number: u64,
+    since_ns: u64,
+}
+
+/// The peers believed up, their times, their breakers, and the budgets.
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
     up: BTreeSet<NodeId>,
@@ -29,10 +56,16 @@ pub(crate) struct Peers {
     breakers: BTreeMap<NodeId, Breaker>,
     /// For the jitter of breakers.
     seed: u64,
-    /// What may be spent on hedging, in hundredths of a hedge.
-    budget: u32,
+    hedges: Budget,
+    stand_ins: Budget,
     /// Deliveries that a peer said it takes at once.
     credits: BTreeMap<NodeId, u32>,
+    /// When a peer last said of anything that it is durable there. Only of members: others are sent nothing.
+    acknowledged: BTreeMap<NodeId, u64>,
+    /// Only of members that were asked what they hold for others.
+    handovers: BTreeMap<NodeId, Handovers>,
+    /// This node's own number of handovers: it begins at random, so that it is another one in each run.
+    own_handovers: u64,
 }
 
 impl Peers {
@@ -43,8 +76,12 @@ impl Peers {
             latencies: BTreeMap::new(),
             breakers: BTreeMap::new(),
             seed,
-            budget: 0,
+            hedges: Budget::default(),
+            stand_ins: Budget::default(),
             credits: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            handovers: BTreeMap::new(),
+            own_handovers: random::number(seed, "handovers"),
         }
     }
 
@@ -124,13 +161,54 @@ impl Peers {
 
     /// A read was passed on, which earns a share of a hedge.
     pub(crate) fn earn_hedge(&mut self) {
-        self.budget = limits::HEDGES_SAVED.min(self.budget + limits::HEDGE_PERCENT);
+        self.hedges.earn(limits::HEDGE_PERCENT, limits::HEDGES_SAVED);
     }
 
     /// Whether one more node may be asked what another is asked already. If so, it is paid for.
     pub(crate) fn spend_hedge(&mut self) -> bool {
-        let can = self.budget >= 100;
-        self.budget -= if can { 100 } else { 0 };
-        can
+        self.hedges.spend()
+    }
+
+    /// A write is sent to other owners, which earns a share of a fallback for an owner that is slow.
+    pub(crate) fn earn_stand_in(&mut self) {
+        self.stand_ins.earn(limits::SLOW_OWNER_PERCENT, limits::SLOW_OWNERS_SAVED);
+    }
+
+    /// Whether a fallback may be called in for an owner that is slow. If so, it is paid for.
+    pub(crate) fn spend_stand_in(&mut self) -> bool {
+        self.stand_ins.spend()
+    }
+
+    /// A peer said that something is durable there.
+    pub(crate) fn acknowledge(&mut self, node: NodeId, now_ns: u64) {
+        self.acknowledged.insert(node, now_ns);
+    }
+
+    /// Whether a peer has called anything durable after this moment: then it writes, however slowly.
+    pub(crate) fn has_acknowledged_after(&self, node: NodeId, at_ns: u64) -> bool {
+        self.acknowledged.get(&node).is_some_and(|last_ns| *last_ns > at_ns)
+    }
+
+    /// This node gives up something that it held for an owner which has it by now.
+    pub(crate) fn hand_over(&mut self) {
+        self.own_handovers = self.own_handovers.wrapping_add(1);
+    }
+
+    /// A number that changes with every handover, and is never 0.
+    pub(crate) fn own_handovers(&self) -> u64 {
+        self.own_handovers.max(1)
+    }
+
+    /// A peer told its number of handovers.
+    pub(crate) fn note_handovers(&mut self, node: NodeId, number: u64, now_ns: u64) {
+        let known = self.handovers.get(&node).is_some_and(|known| known.number == number);
+        if number != 0 && !known {
+            self.handovers.insert(node, Handovers { number, since_ns: now_ns });
+        }
+    }
+
+    /// Whether a peer may have handed over anything after this moment, as far as its answers tell.
+    pub(crate) fn may_have_handed_over_after(&self, node: NodeId, at_ns: u64) -> bool {
+        self.handovers.get(&node).is_none_or(|known| known.since_ns >= at_ns)
     }
 }

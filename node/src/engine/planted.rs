@@ -4,17 +4,20 @@
 //! | bug | name | what it does | who plants it |
 //! |---|---|---|---|
 //! | 7 | `7-sibling-explosion` | the coordinator drops the put's context and mints a sibling | here |
+//! | 18 | `18-not-resumed` | an owner that is back, or was before this node, is brought nothing | here |
 //! | 20 | `20-hint-forgotten-early` | a hint is forgotten when it is sent, before its owner has it durably | here |
 //! | 40 | `40-engine-counts-unsynced` | the coordinator counts its own copy when it is applied, before it is durable | here |
 //! | 61 | `61-counts-twice` | a retried operation is minted under another id | here |
 //! | 70 | `70-left-behind-untold` | a coordinator does not remember which owners a write ended without | here |
-//! | 1, 2, 12, 13, 14, 40, 46, 47, 49, 50 | | what a shard can do wrong by itself | `kvorum_store::planted` |
+//! | 1, 2, 12, 13, 14, 21, 40, 46, 47, 49, 50 | | what a shard can do wrong by itself | `kvorum_store::planted` |
 
 /// A bug that can be armed in the engine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Planted {
     /// Bug 7: a put's context is ignored, so that every read-modify-write leaves a sibling.
     SiblingExplosion,
+    /// Bug 18: nobody begins to deliver because an owner can be reached.
+    NotResumed,
     /// Bug 20: a hint is forgotten as soon as it is sent.
     HintForgottenEarly,
     /// Bug 40, the engine's twin: the own copy counts before its sync.
@@ -28,8 +31,9 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 5] = [
+    pub const ALL: [Planted; 6] = [
         Planted::SiblingExplosion,
+        Planted::NotResumed,
         Planted::HintForgottenEarly,
         Planted::CountsUnsynced,
         Planted::CountsTwice,
@@ -40,6 +44,7 @@ impl Planted {
     pub fn name(self) -> &'static str {
         match self {
             Planted::SiblingExplosion => "7-sibling-explosion",
+            Planted::NotResumed => "18-not-resumed",
             Planted::HintForgottenEarly => "20-hint-forgotten-early",
             Planted::CountsUnsynced => "40-engine-counts-unsynced",
             Planted::CountsTwice => "61-counts-twice",

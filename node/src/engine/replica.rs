@@ -9,6 +9,7 @@
 //!
 //! What it takes in an owner's place it keeps apart, and calls a courier for whoever of the owners can be reached.
 
+mod asked;
 pub(crate) mod noting;
 
 use kvorum_protocol::message::Way;
@@ -20,21 +21,13 @@ use kvorum_store::{
 
 use crate::engine::effect::Effect;
 use crate::engine::machine::{Machine, Progress};
+use crate::engine::replica::asked::Asked;
 use crate::engine::turn::Turn;
 use crate::engine::view::ClusterView;
 use crate::peer_message::{
     FetchOutcome, PeerEntry, PeerHold, PeerMessage, PeerPage, PeerScan, ReplicaRefusal,
     ReplicateOutcome, ScanOutcome,
 };
-
-/// What a coordinator asked for, so that a refusal answers in kind.
-#[derive(Clone, Copy)]
-enum Asked {
-    Replicate,
-    Deliver { credit: u32 },
-    Fetch { digest_only: bool },
-    Scan { scan: u32 },
-}
 
 /// One request of a coordinator at one of its replicas.
 #[derive(Clone)]
@@ -82,12 +75,14 @@ pub(crate) fn task(
             targets.clone_from(&owners);
             let (hint, change) = (Hint { targets: owners, spare }, Apply::Merge { set });
             let request = StoreRequest::Hold { token: unnamed, key, hint, change };
-            (token, Asked::Replicate, deadline_ms, wrong_place, request)
+            let asked = Asked::Hold { targets: u8::try_from(targets.len()).unwrap_or(u8::MAX) };
+            (token, asked, deadline_ms, wrong_place, request)
         }
         PeerMessage::Fetch { token, key, digest_only, deadline_ms } => {
             let wrong_place = misplaced(me, view, (&key, hash), &[Space::Owned, Space::Hinted]);
+            let hinted = key.space == Space::Hinted;
             let request = StoreRequest::Read { token: unnamed, key };
-            (token, Asked::Fetch { digest_only }, deadline_ms, wrong_place, request)
+            (token, Asked::Fetch { digest_only, hinted }, deadline_ms, wrong_place, request)
         }
         PeerMessage::Scan { token, scan, range, deadline_ms } => {
             let wrong_place = wrong_range(me, view, &range);
@@ -104,7 +99,7 @@ pub(crate) fn task(
     match refusal {
         Some(reason) => {
             let noted = noting::refused(from, asked, noted, reason);
-            Err(Box::new(noting::Refused { message: refuse(token, asked, reason), noted }))
+            Err(Box::new(noting::Refused { message: asked.refuse(token, reason), noted }))
         }
         None => {
             let request = Some(request);
@@ -167,25 +162,6 @@ fn wrong_range(me: NodeId, view: &ClusterView, range: &PeerScan) -> Option<Repli
     range.partitions.iter().any(not_owned).then_some(ReplicaRefusal::NotAnOwner)
 }
 
-fn refuse(token: u64, asked: Asked, reason: ReplicaRefusal) -> PeerMessage {
-    match asked {
-        Asked::Replicate => {
-            PeerMessage::Replicated { token, outcome: ReplicateOutcome::Refused { reason } }
-        }
-        Asked::Deliver { credit } => {
-            PeerMessage::Delivered { token, outcome: ReplicateOutcome::Refused { reason }, credit }
-        }
-        Asked::Fetch { .. } => PeerMessage::Fetched {
-            token,
-            outcome: FetchOutcome::Refused { reason },
-            refilling: false,
-        },
-        Asked::Scan { scan } => {
-            PeerMessage::Scanned { token, scan, outcome: ScanOutcome::Refused { reason } }
-        }
-    }
-}
-
 /// What a peer scans, in the store's words.
 pub(crate) fn store_range(range: PeerScan) -> ScanRange {
     let PeerScan { class, partitions, bucket, prefix, after, limit, siblings_only } = range;
@@ -206,7 +182,9 @@ pub(crate) fn scan_outcome(result: Result<ScanPage, ReadError>, refilling: bool)
             let entries = page.keys.into_iter().map(entry).collect();
             ScanOutcome::Page(PeerPage { entries, more: page.more, through: page.through })
         }
-        Err(ReadError::Damaged | ReadError::IndexDamaged) => ScanOutcome::Damaged,
+        Err(ReadError::Damaged | ReadError::IndexDamaged | ReadError::Unreadable) => {
+            ScanOutcome::Damaged
+        }
     }
 }
 
@@ -255,23 +233,25 @@ impl Machine for Replica {
             (Asked::Deliver { credit }, StoreEvent::Durable { .. }) => {
                 PeerMessage::Delivered { token, outcome: ReplicateOutcome::Durable, credit }
             }
-            (Asked::Replicate, StoreEvent::Durable { .. }) => {
+            (Asked::Replicate | Asked::Hold { .. }, StoreEvent::Durable { .. }) => {
                 turn.hinted(&self.targets);
-                PeerMessage::Replicated { token, outcome: ReplicateOutcome::Durable }
+                let (outcome, held_for) = (ReplicateOutcome::Durable, self.asked.targets());
+                PeerMessage::Replicated { token, outcome, held_for }
             }
-            (Asked::Fetch { digest_only }, StoreEvent::Read { result, refilling, .. }) => {
+            (Asked::Fetch { digest_only, hinted }, StoreEvent::Read { result, refilling, .. }) => {
                 let outcome = match fetch_outcome(result) {
                     FetchOutcome::Held { set } if digest_only => {
                         FetchOutcome::Digest { digest: set.digest() }
                     }
                     outcome => outcome,
                 };
-                PeerMessage::Fetched { token, outcome, refilling }
+                let handovers = if hinted { turn.peers.own_handovers() } else { 0 };
+                PeerMessage::Fetched { token, outcome, refilling, handovers }
             }
             (Asked::Scan { scan }, StoreEvent::Scanned { result, refilling, .. }) => {
                 PeerMessage::Scanned { token, scan, outcome: scan_outcome(result, refilling) }
             }
-            (asked, StoreEvent::Refused { reason, .. }) => refuse(token, asked, refusal_of(reason)),
+            (asked, StoreEvent::Refused { reason, .. }) => asked.refuse(token, refusal_of(reason)),
             // The node stops; its connections will break, and nobody waits for an answer.
             (_, StoreEvent::Poisoned { .. }) => return Progress::Done,
             _ => return Progress::Waiting,
@@ -293,6 +273,8 @@ pub(crate) fn fetch_outcome(
     match result {
         Ok(Some(set)) => FetchOutcome::Held { set },
         Ok(None) => FetchOutcome::Absent,
-        Err(ReadError::Damaged | ReadError::IndexDamaged) => FetchOutcome::Damaged,
+        Err(ReadError::Damaged | ReadError::IndexDamaged | ReadError::Unreadable) => {
+            FetchOutcome::Damaged
+        }
     }
 }

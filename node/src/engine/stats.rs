@@ -27,10 +27,14 @@ pub struct EngineStats {
     pub clocks_refused: u64,
     /// Times that a fallback was called in for an owner.
     pub called_in: u64,
+    /// Times that no fallback was called in for an owner that is slow, because it writes and the budget for such was used up.
+    pub slow_owners_spared: u64,
     /// Writes that were applied with the copies of fallbacks.
     pub writes_with_fallbacks: u64,
     /// Gets that asked fallbacks.
     pub fallbacks_asked: u64,
+    /// Gets that asked the owners once more, because a fallback may have handed over what they looked for.
+    pub second_looks: u64,
     /// Gauge: what is held for others is kept back.
     pub hints_paused: bool,
     /// Gauge: deliveries of hints under way, with what leads them.

@@ -79,6 +79,14 @@ fn explaining() -> Vec<PeerMessage> {
     ]
 }
 
+fn replicated(token: u64, outcome: ReplicateOutcome, held_for: u8) -> PeerMessage {
+    PeerMessage::Replicated { token, outcome, held_for }
+}
+
+fn fetched(outcome: FetchOutcome, refilling: bool, handovers: u64) -> PeerMessage {
+    PeerMessage::Fetched { token: 4, outcome, refilling, handovers }
+}
+
 fn every_kind() -> Vec<PeerMessage> {
     let reason = ReplicaRefusal::Overloaded { retry_after_ms: 20 };
     let get = Get {
@@ -108,21 +116,13 @@ fn every_kind() -> Vec<PeerMessage> {
             deadline_ms: 5,
             way: Way::Exchange,
         },
-        PeerMessage::Replicated { token: u64::MAX, outcome: ReplicateOutcome::Durable },
-        PeerMessage::Replicated { token: 2, outcome: ReplicateOutcome::Refused { reason } },
+        replicated(u64::MAX, ReplicateOutcome::Durable, 2),
+        replicated(2, ReplicateOutcome::Refused { reason }, 0),
         PeerMessage::Fetch { token: 3, key: record_key(), digest_only: false, deadline_ms: 5 },
-        PeerMessage::Fetched {
-            token: 4,
-            outcome: FetchOutcome::Held { set: set() },
-            refilling: false,
-        },
-        PeerMessage::Fetched {
-            token: 4,
-            outcome: FetchOutcome::Digest { digest: set().digest() },
-            refilling: false,
-        },
-        PeerMessage::Fetched { token: 4, outcome: FetchOutcome::Absent, refilling: true },
-        PeerMessage::Fetched { token: 4, outcome: FetchOutcome::Damaged, refilling: true },
+        fetched(FetchOutcome::Held { set: set() }, false, 0),
+        fetched(FetchOutcome::Digest { digest: set().digest() }, false, 0),
+        fetched(FetchOutcome::Absent, true, u64::MAX),
+        fetched(FetchOutcome::Damaged, true, 0),
         PeerMessage::Forward {
             token: 5,
             hops: 1,
@@ -189,13 +189,23 @@ fn a_message_with_a_flipped_bit_never_panics() {
 #[test]
 fn fields_of_a_later_version_are_skipped() {
     // [2, token 9, [1], an array that this version does not know]
-    let later = Bytes::from_static(&[0x94, 2, 9, 0x91, 1, 0x92, 1, 2]);
-    let message = PeerMessage::Replicated { token: 9, outcome: ReplicateOutcome::Durable };
+    let later = Bytes::from_static(&[0x95, 2, 9, 0x91, 1, 3, 0x92, 1, 2]);
+    let outcome = ReplicateOutcome::Durable;
+    let message = PeerMessage::Replicated { token: 9, outcome: outcome.clone(), held_for: 3 };
     assert_eq!(decode::<PeerMessage>(later), Ok(message));
+    // What earlier versions wrote lacks what was appended.
+    let earlier = Bytes::from_static(&[0x93, 2, 9, 0x91, 1]);
+    let message = PeerMessage::Replicated { token: 9, outcome, held_for: 0 };
+    assert_eq!(decode::<PeerMessage>(earlier), Ok(message));
+    let earlier = Bytes::from_static(&[0x94, 4, 9, 0x91, 2, 0xc2]);
+    let (outcome, refilling) = (FetchOutcome::Absent, false);
+    let message = PeerMessage::Fetched { token: 9, outcome, refilling, handovers: 0 };
+    assert_eq!(decode::<PeerMessage>(earlier), Ok(message));
     let reason = Bytes::from_static(&[0x93, 2, 9, 0x92, 2, 0x92, 99, 1]);
     let message = PeerMessage::Replicated {
         token: 9,
         outcome: ReplicateOutcome::Refused { reason: ReplicaRefusal::Other(99) },
+        held_for: 0,
     };
     assert_eq!(decode::<PeerMessage>(reason), Ok(message));
 }

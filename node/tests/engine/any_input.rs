@@ -332,6 +332,16 @@ impl World {
     }
 
     /// A request or an answer of a peer, which may fit nothing that was asked.
+    fn fetched(&mut self, token: u64, reason: ReplicaRefusal) -> PeerMessage {
+        let held = FetchOutcome::Held { set: self.set() };
+        let digest = FetchOutcome::Digest { digest: self.set().digest() };
+        let refused = FetchOutcome::Refused { reason };
+        let (absent, damaged) = (FetchOutcome::Absent, FetchOutcome::Damaged);
+        let outcome = self.dice.pick(&[held, digest, refused, absent, damaged]);
+        let (refilling, handovers) = (self.dice.one_in(3), self.dice.below(3));
+        PeerMessage::Fetched { token, outcome, refilling, handovers }
+    }
+
     fn message(&mut self) -> PeerMessage {
         let tokens = self.tokens.clone();
         let token = self.dice.pick(&tokens);
@@ -350,17 +360,14 @@ impl World {
             12 => self.hold(token, deadline_ms),
             13 => PeerMessage::Deliver { token, key: self.record(), set: self.set(), deadline_ms },
             14 => self.delivered(token, reason),
-            1..=2 => PeerMessage::Replicated { token, outcome: ReplicateOutcome::Durable },
-            3 => PeerMessage::Replicated { token, outcome: ReplicateOutcome::Refused { reason } },
-            4 => self.fetch(token, deadline_ms),
-            5..=6 => {
-                let held = FetchOutcome::Held { set: self.set() };
-                let digest = FetchOutcome::Digest { digest: self.set().digest() };
-                let refused = FetchOutcome::Refused { reason };
-                let (absent, damaged) = (FetchOutcome::Absent, FetchOutcome::Damaged);
-                let outcome = self.dice.pick(&[held, digest, refused, absent, damaged]);
-                PeerMessage::Fetched { token, outcome, refilling: self.dice.one_in(3) }
+            1..=3 => {
+                let refused = ReplicateOutcome::Refused { reason };
+                let durable = ReplicateOutcome::Durable;
+                let outcome = self.dice.pick(&[durable.clone(), durable, refused]);
+                PeerMessage::Replicated { token, outcome, held_for: self.dice.below(5) as u8 }
             }
+            4 => self.fetch(token, deadline_ms),
+            5..=6 => self.fetched(token, reason),
             7 => {
                 let hops = self.dice.below(4) as u8;
                 PeerMessage::Forward {

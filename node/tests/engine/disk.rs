@@ -39,6 +39,8 @@ pub(crate) struct Disk {
     /// Refuses what it is to merge, and mints all the same.
     pub(crate) refuses_merges: Option<StoreRefusal>,
     pub(crate) refuses_scans: bool,
+    /// Records that cannot be read for now.
+    pub(crate) unreadable: Vec<RecordKey>,
     /// What is read is not told before this is false again and something else happens.
     pub(crate) holds_reads: bool,
     held_reads: VecDeque<StoreEvent>,
@@ -65,6 +67,7 @@ impl Disk {
             refuses: None,
             refuses_merges: None,
             refuses_scans: false,
+            unreadable: Vec::new(),
             holds_reads: false,
             held_reads: VecDeque::new(),
         }
@@ -87,6 +90,10 @@ impl Disk {
             (StoreRequest::Read { .. }, _) if self.damaged => {
                 let refilling = self.refilling;
                 Some(StoreEvent::Read { token, result: Err(ReadError::Damaged), refilling })
+            }
+            (StoreRequest::Read { key, .. }, _) if self.unreadable.contains(key) => {
+                let refilling = self.refilling;
+                Some(StoreEvent::Read { token, result: Err(ReadError::Unreadable), refilling })
             }
             (StoreRequest::Scan { .. }, _) if self.refuses_scans => Some(StoreEvent::Scanned {
                 token,

@@ -273,6 +273,123 @@ fn a_retry_finds_what_its_first_attempt_left_with_another_fallback() {
     assert_eq!(values(&cluster.get(owners[0], &key)), ["v"]);
 }
 
+/// Keys that this node owns, of those that the named one does not coordinate.
+fn keys_of(cluster: &Cluster, owner: usize, count: usize) -> Vec<Key> {
+    let keys = (0..1_000).map(|number| key(&format!("k{number}")));
+    keys.filter(|key| cluster.owners(key).contains(&owner)).take(count).collect()
+}
+
+/// Leaves a hint of each key for an owner that is away.
+fn leave_hints(cluster: &mut Cluster, owner: usize, keys: &[Key]) {
+    for key in keys {
+        let asked = cluster.owners(key).into_iter().find(|other| *other != owner).unwrap();
+        cluster.put(asked, key, "v", Replacing::Latest);
+    }
+    assert_eq!(cluster.hints(), keys.len());
+}
+
+/// Hints that neither room nor age ends.
+fn roomy() -> ShardOptions {
+    ShardOptions { spare_bytes: 1 << 20, spare_ms: 1 << 30, ..ShardOptions::small() }
+}
+
+fn undelivered(cluster: &Cluster) -> u64 {
+    cluster.nodes.iter().map(|node| node.engine.stats().hints_undelivered).sum()
+}
+
+#[test]
+fn bug_21_a_record_that_cannot_be_read_stays_and_stops_no_other() {
+    let store = roomy();
+    let mut cluster = Cluster::with(6, Settings { store, ..Settings::default() });
+    let away = cluster.owners(&key("k"))[2];
+    let keys = keys_of(&cluster, away, 20);
+    cluster.kill(away);
+    leave_hints(&mut cluster, away, &keys);
+    let bad = cluster.record(&keys[3]).in_space(Space::Hinted);
+    let holder = cluster.fallbacks(&keys[3])[0];
+    cluster.nodes[holder].disk.unreadable.push(bad);
+    restart(&mut cluster, &[away]);
+    assert_eq!(cluster.hints(), 1, "all but the one");
+    for _ in 0..4 {
+        cluster.pass_ms(30_000);
+    }
+    assert_eq!(cluster.hints(), 1, "it is kept, however often it could not be read");
+
+    // What comes now does not wait for the long rest.
+    cluster.kill(away);
+    let late = keys_of(&cluster, away, 21).pop().unwrap();
+    let asked = cluster.owners(&late).into_iter().find(|other| *other != away).unwrap();
+    cluster.put(asked, &late, "v", Replacing::Latest);
+    restart(&mut cluster, &[away]);
+    assert!(held_by(&mut cluster, &late, away));
+    cluster.nodes[holder].disk.unreadable.clear();
+    cluster.pass_ms(60_000);
+    assert_eq!(cluster.hints(), 0);
+    assert!(held_by(&mut cluster, &keys[3], away));
+}
+
+#[test]
+fn an_owner_that_takes_nothing_is_sent_one_record_at_a_time_and_goes_on_where_it_stopped() {
+    let store = roomy();
+    for refusal in [StoreRefusal::DiskFull, StoreRefusal::Overloaded { retry_after_ms: 20 }] {
+        let mut cluster =
+            Cluster::with(6, Settings { store: store.clone(), ..Settings::default() });
+        let away = cluster.owners(&key("k"))[2];
+        let keys = keys_of(&cluster, away, 80);
+        cluster.kill(away);
+        leave_hints(&mut cluster, away, &keys);
+        cluster.nodes[away].disk.refuses_merges = Some(refusal);
+        cluster.restart(away);
+        cluster.settle();
+        for _ in 0..8 {
+            cluster.pass_ms(30_000);
+        }
+        // Each of the others tries once at first, and then once after each rest.
+        let tries = undelivered(&cluster);
+        assert!((9..=5 * 10).contains(&tries), "{refusal:?}: {tries}");
+        assert_eq!(cluster.hints(), keys.len());
+
+        // Another hint is no reason to try sooner.
+        cluster.cuts = (0..6).map(|from| (from, away)).collect();
+        let asked = cluster.owners(&keys[0]).into_iter().find(|other| *other != away).unwrap();
+        let put = cluster.put_request(&keys[0], "w", Replacing::Latest);
+        cluster.ask(asked, Request::Put(put));
+        cluster.settle();
+        cluster.cuts.clear();
+        cluster.pass_ms(1_000);
+        assert!(undelivered(&cluster) <= tries + 1, "{refusal:?}");
+
+        cluster.nodes[away].disk.refuses_merges = None;
+        for _ in 0..3 {
+            cluster.pass_ms(31_000);
+        }
+        assert_eq!(cluster.hints(), 0, "{refusal:?}");
+        for key in &keys {
+            assert!(held_by(&mut cluster, key, away), "{key}");
+        }
+    }
+}
+
+#[test]
+fn what_a_fallback_coordinates_is_seen_off_to_owners_that_were_never_away() {
+    let (mut cluster, key, owners, fallbacks) = six();
+    let put = cluster.put_request(&key, "v", Replacing::Latest);
+    // A request that was passed on as often as it may be is not passed on again.
+    let message = PeerMessage::Forward {
+        token: 1,
+        hops: kvorum_node::limits::MAX_HOPS,
+        request: Box::new(Request::Put(put)),
+        deadline_ms: 5_000,
+    };
+    let from = node_id(fallbacks[1]);
+    cluster.tell(fallbacks[0], Input::Peer { from, message });
+    cluster.settle();
+    for owner in &owners {
+        assert!(held_by(&mut cluster, &key, *owner));
+    }
+    assert_eq!(cluster.hints(), 0);
+}
+
 #[test]
 fn hints_that_are_paused_wait_and_go_on_when_they_are_resumed() {
     let (mut cluster, key, owners, fallbacks) = six();

@@ -136,7 +136,7 @@ fn replicated(cluster: &mut Cluster, flight: Flight) -> ReplicateOutcome {
     cluster.in_flight.push(flight);
     cluster.deliver(0);
     match cluster.in_flight.pop().expect("an answer").message {
-        PeerMessage::Replicated { token: 77, outcome } => outcome,
+        PeerMessage::Replicated { token: 77, outcome, .. } => outcome,
         other => panic!("{other:?}"),
     }
 }
@@ -187,7 +187,7 @@ fn a_replica_refuses_a_key_under_a_partition_that_is_not_its_own() {
     let answer = cluster.in_flight.pop().unwrap().message;
     let reason = ReplicaRefusal::Misplaced;
     let outcome = FetchOutcome::Refused { reason };
-    assert_eq!(answer, PeerMessage::Fetched { token: 5, outcome, refilling: false });
+    assert_eq!(answer, PeerMessage::Fetched { token: 5, outcome, refilling: false, handovers: 0 });
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn clocks_of_a_misbehaving_peer_are_refused_when_they_do_not_fit_together() {
         let PeerMessage::Fetch { token, .. } = flight.message else { panic!("{flight:?}") };
         let odd = (0..entries).map(|number| 2 * number + flight.to as u64 % 2);
         let outcome = FetchOutcome::Held { set: largest_clock(odd) };
-        let message = PeerMessage::Fetched { token, outcome, refilling: false };
+        let message = PeerMessage::Fetched { token, outcome, refilling: false, handovers: 0 };
         cluster.in_flight.push(Flight { from: flight.to, to: owners[0], message });
     }
     cluster.settle();
@@ -313,7 +313,8 @@ fn answers_that_nobody_waits_for_do_nothing() {
     let second = cluster.ask(owners[0], Request::Put(put));
     for flight in late {
         let PeerMessage::Replicate { token, .. } = flight.message else { panic!("{flight:?}") };
-        let message = PeerMessage::Replicated { token, outcome: ReplicateOutcome::Durable };
+        let message =
+            PeerMessage::Replicated { token, outcome: ReplicateOutcome::Durable, held_for: 0 };
         cluster.in_flight.push(Flight { from: flight.to, to: owners[0], message });
     }
     cluster.settle();
@@ -344,8 +345,8 @@ fn a_retry_outlives_answers_that_do_not_fit_together() {
             set.merge_into(&largest_clock((0..entries - 1).map(|number| 2 * number + 1)));
             EncodedSet::new(&set)
         };
-        let message =
-            PeerMessage::Fetched { token, outcome: FetchOutcome::Held { set }, refilling: false };
+        let outcome = FetchOutcome::Held { set };
+        let message = PeerMessage::Fetched { token, outcome, refilling: false, handovers: 0 };
         cluster.in_flight.push(Flight { from: flight.to, to: owners[1], message });
     }
     cluster.in_flight.sort_by_key(|flight| flight.from == owners[2]);

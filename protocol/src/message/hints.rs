@@ -23,11 +23,11 @@ crate::wire_struct! {
         pub up: bool,
         /// Keys.
         pub keys: u64,
-        /// Bytes of the first thousand of them, in the log and in memory, about.
+        /// Bytes that they take, in the log and in memory, about.
         pub bytes: u64,
-        /// Those of the first thousand that count as copies, because too few owners have them.
+        /// Those that count as copies, because too few owners have them.
         pub bearing: u64,
-        /// Milliseconds for which the oldest of the first thousand has been there, since the node started.
+        /// Milliseconds for which the oldest has been there, since the node started.
         pub oldest_ms: u64,
     }
 }
@@ -51,11 +51,17 @@ crate::wire_struct! {
         pub delivered: u64,
         /// Dropped for their age; enough owners had them.
         pub dropped: u64,
-        /// Not taken, because there was no room.
+        /// Those that would have counted as copies and were not taken, because there was no room.
         pub refused: u64,
-        /// Given up, because they could not be read.
+        /// Given up because their bytes are damaged (enough owners had them), or found to be missing in a damaged log.
         pub damaged: u64,
-        /// For whom, ascending by id. A key that is held for several stands with each.
+        /// For whom, ascending by id. A key that is held for several stands with each; one that is unread or unreadable with none.
         pub targets: Vec<TargetHints>,
+        /// Keys whose record could not be read when it was wanted. It is tried again, and given to nobody until then.
+        pub unreadable: u64 = 0,
+        /// Bytes that unread ones take, and unreadable ones of which it is not known whether they count as copies.
+        pub unread_bytes: u64 = 0,
+        /// Those that need not count as copies and were not taken, because there was no room.
+        pub spare_refused: u64 = 0,
     }
 }

@@ -453,6 +453,9 @@ fn hints() -> HintsDone {
         refused: 5,
         damaged: 1,
         targets: vec![target],
+        unreadable: 1,
+        unread_bytes: 2_048,
+        spare_refused: 6,
     }
 }
 

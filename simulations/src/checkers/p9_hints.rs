@@ -46,6 +46,19 @@ pub fn check_dropped(
     Ok(())
 }
 
+/// Judges what a fallback has of a key: `durable` are the versions that it called so and has not let go of, and it `is_listed` as
+/// held there for somebody or not. What cannot be read for the moment is listed as well.
+pub fn check_held(oracle: &KeyOracle, durable: &Bits, is_listed: bool) -> Result<(), Violation> {
+    let version = durable.iter().next().filter(|_| !is_listed);
+    match version.map(|version| oracle.versions()[version].write) {
+        None => Ok(()),
+        Some(write) => Err(Violation::new(
+            Property::P9,
+            format!("write {write} is not held any more, and nobody was given it or said so"),
+        )),
+    }
+}
+
 /// Judges how much is held: `bytes` where `most` are allowed.
 pub fn check_bounded(bytes: usize, most: usize) -> Result<(), Violation> {
     if bytes <= most {
@@ -66,7 +79,7 @@ pub fn check_drained(keys: usize) -> Result<(), Violation> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_bounded, check_drained, check_dropped, check_forgotten};
+    use super::{check_bounded, check_drained, check_dropped, check_forgotten, check_held};
     use crate::bits::Bits;
     use crate::oracle::{KeyOracle, ShadowDot};
 
@@ -79,6 +92,9 @@ mod tests {
         assert!(check_forgotten(&key, &held, &Bits::new(), 2).is_err());
         assert_eq!(check_dropped(&key, [(version, 2, 2)]), Ok(()));
         assert!(check_dropped(&key, [(version, 1, 2)]).is_err());
+        assert_eq!(check_held(&key, &held, true), Ok(()));
+        assert_eq!(check_held(&key, &Bits::new(), false), Ok(()));
+        assert!(check_held(&key, &held, false).is_err());
         assert_eq!(check_bounded(5, 5), Ok(()));
         assert!(check_bounded(6, 5).is_err());
         assert_eq!(check_drained(0), Ok(()));

@@ -85,6 +85,7 @@ impl World {
             StoreEvent::Poisoned { .. } | StoreEvent::Damage(_) | StoreEvent::Closed => (15, 0),
             StoreEvent::Hints { token, .. } => (17, token.0),
             StoreEvent::HintDropped { .. } => (18, 0),
+            StoreEvent::HintReadable { .. } => (19, 0),
         };
         self.digest_place(number, kind);
         self.trace.hash.word(token);

@@ -151,7 +151,7 @@ impl World {
                     }
                 }
             }
-            Input::Peer { from, message: PeerMessage::Replicated { token, outcome } } => {
+            Input::Peer { from, message: PeerMessage::Replicated { token, outcome, .. } } => {
                 let of = (number, *token, self.number_of(*from));
                 match outcome {
                     ReplicateOutcome::Durable => {

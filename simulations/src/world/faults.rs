@@ -61,6 +61,24 @@ impl World {
             }
             Fault::Pause { node, for_us } => self.pause(*node, *for_us * 1_000),
             Fault::Wipe { node, down_us } => self.wipe(*node, down_us * 1_000),
+            Fault::DiskError { .. } | Fault::SlowDisk { .. } | Fault::Unreadable { .. } => {
+                self.strike_disk(fault);
+            }
+            Fault::ClockJump { node, by_ms } => {
+                let now_ns = self.schedule.now_ns();
+                self.latest_ms = self.latest_ms.max(self.wall_clocks().1);
+                self.jumped_ns = now_ns;
+                self.nodes[usize::from(*node)].clock.offset_ms += by_ms;
+            }
+            Fault::Suspect { observer, target, for_us } => {
+                let until_ns = self.until_ns(*for_us);
+                self.suspect(*observer, *target, until_ns.saturating_sub(self.schedule.now_ns()));
+            }
+        }
+    }
+
+    fn strike_disk(&mut self, fault: &Fault) {
+        match fault {
             Fault::DiskError { node, after, error, down_us } => {
                 let node = &mut self.nodes[usize::from(*node)];
                 let fault = match error {
@@ -76,16 +94,10 @@ impl World {
                 let until_ns = self.until_ns(*for_us);
                 self.nodes[usize::from(*node)].slow_disk = (u64::from((*factor).max(1)), until_ns);
             }
-            Fault::ClockJump { node, by_ms } => {
-                let now_ns = self.schedule.now_ns();
-                self.latest_ms = self.latest_ms.max(self.wall_clocks().1);
-                self.jumped_ns = now_ns;
-                self.nodes[usize::from(*node)].clock.offset_ms += by_ms;
+            Fault::Unreadable { node, for_us } => {
+                self.nodes[usize::from(*node)].unreadable_until_ns = self.until_ns(*for_us);
             }
-            Fault::Suspect { observer, target, for_us } => {
-                let until_ns = self.until_ns(*for_us);
-                self.suspect(*observer, *target, until_ns.saturating_sub(self.schedule.now_ns()));
-            }
+            _ => {}
         }
     }
 

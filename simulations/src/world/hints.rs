@@ -1,23 +1,17 @@
 //! What fallbacks hold for owners, before the judges: nothing of it may end too early, and all of it has to end.
 
-use kvorum_protocol::RecordKey;
+use kvorum_protocol::{RecordKey, Space};
 use kvorum_ring::NodeId;
 
 use super::World;
+use super::node::Pending;
 use crate::checkers::p9_hints;
 use crate::oracle::Seen;
 use crate::reached::Rare;
 
 impl World {
-    /// A node is about to let go of what it holds for an owner. None of it: it cannot be read.
-    pub(super) fn judge_release(
-        &mut self,
-        number: u16,
-        key: u16,
-        target: NodeId,
-        held: Option<Seen>,
-    ) {
-        let Some(held) = held else { return };
+    /// A node is about to let go of what it holds for an owner.
+    pub(super) fn judge_release(&mut self, number: u16, key: u16, target: NodeId, held: &Seen) {
         let owner = self.number_of(target);
         let oracle = &self.oracle[usize::from(key)];
         let covered = oracle.covered(&held.clock);
@@ -62,12 +56,44 @@ impl World {
         self.say(Some(number), Some(key), || "drops what it held for others".to_owned());
     }
 
+    /// Looks whether a node still has what it called durable and holds for others. Only when there is less of it than before,
+    /// because that is when something was let go of.
+    pub(super) fn look_for_hints(&mut self, number: u16) {
+        let Some(life) = &mut self.nodes[usize::from(number)].life else { return };
+        let hinted = life.shard.hint_stats().keys;
+        if std::mem::replace(&mut life.hinted, hinted) <= hinted {
+            return;
+        }
+        for key in 0..self.plan.topology.keys {
+            let durable = self.holders.now(number, key);
+            if self.owners[usize::from(key)].contains(&number) || durable.is_empty() {
+                continue;
+            }
+            let record = self.record_of(self.keys[usize::from(key)].clone());
+            let Some(life) = &self.nodes[usize::from(number)].life else { return };
+            let is_released =
+                life.pending.iter().any(|one| one.key == key && one.released.is_some());
+            let is_listed = life.shard.holds_hint(&record.in_space(Space::Hinted));
+            let oracle = &self.oracle[usize::from(key)];
+            let judgement = p9_hints::check_held(oracle, &durable, is_listed || is_released);
+            self.accuse(judgement, Some(number), Some(key));
+        }
+    }
+
+    /// A node died while it let go of what it held for others: whether that was durable, nobody knows.
+    pub(super) fn forget_released(&mut self, number: u16, pending: &[Pending]) {
+        for released in pending.iter().filter(|one| one.released.is_some()) {
+            self.holders.let_go(number, released.key);
+        }
+    }
+
     /// What a node holds for others stays within its bounds. What was under way when the last of it was let in may be more.
     pub(super) fn judge_hoard(&mut self, number: u16) {
         let Some(life) = &self.nodes[usize::from(number)].life else { return };
         let stats = life.shard.hint_stats();
+        let taken = stats.bearing_bytes + stats.spare_bytes + stats.unread_bytes;
         let most = self.nodes[usize::from(number)].most_hint_bytes();
-        let judgement = p9_hints::check_bounded(stats.bearing_bytes + stats.spare_bytes, most);
+        let judgement = p9_hints::check_bounded(taken, most);
         self.accuse(judgement, Some(number), None);
     }
 

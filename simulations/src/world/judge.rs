@@ -58,7 +58,7 @@ impl World {
             Err(violation) => return self.accuse(Err(violation), Some(number), None),
         };
         if let StoreRequest::Release { target, set, .. } = request {
-            self.judge_release(number, key, *target, set.as_ref().map(|set| seen(set)));
+            self.judge_release(number, key, *target, &seen(set));
         }
         let write = match change {
             Some(Apply::Update { operation, .. }) => Some(write_of(*operation)),
@@ -122,6 +122,7 @@ impl World {
                 self.say(Some(number), Some(key), || "what it applied is durable".to_owned());
             }
             StoreEvent::HintDropped { key } => self.judge_drop(number, key),
+            StoreEvent::HintReadable { .. } => self.reached.mark(Rare::HintReadable),
             StoreEvent::Refused { token, reason } => {
                 if *reason == StoreRefusal::HintsFull {
                     self.reached.mark(Rare::HintRefused);
@@ -134,19 +135,27 @@ impl World {
                 self.say(Some(number), key, || format!("its store refuses: {reason}"));
             }
             StoreEvent::Damage(notice) => {
-                if matches!(notice, DamageNotice::Record { .. }) {
-                    self.explanations.note_damage(number);
-                }
-                if matches!(notice, DamageNotice::IndexRebuilt { .. }) {
-                    self.reached.mark(Rare::IndexRebuilt);
-                }
-                self.say(Some(number), None, || format!("its store notices damage: {notice:?}"));
+                self.note_damage(number, *notice);
             }
             StoreEvent::Poisoned { reason } => {
                 self.say(Some(number), None, || format!("its store is poisoned: {reason}"));
             }
             _ => {}
         }
+    }
+
+    /// A store noticed damage.
+    fn note_damage(&mut self, number: u16, notice: DamageNotice) {
+        match notice {
+            DamageNotice::Record { .. } => self.explanations.note_damage(number),
+            DamageNotice::Unreadable { .. } => {
+                self.reached.mark(Rare::Unreadable);
+                self.explanations.note_damage(number);
+            }
+            DamageNotice::IndexRebuilt { .. } => self.reached.mark(Rare::IndexRebuilt),
+            _ => {}
+        }
+        self.say(Some(number), None, || format!("its store notices damage: {notice:?}"));
     }
 
     /// Judges a change that is visible now and says which versions the record covers.

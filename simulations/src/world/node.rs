@@ -59,6 +59,8 @@ pub(super) struct Life {
     pub(super) tick_ns: Option<u64>,
     pub(super) pending: Vec<Pending>,
     pub(super) served: bool,
+    /// How many hinted keys it held when they were looked at last.
+    pub(super) hinted: usize,
     pub(super) detector: Option<Box<Detector>>,
 }
 
@@ -82,6 +84,8 @@ pub(super) struct Node {
     pub(super) clock: ClockPlan,
     pub(super) doom: Option<Doom>,
     pub(super) slow_disk: (u64, u64),
+    /// Until when its files cannot be read.
+    pub(super) unreadable_until_ns: u64,
     /// How long it stays down when it stops itself.
     pub(super) stopped_for_ns: u64,
     /// The last moment at which it was not up and awake.
@@ -133,6 +137,7 @@ impl Node {
             clock: plan.clocks.get(usize::from(number)).cloned().unwrap_or_default(),
             doom: None,
             slow_disk: (1, 0),
+            unreadable_until_ns: 0,
             stopped_for_ns: 1_000_000,
             disturbed_ns: 0,
             actors: vec![None; plan.topology.keys.into()],
@@ -285,6 +290,8 @@ impl World {
             tick_ns: None,
             pending: Vec::new(),
             served: false,
+            // All that is held is looked for once at the start.
+            hinted: usize::MAX,
             detector: None,
         });
         node.disturbed_ns = self.schedule.now_ns();
@@ -334,6 +341,7 @@ impl World {
         node.files = if death.power { node.files.crash(seed) } else { node.files.kill() };
         node.index.crash(damage(death.index), seed);
         (node.paused, node.doom, node.disturbed_ns) = (false, None, now_ns);
+        node.unreadable_until_ns = 0;
         node.deferred.clear();
         self.note_death(number);
         self.say(Some(number), None, || format!("dies ({death:?})"));
@@ -344,6 +352,7 @@ impl World {
             self.reached.mark(Rare::CrashLoop);
         }
         self.mark_lost_mints(&life.pending);
+        self.forget_released(number, &life.pending);
         self.mark_work(&life.engine);
         self.network.process_died(now_ns, number);
         self.disconnect_clients(number);

@@ -69,6 +69,7 @@ impl World {
                 break;
             }
         }
+        self.look_for_hints(number);
         self.arm_tick(number, now.mono_ns);
     }
 
@@ -145,7 +146,10 @@ impl World {
         if self.is_deferred(number, run, happening) {
             return;
         }
-        let now = self.nodes[usize::from(number)].now(self.schedule.now_ns());
+        let now_ns = self.schedule.now_ns();
+        let node = &self.nodes[usize::from(number)];
+        node.files.set_unreadable(now_ns < node.unreadable_until_ns);
+        let now = node.now(now_ns);
         let Some(life) = self.life(number) else { return };
         let Some(work) = life.jobs.remove(&job) else { return };
         let done = life.work(work);

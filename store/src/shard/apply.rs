@@ -226,12 +226,10 @@ impl Shard {
         slot: Option<Slot>,
         key: &RecordKey,
         target: NodeId,
-        set: Option<&EncodedSet>,
+        set: &EncodedSet,
     ) {
-        let is_damaged =
-            slot.is_some_and(|slot| matches!(self.table.entry(slot).body, Body::Damaged));
-        match (self.current(slot), set) {
-            (Some(record), Some(set)) if record.set == *set => {
+        match self.current(slot) {
+            Some(record) if record.set == *set => {
                 let mut record = Record::clone(&record);
                 record.hinted_for.retain(|other| *other != target);
                 if record.hinted_for.is_empty() {
@@ -243,7 +241,6 @@ impl Shard {
                 self.log_record(slot, record);
                 self.commits.await_newest(token);
             }
-            (None, None) if is_damaged => self.give_up_hint(Some(token), slot, key),
             _ => self.durable_when_found_is(token, slot),
         }
     }

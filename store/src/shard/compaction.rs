@@ -195,6 +195,7 @@ impl Shard {
     /// A record that a read could not make sense of has been read now.
     fn heal(&mut self, slot: Slot, candidate: &Candidate) {
         let Logged::Record(record) = &candidate.logged else { return };
+        self.hint_is_readable(record);
         if matches!(self.table.entry(slot).body, Body::Damaged) {
             let body = Body::Record(record.clone().into());
             self.table.set_body(slot, body.clone(), candidate.sequence);
@@ -256,6 +257,9 @@ impl Shard {
                 Body::Removed { covers_through: Some(*covers_through) }
             }
         };
+        if let Body::Record(record) = &body {
+            self.hint_is_readable(record);
+        }
         let placed = Placed { sequence: candidate.sequence, location: candidate.placed };
         let digest = candidate.index.map_or(0, |index| index.digest);
         let slot = self.table.insert(Entry::loaded(key.clone(), body, placed, digest));

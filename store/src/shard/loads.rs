@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use kvorum_protocol::{EncodedSet, RecordKey};
+use kvorum_protocol::{EncodedSet, RecordKey, Space};
 use kvorum_ring::NodeId;
 
 use super::table::{Body, Entry, KeyMap, Placed, Seeded, Slot};
@@ -11,6 +11,7 @@ use crate::event::{DamageNotice, ReadError, StoreEvent, StoreRefusal};
 use crate::index::IndexEntry;
 use crate::job::{Loaded, ReadJob, Reading};
 use crate::limits;
+use crate::location::Location;
 use crate::log::entry::Logged;
 use crate::request::{Apply, Hint, Token};
 
@@ -27,7 +28,7 @@ pub(crate) enum Operation {
     Release {
         token: Token,
         target: NodeId,
-        set: Option<EncodedSet>,
+        set: EncodedSet,
     },
     Read {
         token: Token,
@@ -178,6 +179,20 @@ impl Loads {
     }
 }
 
+/// Why operations cannot be done.
+enum Unserved {
+    /// The index is damaged.
+    Index,
+    /// The record cannot be read now.
+    Record,
+}
+
+/// An entry whose bytes are damaged.
+fn damaged(key: &RecordKey, entry: &IndexEntry) -> Entry {
+    let placed = Placed { sequence: entry.sequence, location: entry.location };
+    Entry::loaded(key.clone(), Body::Damaged, placed, entry.digest)
+}
+
 impl Shard {
     /// Does an operation now if the key is known, else when it was read.
     pub(super) fn operate(&mut self, key: RecordKey, operation: Operation) {
@@ -196,14 +211,20 @@ impl Shard {
             }
             match self.take_in(&key, loaded) {
                 Ok(()) => self.perform_all(&key, operations),
-                Err(()) => self.refuse_all(operations),
+                Err(Unserved::Index) => self.refuse_all(operations),
+                Err(Unserved::Record) => self.tell_unreadable(operations),
             }
         }
     }
 
-    /// Puts what was read into the table; an absent key stays out of it.
-    fn take_in(&mut self, key: &RecordKey, loaded: Loaded) -> Result<(), ()> {
+    /// Puts what was read into the table; an absent key stays out of it, and so does one that may be readable later.
+    fn take_in(&mut self, key: &RecordKey, loaded: Loaded) -> Result<(), Unserved> {
         let (entry, body) = match loaded {
+            Loaded::Absent if self.holds_hint(key) => {
+                // What is listed has a record or a marker, so the index has lost it.
+                self.index_is_damaged();
+                return Err(Unserved::Index);
+            }
             Loaded::Absent => return Ok(()),
             Loaded::Found { entry, logged } => match *logged {
                 Logged::Record(record) => (entry, Body::Record(record.into())),
@@ -214,18 +235,54 @@ impl Shard {
             Loaded::Removed { entry, covers_through } => {
                 (entry, Body::Removed { covers_through: Some(covers_through) })
             }
+            Loaded::Damaged { entry } | Loaded::Unreadable { entry }
+                if key.space == Space::Hinted && self.gives_up_unreadable() =>
+            {
+                let slot = self.table.insert(damaged(key, &entry));
+                self.remove(None, Some(slot), key);
+                return Ok(());
+            }
+            Loaded::Damaged { entry } if key.space == Space::Hinted => {
+                return self.hint_is_damaged(key, &entry);
+            }
             Loaded::Damaged { entry } => {
                 self.record_is_damaged(&entry);
                 (entry, Body::Damaged)
             }
+            Loaded::Unreadable { entry } => {
+                if key.space == Space::Owned || self.set_hint_aside(key) {
+                    let Location { segment, offset, .. } = entry.location;
+                    let notice = DamageNotice::Unreadable { segment, offset };
+                    self.events.push_back(StoreEvent::Damage(notice));
+                }
+                return Err(Unserved::Record);
+            }
             Loaded::IndexFailed => {
                 self.index_is_damaged();
-                return Err(());
+                return Err(Unserved::Index);
             }
         };
+        if let Body::Record(record) = &body {
+            self.hint_is_readable(record);
+        }
         let placed = Placed { sequence: entry.sequence, location: entry.location };
         self.table.insert(Entry::loaded(key.clone(), body, placed, entry.digest));
         Ok(())
+    }
+
+    /// The bytes of a hinted record are damaged. It is given up if enough owners have it, and else set aside: whether another
+    /// read finds it whole or not, it is a copy that was counted.
+    fn hint_is_damaged(&mut self, key: &RecordKey, entry: &IndexEntry) -> Result<(), Unserved> {
+        if self.may_give_up(key) {
+            self.record_is_damaged(entry);
+            let slot = self.table.insert(damaged(key, entry));
+            self.give_up_hint(slot, key);
+            return Ok(());
+        }
+        if self.set_hint_aside(key) {
+            self.record_is_damaged(entry);
+        }
+        Err(Unserved::Record)
     }
 
     fn record_is_damaged(&mut self, entry: &IndexEntry) {
@@ -242,6 +299,19 @@ impl Shard {
         for token in operations.iter().filter_map(Operation::token) {
             self.refuse(token, StoreRefusal::Overloaded { retry_after_ms: limits::RETRY_AFTER_MS });
         }
+    }
+
+    /// Answers operations on a record that cannot be read now. Nothing is changed: what would be written could not be made from
+    /// what is there.
+    fn tell_unreadable(&mut self, operations: VecDeque<Operation>) {
+        let (reads, others): (VecDeque<Operation>, VecDeque<Operation>) = operations
+            .into_iter()
+            .partition(|operation| matches!(operation, Operation::Read { .. }));
+        for token in reads.iter().filter_map(Operation::token) {
+            let (result, refilling) = (Err(ReadError::Unreadable), self.refilling);
+            self.events.push_back(StoreEvent::Read { token, result, refilling });
+        }
+        self.refuse_all(others);
     }
 
     /// Refuses everything that waits for a read.
@@ -272,7 +342,7 @@ impl Shard {
                 self.apply(token, slot, key, change, hint.as_ref());
             }
             Operation::Release { token, target, set } => {
-                self.release(token, slot, &key, target, set.as_ref());
+                self.release(token, slot, &key, target, &set);
             }
             Operation::Read { token } => self.read(token, slot),
             Operation::Inspect { token, was_in_memory } => {

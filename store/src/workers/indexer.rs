@@ -11,8 +11,8 @@ use kvorum_protocol::{RecordKey, Space};
 use crate::files::Files;
 use crate::index::{self, EntrySum, Index, IndexBatch, IndexEntry, IndexError, IndexKey, Sentinel};
 use crate::job::{
-    CheckpointError, CountedTree, Done, Finished, IndexChange, IndexJob, Indexed, Indexing, Named,
-    RebuildError, Rebuilt,
+    CheckpointError, CountedTree, Done, Finished, HintedKey, IndexChange, IndexJob, Indexed,
+    Indexing, Named, RebuildError, Rebuilt,
 };
 use crate::known_keys::Known;
 use crate::location::SegmentId;
@@ -187,14 +187,14 @@ fn entry_of(named: &Named) -> (IndexKey, Option<IndexEntry>) {
     (key.to_index_bytes().into(), entry)
 }
 
-/// The keys of all records that are held for others: they stand at the end of the index.
-pub(crate) fn hinted_keys<I: Index>(index: &I) -> Result<Vec<RecordKey>, IndexError> {
+/// All records that are held for others: they stand at the end of the index.
+pub(crate) fn hinted_keys<I: Index>(index: &I) -> Result<Vec<HintedKey>, IndexError> {
     let mut keys = Vec::new();
     let mut is_damaged = false;
     index.scan(&RecordKey::space_bytes(Space::Hinted), &mut |key, entry| {
         if !entry.is_removed() {
             match RecordKey::from_index_bytes(&Bytes::copy_from_slice(key)) {
-                Ok(key) => keys.push(key),
+                Ok(key) => keys.push(HintedKey { key, bytes: entry.location.length as usize }),
                 Err(_) => is_damaged = true,
             }
         }

@@ -72,34 +72,38 @@ impl<F: Files, I: Index> Reader<F, I> {
             Ok(None) => Loaded::Absent,
             Ok(Some(entry)) => match entry.state {
                 EntryState::Removed { covers_through } => Loaded::Removed { entry, covers_through },
-                // What is called damaged is given up, so one bad read is not believed.
                 EntryState::Record => {
-                    match self.read(key, &entry).or_else(|| self.read(key, &entry)) {
-                        Some(logged) => Loaded::Found { entry, logged: Box::new(logged) },
-                        None => Loaded::Damaged { entry },
+                    let again = |first| self.read(key, &entry).map_err(|second| (first, second));
+                    match self.read(key, &entry).or_else(again) {
+                        Ok(logged) => Loaded::Found { entry, logged: Box::new(logged) },
+                        // What is called damaged is given up, so one bad read is not believed.
+                        Err((Unread::Frame, Unread::Frame)) => Loaded::Damaged { entry },
+                        Err(_) => Loaded::Unreadable { entry },
                     }
                 }
             },
         }
     }
 
-    /// The record that the entry names. An unreadable sector is no different from a flipped bit.
-    fn read(&self, key: &RecordKey, entry: &IndexEntry) -> Option<Logged> {
+    /// The record that the entry names.
+    fn read(&self, key: &RecordKey, entry: &IndexEntry) -> Result<Logged, Unread> {
         let location = entry.location;
         let handle = match self.handles.get(location.segment) {
             Some(handle) => handle,
             // Which kind it is decides its name only.
             None => [SegmentKind::Main, SegmentKind::Bulk]
                 .into_iter()
-                .find_map(|kind| self.handles.open(location.segment, kind).ok())?,
+                .find_map(|kind| self.handles.open(location.segment, kind).ok())
+                .ok_or(Unread::File)?,
         };
         let mut bytes = vec![0; location.length as usize];
-        let read = handle.file.read_at(u64::from(location.offset), &mut bytes).ok()?;
-        bytes.truncate(read);
+        let read = handle.file.read_at(u64::from(location.offset), &mut bytes);
+        bytes.truncate(read.map_err(|_| Unread::File)?);
         let bytes = Bytes::from(bytes);
-        let frame = frame::parse(&bytes, &handle.key, location.offset)?;
-        let logged = Logged::read(&frame, &bytes)?;
-        (frame.sequence == entry.sequence && logged.key() == key).then_some(logged)
+        let frame = frame::parse(&bytes, &handle.key, location.offset).ok_or(Unread::Frame)?;
+        let logged = Logged::read(&frame, &bytes).ok_or(Unread::Frame)?;
+        let is_named = frame.sequence == entry.sequence && logged.key() == key;
+        is_named.then_some(logged).ok_or(Unread::Frame)
     }
 
     /// The lowest keys over all partitions: each partition is read only as far as it can still contribute.
@@ -150,6 +154,15 @@ impl<F: Files, I: Index> Reader<F, I> {
             page.add(key, (entry.values, entry.value_bytes))
         })
     }
+}
+
+/// Why a record was not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Unread {
+    /// The file could not be opened or read, which says nothing about what is in it.
+    File,
+    /// The bytes that came are not the record's.
+    Frame,
 }
 
 /// The lowest keys seen so far, never more than wanted.

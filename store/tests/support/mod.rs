@@ -12,7 +12,7 @@ use kvorum_antientropy::{LEAVES, Sum};
 use kvorum_protocol::{
     BucketName, Change, EncodedSet, Key, OperationId, RecordKey, Replaces, VersionSet,
 };
-use kvorum_ring::{ClassId, PartitionCount};
+use kvorum_ring::{ClassId, NodeId, PartitionCount};
 use kvorum_store::memory_index::{MemoryDisk, MemoryIndex};
 use kvorum_store::sim_files::SimFiles;
 use kvorum_store::{
@@ -47,6 +47,8 @@ pub(crate) struct Store {
     pub(crate) closed: bool,
     /// Hints that were dropped.
     pub(crate) dropped: Vec<RecordKey>,
+    /// Owners whose hints can be read again.
+    pub(crate) readable: Vec<NodeId>,
     pub(crate) now: Now,
     next_token: u64,
     /// Operations of one opening are not those of another.
@@ -96,6 +98,7 @@ impl Store {
             poisoned: None,
             closed: false,
             dropped: Vec::new(),
+            readable: Vec::new(),
             now: Now { mono_ns: 1, wall_ms: 1 },
             next_token: 0,
             operations: u128::from(seed) << 64,
@@ -172,6 +175,7 @@ impl Store {
                     self.outcomes.entry(token).or_default().hints = Some((keys, unread));
                 }
                 StoreEvent::HintDropped { key } => self.dropped.push(key),
+                StoreEvent::HintReadable { targets } => self.readable.extend(targets),
                 StoreEvent::Poisoned { reason } => self.poisoned = Some(reason),
                 StoreEvent::Damage(notice) => self.damage.push(notice),
                 StoreEvent::Closed => self.closed = true,

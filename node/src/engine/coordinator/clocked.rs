@@ -209,7 +209,7 @@ impl Machine for Clocked {
         if self.comparing.is_some() {
             self.lose(node, OwnerCause::Unreachable);
             // The put has not begun, and is told of it all the same: it was made when the owner could be reached.
-            self.put.forget(node, turn.me);
+            self.put.forget(node);
             return self.judge(turn);
         }
         self.put.on_peer_down(turn, node)

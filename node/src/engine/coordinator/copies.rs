@@ -2,12 +2,18 @@
 //!
 //! A copy at an owner counts, and so does one at a fallback that was *called in*, unless the request is strict; each node
 //! counts once. Fallbacks are called in the layout's order, one for each owner that is missed; when there are fewer, the first
-//! stands in for the remaining owners, too. One that does not take it is replaced by the next.
+//! stands in for the remaining owners, too. One that does not take it is replaced by the next, and so is one that does not answer
+//! for long; if it does after all, it counts.
+//!
+//! A fallback is a copy only in the place of owners for whom it has said that it holds the write. What it said before it was
+//! asked to hold it for one more says nothing of that one: so each time it is asked to hold it for all whom it stands in for, and
+//! answers for how many of them it does.
 //!
 //! Who is missed is the caller's to say. An owner that answers after all counts as well: the write then has a copy more.
 
 use kvorum_protocol::message::{OwnerCause, OwnerFailure};
 use kvorum_ring::NodeId;
+use smallvec::SmallVec;
 
 use crate::engine::quorum::{Owners, Quorum};
 
@@ -15,10 +21,40 @@ use crate::engine::quorum::{Owners, Quorum};
 #[derive(Clone, Debug)]
 struct StandIn {
     node: NodeId,
-    /// The owners that it stands in for.
+    /// The owners that it was asked to stand in for, in the order in which it was.
     targets: Owners,
-    /// Whether it counts; none while it is awaited.
-    outcome: Option<Result<(), OwnerCause>>,
+    /// For how many of them, from the first on, it holds the write durably.
+    held: usize,
+    /// Why it will not hold it for the others.
+    failed: Option<OwnerCause>,
+    /// It was waited for long enough.
+    is_overdue: bool,
+}
+
+impl StandIn {
+    /// Whether it may still answer for some of its owners.
+    fn is_awaited(&self) -> bool {
+        self.failed.is_none() && self.held < self.targets.len()
+    }
+
+    /// Whether it holds the write for this owner, or is expected to soon.
+    fn stands_for(&self, owner: NodeId) -> bool {
+        let place = self.targets.iter().position(|target| *target == owner);
+        place.is_some_and(|place| place < self.held || self.failed.is_none() && !self.is_overdue)
+    }
+
+    /// It holds the write for so many of its owners; a release that does not say for how many does so for the first at least.
+    fn hold(&mut self, held_for: usize) {
+        self.held = self.held.max(held_for.clamp(1, self.targets.len()));
+        self.is_overdue = false;
+    }
+
+    /// It refused to hold the write for so many; 0 for however many they are. What it is asked since then it may take.
+    fn fail(&mut self, held_for: usize, cause: OwnerCause) {
+        if self.is_awaited() && (held_for == 0 || held_for >= self.targets.len()) {
+            self.failed = Some(cause);
+        }
+    }
 }
 
 /// The fallbacks of a write.
@@ -75,11 +111,15 @@ impl Copies {
     pub(crate) fn at_fallbacks(&self) -> usize {
         let Some(fallbacks) = &self.fallbacks else { return 0 };
         let mut missing = self.owners.missing();
-        let mut stands = |one: &&StandIn| {
-            let place = missing.iter().position(|owner| one.targets.contains(owner));
-            one.outcome == Some(Ok(())) && place.map(|place| missing.remove(place)).is_some()
+        let mut stands = |one: &StandIn| {
+            let held = &one.targets[..one.held];
+            let place = missing.iter().position(|owner| held.contains(owner));
+            place.map(|place| missing.remove(place)).is_some()
         };
-        let called = fallbacks.called.iter().filter(|one| stands(one)).count();
+        // Who holds it for few is counted for those first, and leaves the others to who holds it for more.
+        let mut called: SmallVec<[&StandIn; 3]> = fallbacks.called.iter().collect();
+        called.sort_by_key(|one| one.held);
+        let called = called.iter().filter(|one| stands(one)).count();
         called + usize::from(fallbacks.own == Some(Some(Ok(()))) && !missing.is_empty())
     }
 
@@ -121,31 +161,54 @@ impl Copies {
 
     /// Whether nobody is awaited any more.
     pub(crate) fn is_settled(&self) -> bool {
-        self.owners.is_settled() && self.outcomes().all(|outcome| outcome.is_some())
+        let Some(fallbacks) = &self.fallbacks else { return self.owners.is_settled() };
+        let is_awaited = fallbacks.called.iter().any(StandIn::is_awaited);
+        self.owners.is_settled() && !is_awaited && fallbacks.own != Some(None)
     }
 
-    /// A node has it durably.
-    pub(crate) fn count(&mut self, node: NodeId, me: NodeId) {
+    /// This node has it durably.
+    pub(crate) fn count_own(&mut self, me: NodeId) {
+        self.owners.count(me);
+        if let Some(Fallbacks { own: Some(own), .. }) = self.fallbacks.as_deref_mut() {
+            *own = Some(Ok(()));
+        }
+    }
+
+    /// A node has it durably: as an owner, or as a fallback for `held_for` of the owners that it was asked to hold it for.
+    pub(crate) fn count(&mut self, node: NodeId, held_for: u8) {
         self.owners.count(node);
-        self.end(node, me, Ok(()));
+        if let Some(stand_in) = self.called_mut(node) {
+            stand_in.hold(held_for.into());
+        }
     }
 
-    /// A node will not have it, or not in time.
-    pub(crate) fn fail(&mut self, node: NodeId, me: NodeId, cause: OwnerCause) {
+    /// A node will not have it, or not in time; of a fallback that refuses, with `held_for` as above, or else 0.
+    pub(crate) fn fail(&mut self, node: NodeId, held_for: u8, cause: OwnerCause) {
         self.owners.fail(node, cause);
-        self.end(node, me, Err(cause));
+        if let Some(stand_in) = self.called_mut(node) {
+            stand_in.fail(held_for.into(), cause);
+        }
+    }
+
+    /// Fallbacks that have not answered by now were waited for long enough.
+    pub(crate) fn lose_patience(&mut self) {
+        let called = self.fallbacks.iter_mut().flat_map(|fallbacks| &mut fallbacks.called);
+        called.filter(|one| one.is_awaited()).for_each(|one| one.is_overdue = true);
+    }
+
+    fn called_mut(&mut self, node: NodeId) -> Option<&mut StandIn> {
+        self.fallbacks.as_mut()?.called.iter_mut().find(|one| one.node == node)
     }
 
     /// Time is up: whoever is still awaited is late.
     pub(crate) fn expire(&mut self) {
         self.owners.expire();
-        let late = Some(Err(OwnerCause::TimedOut));
         let Some(fallbacks) = &mut self.fallbacks else { return };
-        for stand_in in fallbacks.called.iter_mut().filter(|one| one.outcome.is_none()) {
-            stand_in.outcome = late;
+        for stand_in in &mut fallbacks.called {
+            stand_in.fail(0, OwnerCause::TimedOut);
         }
         if fallbacks.own == Some(None) {
-            fallbacks.own = Some(late);
+            fallbacks.own = Some(Some(Err(OwnerCause::TimedOut)));
         }
     }
 
@@ -153,15 +216,14 @@ impl Copies {
     pub(crate) fn failures(&self) -> Vec<OwnerFailure> {
         let mut failures = self.owners.failures();
         let called = self.fallbacks.iter().flat_map(|fallbacks| &fallbacks.called);
-        failures.extend(called.filter_map(|StandIn { node, outcome, .. }| match outcome {
-            Some(Err(cause)) => Some(OwnerFailure { node: *node, cause: *cause }),
-            _ => None,
+        failures.extend(called.filter_map(|StandIn { node, failed, .. }| {
+            failed.map(|cause| OwnerFailure { node: *node, cause })
         }));
         failures
     }
 
-    /// Calls fallbacks in for those of the `missed` owners that nobody stands in for, and says who is to hold it for whom.
-    /// `all` are the fallbacks of the key.
+    /// Calls fallbacks in for those of the `missed` owners that nobody stands in for, and says who is to hold it for whom: for all
+    /// whom it stands in for by now. `all` are the fallbacks of the key.
     pub(crate) fn call_in(
         &mut self,
         missed: &[NodeId],
@@ -171,47 +233,29 @@ impl Copies {
         let fallbacks = self.fallbacks.get_or_insert_with(|| {
             Box::new(Fallbacks { untried: all(), called: Vec::new(), own: None })
         });
-        let mut calls: Vec<(NodeId, Vec<NodeId>)> = Vec::new();
+        let mut asked = Owners::new();
         for owner in missed {
-            let stands = |one: &StandIn| !matches!(one.outcome, Some(Err(_)));
-            if fallbacks.called.iter().any(|one| stands(one) && one.targets.contains(owner)) {
+            if fallbacks.called.iter().any(|one| one.stands_for(*owner)) {
                 continue;
             }
+            let willing = |one: &&mut StandIn| {
+                one.failed.is_none() && !one.is_overdue && !one.targets.contains(owner)
+            };
             if let Some(next) = fallbacks.untried.iter().position(|node| reaches(*node)) {
-                let node = fallbacks.untried.remove(next);
-                let targets = Owners::from_slice(&[*owner]);
-                fallbacks.called.push(StandIn { node, targets, outcome: None });
-                calls.push((node, vec![*owner]));
+                let (node, targets) =
+                    (fallbacks.untried.remove(next), Owners::from_slice(&[*owner]));
+                let (held, failed, is_overdue) = (0, None, false);
+                fallbacks.called.push(StandIn { node, targets, held, failed, is_overdue });
+                asked.push(node);
             } else if fallbacks.own.is_none()
-                && let Some(first) = fallbacks.called.iter_mut().find(|one| stands(one))
+                && let Some(first) = fallbacks.called.iter_mut().find(willing)
             {
                 first.targets.push(*owner);
-                match calls.iter_mut().find(|(node, _)| *node == first.node) {
-                    Some((_, targets)) => targets.push(*owner),
-                    None => calls.push((first.node, vec![*owner])),
-                }
+                asked.push(first.node);
             }
         }
-        calls
-    }
-
-    fn end(&mut self, node: NodeId, me: NodeId, outcome: Result<(), OwnerCause>) {
-        let Some(fallbacks) = &mut self.fallbacks else { return };
-        let own = fallbacks.own.as_mut().filter(|_| node == me);
-        let called = fallbacks.called.iter_mut().find(|one| one.node == node);
-        for standing in own.into_iter().chain(called.map(|one| &mut one.outcome)) {
-            // What was given up counts all the same when it answers, and never the other way round.
-            if standing.is_none() || outcome.is_ok() {
-                *standing = Some(outcome);
-            }
-        }
-    }
-
-    fn outcomes(&self) -> impl Iterator<Item = Option<Result<(), OwnerCause>>> + '_ {
-        self.fallbacks.iter().flat_map(|fallbacks| {
-            let called = fallbacks.called.iter().map(|one| one.outcome);
-            fallbacks.own.into_iter().chain(called)
-        })
+        let called = fallbacks.called.iter().filter(|one| asked.contains(&one.node));
+        called.map(|one| (one.node, one.targets.to_vec())).collect()
     }
 }
 

@@ -12,8 +12,8 @@
 //!   from then on, until everyone is heard or the deadline: repair whoever is behind
 //! ```
 //!
-//! Fallbacks may have taken writes in the place of owners. They are asked when too few owners can be reached, and before
-//! "not found" is said (`get/fallbacks.rs`); a strict get never asks them.
+//! Fallbacks may have taken writes in the place of owners. They are asked when too few owners can be reached, and before "not found"
+//! is said (`get/fallbacks.rs`; `get/again.rs` then asks owners once more if need be); a strict get never asks them.
 //!
 //! Repair does not wait for an owner that died a moment ago and is not known to be down yet. A coordinator that has just
 //! come back, and answered a read with what the others told it, must not mint the next write over what it held itself.
@@ -30,19 +30,22 @@
 //! W owners acknowledged has one of them among its holders. Strict writes cannot ask for fewer; a write that is not strict may,
 //! and gives this up.
 
+mod again;
 mod comparing;
 mod confirming;
 mod digests;
 mod ending;
 mod fallbacks;
+mod second_look;
 
 use kvorum_protocol::EncodedSet;
-use kvorum_protocol::message::{Happened, MergeRule, OwnerCause, Way};
+use kvorum_protocol::message::{Happened, MergeRule, OwnerCause, Response, Way};
 use kvorum_ring::NodeId;
 use kvorum_store::{StoreEvent, StoreRequest};
 
 use crate::engine::coordinator::cause_of;
 use crate::engine::coordinator::get::digests::{Digests, Own};
+use crate::engine::coordinator::get::second_look::SecondLook;
 use crate::engine::coordinator::repair::Holdings;
 use crate::engine::coordinator::shown::finds;
 use crate::engine::machine::{Machine, Progress};
@@ -83,6 +86,7 @@ pub(crate) struct Get {
     heard: Quorum,
     /// Those of fallbacks, once they are asked.
     fallbacks: Option<Quorum>,
+    second_look: SecondLook,
     holdings: Holdings,
     digests: Digests,
     /// Of a strict get: what is being made durable before it is returned, and who has it.
@@ -104,6 +108,7 @@ impl Get {
             asked_ns: 0,
             heard,
             fallbacks: None,
+            second_look: SecondLook::Unneeded,
             holdings: Holdings::default(),
             digests: Digests::new(),
             confirming: None,
@@ -114,7 +119,7 @@ impl Get {
     /// An owner said what it holds.
     fn hear(&mut self, turn: &mut Turn<'_>, node: NodeId, outcome: FetchOutcome, refilling: bool) {
         if !self.heard.awaits(node) {
-            return self.hear_fallback(node, outcome, refilling);
+            return self.hear_fallback(turn, node, outcome, refilling);
         }
         let is_absent = matches!(outcome, FetchOutcome::Absent);
         match outcome {
@@ -153,7 +158,8 @@ impl Get {
             if !(is_found && self.has_enough()) && self.wants_fallbacks() {
                 self.ask_fallbacks(turn);
             }
-            if self.has_enough() && (is_found || self.knows_nothing(turn)) {
+            let is_certain = is_found || self.knows_nothing(turn);
+            if self.has_enough() && is_certain && (is_found || !self.looks_again(turn)) {
                 self.conclude(turn);
             } else if self.is_settled() && !self.has_enough() {
                 self.fail(turn);
@@ -175,7 +181,7 @@ impl Get {
     /// every write that owners acknowledged has one of them among its holders.
     fn is_complete(&self, turn: &Turn<'_>) -> bool {
         match self.strict {
-            false => self.heard.is_complete() && self.all_fallbacks_answered(turn),
+            false => self.all_have_answered(turn) && self.second_look.is_over(),
             true => self.heard.got() + self.bucket_w > self.place.owners.len(),
         }
     }
@@ -253,6 +259,11 @@ impl Machine for Get {
             }
             _ => {}
         }
+        self.judge(turn)
+    }
+
+    fn on_part(&mut self, turn: &mut Turn<'_>, _index: usize, response: Response) -> Progress {
+        self.hear_again(turn, response);
         self.judge(turn)
     }
 

@@ -34,16 +34,16 @@ use kvorum_ring::{KeyHash, NodeId};
 use kvorum_store::{Apply, StoreEvent};
 
 use crate::engine::coordinator::copies::Copies;
+use crate::engine::coordinator::known;
 use crate::engine::coordinator::outcome::{self, Applied};
 use crate::engine::coordinator::recall::Recall;
 use crate::engine::coordinator::search;
-use crate::engine::coordinator::{cause_of, known};
 use crate::engine::machine::{Machine, Progress};
 use crate::engine::planted::Planted;
 use crate::engine::quorum::{Owners, Quorum};
 use crate::engine::turn::{Turn, remaining_ms};
 use crate::engine::view::Place;
-use crate::peer_message::{PeerMessage, ReplicateOutcome};
+use crate::peer_message::PeerMessage;
 
 /// What a client wants written, checked.
 #[derive(Clone, Debug)]
@@ -94,8 +94,11 @@ pub(crate) struct Put {
     retry_checked: bool,
     /// Durable copies.
     copies: Copies,
-    /// What everybody is to hold, once the write is applied here.
+    /// What everybody is to hold, once the write is applied here, and when it was sent to them.
     set: Option<EncodedSet>,
+    sent_ns: u64,
+    /// Owners that have not answered for so long that fallbacks may stand in for them.
+    silent: Owners,
     /// What the answer says of the write, once it is applied here.
     applied: Option<Applied>,
     answered: bool,
@@ -133,6 +136,8 @@ impl Put {
             retry_checked: true,
             copies,
             set: None,
+            sent_ns: 0,
+            silent: Owners::new(),
             applied: None,
             answered: false,
         }
@@ -159,8 +164,8 @@ impl Put {
     }
 
     /// A peer went before anybody was asked for anything, the own store neither, so that it settles nothing.
-    pub(super) fn forget(&mut self, node: NodeId, me: NodeId) {
-        self.copies.fail(node, me, OwnerCause::Unreachable);
+    pub(super) fn forget(&mut self, node: NodeId) {
+        self.copies.fail(node, 0, OwnerCause::Unreachable);
         self.recall.iter_mut().for_each(|recall| drop(recall.lost(node, OwnerCause::Unreachable)));
     }
 
@@ -200,9 +205,10 @@ impl Put {
                 turn.send(node, PeerMessage::Replicate { token, key, set, deadline_ms, way });
             }
         }
-        self.set = Some(set);
+        (self.set, self.sent_ns) = (Some(set), turn.now.mono_ns);
+        turn.peers.earn_stand_in();
         if turn.has_planted(Planted::CountsUnsynced) {
-            self.copies.count(turn.me, turn.me);
+            self.copies.count_own(turn.me);
         }
         self.judge(turn)
     }
@@ -226,7 +232,7 @@ impl Machine for Put {
         match event {
             StoreEvent::Applied { .. } => self.applied(turn, event),
             StoreEvent::Durable { .. } => {
-                self.copies.count(turn.me, turn.me);
+                self.copies.count_own(turn.me);
                 self.judge(turn)
             }
             StoreEvent::Poisoned { .. } if self.is_begun() => self.close(turn),
@@ -245,16 +251,12 @@ impl Machine for Put {
         match message {
             // Nobody was sent anything before it was applied here.
             PeerMessage::Replicated { .. } if self.applied.is_none() => Progress::Waiting,
-            PeerMessage::Replicated { outcome: ReplicateOutcome::Durable, .. } => {
-                self.copies.count(from, turn.me);
-                self.judge(turn)
-            }
-            PeerMessage::Replicated { outcome: ReplicateOutcome::Refused { reason }, .. } => {
-                self.copies.fail(from, turn.me, cause_of(reason));
-                self.judge(turn)
+            PeerMessage::Replicated { outcome, held_for, .. } => {
+                self.hear_copy(turn, from, held_for, outcome)
             }
             PeerMessage::Fetched { outcome, refilling, .. } => match &mut self.recall {
                 Some(recall) => {
+                    recall.note_handovers(turn, from);
                     let recalled = recall.other(from, outcome, refilling, self.operation);
                     self.follow(turn, recalled)
                 }
@@ -265,7 +267,7 @@ impl Machine for Put {
     }
 
     fn on_peer_down(&mut self, turn: &mut Turn<'_>, node: NodeId) -> Progress {
-        self.copies.fail(node, turn.me, OwnerCause::Unreachable);
+        self.copies.fail(node, 0, OwnerCause::Unreachable);
         if let Some(recall) = &mut self.recall {
             let recalled = recall.lost(node, OwnerCause::Unreachable);
             return self.follow(turn, recalled);

@@ -5,7 +5,8 @@
 //! have taken the first attempt in an owner's place. If it is anywhere, the write
 //! took effect, and repeating it means spreading what is known instead of minting again.
 //!
-//! "Not found" is certain only when all of them answered and no list of ids was full. Otherwise the write is minted all the
+//! "Not found" is certain only when all of them answered, no list of ids was full, and no fallback may have handed over to an owner
+//! meanwhile what both were asked for (see `get/again.rs`). Otherwise the write is minted all the
 //! same, for waiting would make one slow owner stop everybody, and the reply says that it could not be checked. Two dots
 //! of one operation that arise so become one version again when they meet in a merge.
 
@@ -48,6 +49,10 @@ pub(super) struct Recall {
     answers: Quorum,
     heard: VersionSet,
     forgetful: bool,
+    /// When the first one was asked, in monotonic nanoseconds.
+    asked_ns: u64,
+    /// A fallback may have handed over something since.
+    may_hide: bool,
 }
 
 impl Recall {
@@ -61,8 +66,17 @@ impl Recall {
         let mut all = owners.clone();
         all.extend_from_slice(fallbacks);
         let answers = Quorum::new(all.len(), &[&all], reaches);
-        let (owners, heard) = (owners.clone(), VersionSet::empty());
-        Recall { key: None, deadline_ns: 0, rule, owners, answers, heard, forgetful: false }
+        Recall {
+            key: None,
+            deadline_ns: 0,
+            rule,
+            owners: owners.clone(),
+            answers,
+            heard: VersionSet::empty(),
+            forgetful: false,
+            asked_ns: 0,
+            may_hide: false,
+        }
     }
 
     /// The record in which a node would have the key.
@@ -76,7 +90,7 @@ impl Recall {
         let left_ns = deadline_ns.saturating_sub(turn.now.mono_ns);
         turn.wake_at(turn.now.mono_ns + left_ns / 2);
         self.key = Some(key.clone());
-        self.deadline_ns = deadline_ns;
+        (self.deadline_ns, self.asked_ns) = (deadline_ns, turn.now.mono_ns);
         let own = self.record_at(turn.me, key);
         turn.store(StoreRequest::Read { token: turn.token, key: own });
     }
@@ -102,6 +116,13 @@ impl Recall {
             }
         }
         recalled
+    }
+
+    /// A node has answered: what a fallback gave up meanwhile may be where nobody has looked.
+    pub(super) fn note_handovers(&mut self, turn: &Turn<'_>, node: NodeId) {
+        self.may_hide |= !self.owners.contains(&node)
+            && self.answers.awaits(node)
+            && turn.peers.may_have_handed_over_after(node, self.asked_ns);
     }
 
     /// An owner answered.
@@ -150,7 +171,10 @@ impl Recall {
 
     fn verdict(&self) -> Recalled {
         match self.answers.is_settled() {
-            true => Recalled::NotFound { certain: self.answers.is_complete() && !self.forgetful },
+            true => {
+                let is_certain = !self.forgetful && !self.may_hide;
+                Recalled::NotFound { certain: self.answers.is_complete() && is_certain }
+            }
             false => Recalled::Searching,
         }
     }

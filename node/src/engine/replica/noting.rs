@@ -5,7 +5,8 @@ use kvorum_ring::{KeyHash, NodeId};
 use kvorum_store::{ReadError, StoreEvent};
 
 use crate::engine::causes::cause_of;
-use crate::engine::replica::{Asked, Replica, refusal_of};
+use crate::engine::replica::asked::Asked;
+use crate::engine::replica::{Replica, refusal_of};
 use crate::engine::turn::Turn;
 use crate::peer_message::{PeerMessage, ReplicaRefusal};
 
@@ -35,7 +36,7 @@ pub(super) fn refused(
 ) -> Option<(KeyHash, Happened)> {
     let (key, way) = noted?;
     let cause = cause_of(reason);
-    let brings = matches!(asked, Asked::Replicate | Asked::Deliver { .. });
+    let brings = matches!(asked, Asked::Replicate | Asked::Hold { .. } | Asked::Deliver { .. });
     brings.then_some((key, Happened::Refused { from, way, cause }))
 }
 
@@ -53,7 +54,9 @@ impl Replica {
                 let refused = refused(from, self.asked, self.noted, refusal_of(*reason));
                 refused.inspect(|(key, what)| turn.note(*key, *what));
             }
-            StoreEvent::Read { result: Err(ReadError::Damaged), .. } => {
+            StoreEvent::Read {
+                result: Err(ReadError::Damaged | ReadError::Unreadable), ..
+            } => {
                 turn.note(key, Happened::FoundDamaged);
             }
             _ => {}

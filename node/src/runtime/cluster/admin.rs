@@ -207,6 +207,9 @@ impl Cluster {
             refused: held.refused,
             damaged: held.damaged,
             targets: figures.hinted.iter().map(target).collect(),
+            unreadable: held.unreadable as u64,
+            unread_bytes: held.unread_bytes as u64,
+            spare_refused: held.spare_refused,
         })
     }
 

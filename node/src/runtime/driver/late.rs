@@ -91,7 +91,7 @@ mod tests {
         assert!(matches!(message, PeerMessage::Forward { deadline_ms: 10, .. }));
         assert!(!age_message(now(10), 0, &mut message));
         let outcome = crate::peer_message::ReplicateOutcome::Durable;
-        let mut answer = PeerMessage::Replicated { token: 1, outcome };
+        let mut answer = PeerMessage::Replicated { token: 1, outcome, held_for: 0 };
         assert!(age_message(now(9_999), 0, &mut answer));
     }
 }

@@ -166,12 +166,15 @@ fn hints(out: &mut Exposition, figures: &Figures) {
     gauge("kvorum_hints_bearing", help, number(held.bearing));
     let help = "Those of them of which it is not known yet since the start whom they are for.";
     gauge("kvorum_hints_unread", help, number(held.unread));
+    let help = "Those of them that cannot be read now; they are kept and tried again.";
+    gauge("kvorum_hints_unreadable", help, number(held.unreadable));
     let help = "Deliveries to owners that are under way, with what leads them.";
     gauge("kvorum_hint_deliveries", help, number(engine.deliveries));
     let help = "Bytes that hints take, in the log and in memory, about.";
     out.family("kvorum_hint_bytes", Gauge, help);
     out.sample(&[("kind", "bearing")], number(held.bearing_bytes));
     out.sample(&[("kind", "spare")], number(held.spare_bytes));
+    out.sample(&[("kind", "unread")], number(held.unread_bytes));
     let mut counter = |name, help, value| out.single(name, Counter, help, value);
     let help = "Hints that their owner has durably.";
     counter("kvorum_hints_delivered_total", help, number(engine.hints_delivered));
@@ -179,12 +182,21 @@ fn hints(out: &mut Exposition, figures: &Figures) {
     counter("kvorum_hints_undelivered_total", help, number(engine.hints_undelivered));
     let help = "Hints that were dropped for their age; enough owners have them.";
     counter("kvorum_hints_dropped_total", help, number(held.dropped));
-    let help = "Hints that could not be read and were given up.";
+    let help =
+        "Hints that were given up because their bytes are damaged, or that the log has lost.";
     counter("kvorum_hints_damaged_total", help, number(held.damaged));
-    let help = "Hints that were not taken, because their room is used up.";
+    let help = "Hints that a write needed and that were refused, because their room is used up.";
     counter("kvorum_hints_refused_total", help, number(held.refused));
+    let help = "Hints that no write needed and that were not taken, because their room is used up.";
+    counter("kvorum_spare_hints_refused_total", help, number(held.spare_refused));
     let help = "Times that this node, as a coordinator, called a fallback in for an owner.";
     counter("kvorum_fallbacks_called_total", help, number(engine.called_in));
+    let help =
+        "Gets that asked owners once more, because fallbacks may have handed over meanwhile.";
+    counter("kvorum_second_looks_total", help, number(engine.second_looks));
+    let help =
+        "Times that no fallback was called in for a slow owner, because too many would have been.";
+    counter("kvorum_slow_owners_spared_total", help, number(engine.slow_owners_spared));
     let help = "Writes that had their quorum only with fallbacks.";
     counter("kvorum_writes_with_fallbacks_total", help, number(engine.writes_with_fallbacks));
     let help = "Reads that asked fallbacks, because owners were away or nothing was found.";

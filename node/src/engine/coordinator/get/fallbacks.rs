@@ -1,8 +1,8 @@
 //! Asking fallbacks what they hold in the place of owners.
 //!
 //! They are asked when the owners that can be reached are fewer than the get needs, and before "not found" is said: writes that
-//! were acknowledged while owners were away may be with fallbacks alone. An answer of theirs counts like an owner's, and what
-//! they hold is merged into the reply. They are sent no repair: what an owner lacks it gets by the repair of owners, and
+//! were acknowledged while owners were away may be with fallbacks alone. An answer of theirs counts in the place of an owner that
+//! has not answered, and never beside all of them; what they hold is merged into the reply. They are sent no repair: what an owner lacks it gets by the repair of owners, and
 //! what a fallback lacks was not held there for anybody.
 
 use kvorum_protocol::Space;
@@ -42,7 +42,16 @@ impl Get {
     }
 
     /// A fallback said what it holds.
-    pub(super) fn hear_fallback(&mut self, node: NodeId, outcome: FetchOutcome, refilling: bool) {
+    pub(super) fn hear_fallback(
+        &mut self,
+        turn: &Turn<'_>,
+        node: NodeId,
+        outcome: FetchOutcome,
+        refilling: bool,
+    ) {
+        if self.fallbacks.as_ref().is_some_and(|asked| asked.awaits(node)) {
+            self.note_handovers(turn, node);
+        }
         let Some(asked) = self.fallbacks.as_mut().filter(|asked| asked.awaits(node)) else {
             return;
         };
@@ -82,9 +91,10 @@ impl Get {
         self.fallbacks.as_ref().map_or(0, |asked| asked.counted().len())
     }
 
-    /// Whether as many nodes answered as the get needs.
+    /// Whether as many nodes answered as the get needs. A fallback and the owner that it stands for are one.
     pub(super) fn has_enough(&self) -> bool {
-        self.heard.got() + self.at_fallbacks() >= self.heard.needed()
+        let places = self.heard.missing().len();
+        self.heard.got() + self.at_fallbacks().min(places) >= self.heard.needed()
     }
 
     /// Whether as many could answer.

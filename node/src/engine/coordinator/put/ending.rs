@@ -2,13 +2,16 @@
 
 use kvorum_protocol::Replaces;
 use kvorum_protocol::message::{RequestError, Response};
+use kvorum_ring::NodeId;
 use kvorum_store::{StoreEvent, StoreRefusal};
 
+use crate::engine::coordinator::cause_of;
 use crate::engine::coordinator::outcome;
 use crate::engine::coordinator::put::{Put, Search};
 use crate::engine::coordinator::search;
 use crate::engine::machine::Progress;
 use crate::engine::turn::Turn;
+use crate::peer_message::ReplicateOutcome;
 
 impl Put {
     /// Answers as soon as the answer is certain, and ends when nobody is left to hear of.
@@ -25,6 +28,23 @@ impl Put {
             }
         }
         if self.copies.is_settled() { self.finish(turn) } else { Progress::Waiting }
+    }
+
+    /// An owner or a fallback says whether it has the write.
+    pub(super) fn hear_copy(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeId,
+        held_for: u8,
+        outcome: ReplicateOutcome,
+    ) -> Progress {
+        match outcome {
+            ReplicateOutcome::Durable => self.copies.count(from, held_for),
+            ReplicateOutcome::Refused { reason } => {
+                self.copies.fail(from, held_for, cause_of(reason));
+            }
+        }
+        self.judge(turn)
     }
 
     fn succeed(&mut self, turn: &mut Turn<'_>) {
@@ -87,7 +107,8 @@ impl Put {
             self.leave_hints(turn);
         }
         if self.set.is_some() && !self.is_owner(turn) {
-            turn.hinted(&missing);
+            // What is held here is held for all of them, and those that have the write do not know it.
+            turn.hinted(&self.copies.owners().all());
         }
         Progress::Done
     }

@@ -3,9 +3,14 @@
 //! They are called in as late as can be, because a copy in the wrong place has to be carried to the right one:
 //!
 //! - when the owners that can be reached are fewer than the write needs, for those that are missed;
-//! - when the write has waited for a part of its time, also for those that are silent;
+//! - when the write has waited for a part of its time, also for those that are silent; and again after a part of the rest, for
+//!   those whose fallback is silent, too;
 //! - at its end, for those that are missed then. By that time the write has its answer, and usually its owners: these copies are
 //!   spare, and nobody waits for them.
+//!
+//! An owner that is silent about this write, and has called another one durable since, is slow and not away. Stopping to wait for
+//! slow owners would send every write of an overloaded cluster to a fallback as well, so for them there is a budget: a few in a
+//! hundred writes, all of a node's together. One that has called nothing durable since this write was sent is as good as dead.
 //!
 //! An owner that is overloaded is not away. To write elsewhere in its place would be more work for a cluster that has too much
 //! of it already, now and once more when it is handed over.
@@ -66,20 +71,33 @@ impl Put {
             turn.wake_at(self.patience_ns(turn).max(turn.now.mono_ns + 1));
             return self.follow(turn, recalled);
         }
-        turn.wake_at(self.deadline_ns);
+        let again_ns = self.patience_ns(turn).max(turn.now.after_ms(limits::STAND_IN_AGAIN_MS));
+        turn.wake_at(again_ns.min(self.deadline_ns));
         if self.set.is_none() || !self.copies.counts_fallbacks() || self.copies.is_reached() {
             return Progress::Waiting;
         }
-        let mut missed = self.away();
-        missed.extend(self.copies.owners().awaited());
-        self.call_in(turn, &missed);
+        for owner in self.copies.owners().awaited() {
+            if self.silent.contains(&owner) {
+                continue;
+            }
+            let is_slow = turn.peers.has_acknowledged_after(owner, self.sent_ns);
+            if !is_slow || turn.peers.spend_stand_in() {
+                self.silent.push(owner);
+            } else {
+                turn.stats.slow_owners_spared += 1;
+            }
+        }
+        self.copies.lose_patience();
         self.judge(turn)
     }
 
-    /// Calls fallbacks in if the owners that are left are too few.
+    /// Calls fallbacks in if the owners that are left are too few, or some of them are silent.
     pub(super) fn replace_missed(&mut self, turn: &mut Turn<'_>) {
-        if self.set.is_some() && self.copies.counts_fallbacks() && !self.copies.owners_suffice() {
-            let missed = self.away();
+        let is_needed = !self.copies.owners_suffice() || !self.silent.is_empty();
+        if self.set.is_some() && self.copies.counts_fallbacks() && is_needed {
+            let mut missed = self.away();
+            let awaited = self.copies.owners().awaited();
+            missed.extend(awaited.into_iter().filter(|owner| self.silent.contains(owner)));
             self.call_in(turn, &missed);
         }
     }
