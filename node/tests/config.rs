@@ -43,6 +43,8 @@ fn config() -> Config {
             bearing_hints_mib: 3,
             spare_hints_mib: 0,
             spare_hints_minutes: 5,
+            scrub_mib_per_s: 0,
+            scrub_days: 30,
         },
         log: LogConfig { level: "info,kvorum_node=debug".to_owned(), format: LogFormat::Json },
     }
@@ -78,7 +80,7 @@ fn a_file_with_only_what_is_needed_has_the_defaults() {
                 "log =",
             ];
             let more = ["index", "segment", "table", "level", "format", "zone", "weight"];
-            let hints = ["bearing", "spare"];
+            let hints = ["bearing", "spare", "scrub"];
             !optional.iter().chain(&more).chain(&hints).any(|key| line.starts_with(key))
         })
         .map(|line| format!("{line}\n"))

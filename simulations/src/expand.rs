@@ -33,9 +33,10 @@ enum Switch {
     Suspect,
     OwnersAway,
     Unreadable,
+    Rot,
 }
 
-const SWITCHES: [Switch; 19] = [
+const SWITCHES: [Switch; 20] = [
     Switch::Cut,
     Switch::Isolate,
     Switch::Bipartition,
@@ -55,6 +56,7 @@ const SWITCHES: [Switch; 19] = [
     Switch::Suspect,
     Switch::OwnersAway,
     Switch::Unreadable,
+    Switch::Rot,
 ];
 
 /// The plan of `seed`.
@@ -388,6 +390,11 @@ fn add_fault(
             ]),
             down_us,
         },
+        Switch::Rot => {
+            (0..stream.below(2)).for_each(|_| add(at_us + down_us, Fault::restart(node, down_us)));
+            let key = stream.below(topology.keys.into()) as u16;
+            Fault::Rot { node, key, bit: stream.below(1 << 20) as u32 }
+        }
         Switch::SlowDisk => {
             Fault::SlowDisk { node, factor: stream.pick(&[10, 100]), for_us: length(stream) }
         }

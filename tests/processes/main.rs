@@ -11,6 +11,7 @@ mod access;
 mod bench;
 mod certificates;
 mod crashes;
+mod damage;
 mod demo;
 mod dev;
 mod failures;

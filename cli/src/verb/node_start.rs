@@ -144,7 +144,8 @@ fn explain(error: &RunError) -> Failure {
             ExitCode::Usage
         }
         RunError::Locked { .. } | RunError::DuplicateNode(_) => ExitCode::Refused,
-        RunError::Poisoned(_) => ExitCode::Damaged,
+        RunError::OtherOwner { .. } => ExitCode::Refused,
+        RunError::Poisoned(_) | RunError::TooManySetAside { .. } => ExitCode::Damaged,
         _ => ExitCode::Unavailable,
     };
     let failure = Failure::new(code, error.to_string());

@@ -94,18 +94,20 @@ impl Engine {
     pub(super) fn hear_store(&mut self, now: Now, event: StoreEvent) {
         match event.token() {
             Some(token) => self.turn(now, token, |machine, turn| machine.on_store(turn, event)),
-            None => {
-                if let StoreEvent::HintDropped { key } = &event {
+            None => match event {
+                StoreEvent::HintDropped { key } => {
                     self.events.note(now, key.key_hash(), Happened::HintDropped);
                 }
-                if let StoreEvent::Poisoned { .. } = event {
+                StoreEvent::Poisoned { .. } => {
                     self.stopped = true;
                     self.turn_all(now, |machine, turn| machine.on_store(turn, event.clone()));
                 }
-                if let StoreEvent::HintReadable { targets } = event {
+                StoreEvent::Damage(notice) => self.hear_damage(now, &notice),
+                StoreEvent::HintReadable { targets } => {
                     targets.into_iter().for_each(|target| self.call_courier(now, target));
                 }
-            }
+                _ => {}
+            },
         }
     }
 

@@ -26,6 +26,8 @@ mod exchange;
 mod exchanging;
 mod figures;
 mod forward;
+mod healer;
+mod healing;
 mod heard;
 mod hearing;
 mod input;

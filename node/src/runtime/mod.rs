@@ -33,6 +33,7 @@ pub mod recent;
 mod renewal;
 mod saver;
 mod security;
+mod set_aside;
 mod source;
 mod start;
 mod strangers;

@@ -10,6 +10,7 @@ mod exchanges;
 mod forwarding;
 mod gets;
 mod handovers;
+mod healing;
 mod hints;
 mod many;
 mod mending;

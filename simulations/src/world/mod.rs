@@ -32,6 +32,7 @@ mod members;
 mod merged;
 mod node;
 mod pump;
+mod rot;
 mod setup;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -187,6 +188,8 @@ pub(crate) struct World {
     /// Records that nodes durably removed, by node and key.
     removed: BTreeSet<(u16, u16)>,
     explanations: Explanations,
+    /// Whether a record has rotted on its disk.
+    has_rotted: bool,
     trace: Trace,
     reached: Reached,
     violation: Option<Violation>,

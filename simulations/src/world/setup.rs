@@ -67,6 +67,7 @@ impl World {
             jumped_ns: 0,
             removed: BTreeSet::new(),
             explanations: Explanations::default(),
+            has_rotted: false,
             trace: Trace::new(text),
             reached: Reached::default(),
             violation: None,
