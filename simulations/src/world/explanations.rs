@@ -34,6 +34,9 @@ const DEADLINE_MS: u32 = 4_000;
 
 const MS: u64 = 1_000_000;
 
+/// Spans of the run's nanoseconds; an open one has no end.
+type Spans = Vec<(u64, Option<u64>)>;
+
 /// A minted event.
 #[derive(Clone, Copy, Debug)]
 struct Mint {
@@ -61,7 +64,7 @@ pub(super) struct Explanations {
     /// When an owner last refused a minter something.
     refusals: BTreeMap<(u16, u16), u64>,
     /// Spans within which a node was told that another is down.
-    down: BTreeMap<(u16, u16), Vec<(u64, Option<u64>)>>,
+    down: BTreeMap<(u16, u16), Spans>,
     damaged: BTreeSet<u16>,
     refilling: BTreeSet<u16>,
     questions: Vec<Question>,
