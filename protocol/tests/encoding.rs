@@ -96,11 +96,18 @@ fn set_of(value_bytes: usize) -> VersionSet {
     minted.expect("nothing is crowded").set
 }
 
-/// An encoded array of fewer than 15 fields with one more, `[1, "?"]`, at its end.
+/// An encoded array with one more field, `[1, "?"]`, at its end.
 fn with_surplus(encoded: &[u8]) -> Bytes {
-    assert!((0x90..0x9f).contains(&encoded[0]), "not a short array");
-    let mut longer = encoded.to_vec();
-    longer[0] += 1;
+    let (fields, head) = match encoded[0] {
+        short @ 0x90..=0x9f => (u16::from(short & 0x0f), 1),
+        0xdc => (u16::from_be_bytes([encoded[1], encoded[2]]), 3),
+        other => panic!("{other:#x} begins no array"),
+    };
+    let mut longer = match fields + 1 {
+        few @ 0..=15 => vec![0x90 | few as u8],
+        many => [&[0xdc][..], &many.to_be_bytes()].concat(),
+    };
+    longer.extend_from_slice(&encoded[head..]);
     longer.extend_from_slice(&[0x92, 1, 0xa1, b'?']);
     longer.into()
 }

@@ -4,8 +4,8 @@ use kvorum_antientropy::Question;
 use kvorum_node::engine::Input;
 use kvorum_node::peer_message::PeerMessage;
 use kvorum_protocol::message::{
-    BatchPut, OwnerCause, PutItem, Repair, RepairDone, RepairHolding, RepairTarget, Replacing,
-    Request, RequestError, RequestOptions, Response,
+    BatchPut, OwnerCause, PutItem, PutOutcome, Repair, RepairDone, RepairHolding, RepairTarget,
+    Replacing, Request, RequestError, RequestOptions, Response,
 };
 use kvorum_protocol::{Key, VersionSet};
 use kvorum_ring::{ClassId, KeyHash, PartitionId};
@@ -246,8 +246,13 @@ fn a_leader_that_lost_everything_learns_of_it_in_steps() {
     let partition = PartitionId(0);
     let keys = keys_of(&cluster, partition, 530);
     miss(&mut cluster, 0, |cluster| {
-        for keys in keys.chunks(50) {
-            let items = keys.iter().map(|key| PutItem {
+        let mut left = keys.clone();
+        for _ in 0..100 {
+            if left.is_empty() {
+                break;
+            }
+            let some: Vec<Key> = left.drain(..left.len().min(50)).collect();
+            let items = some.iter().map(|key| PutItem {
                 key: key.clone(),
                 value: bytes::Bytes::from_static(b"v"),
                 replaces: Replacing::Latest,
@@ -256,8 +261,17 @@ fn a_leader_that_lost_everything_learns_of_it_in_steps() {
             });
             let items = items.collect();
             let options = RequestOptions::new(cluster.new_operation());
-            cluster.call(1, Request::BatchPut(BatchPut { bucket: bucket(), items, options }));
+            let put = BatchPut { bucket: bucket(), items, options };
+            let Response::BatchPut(done) = cluster.call(1, Request::BatchPut(put)) else {
+                panic!("a batch is answered by a batch");
+            };
+            // A small store refuses while its index is fed.
+            let failed = some.into_iter().zip(done.outcomes);
+            let failed = failed.filter(|(_, outcome)| matches!(outcome, PutOutcome::Failed { .. }));
+            left.extend(failed.map(|(key, _)| key));
+            cluster.pass_ms(20);
         }
+        assert_eq!(left, [], "all were taken at last");
     });
     let steps = repair_partition(&mut cluster, 0, partition);
     assert!(steps.len() > 1, "an answer names so many keys that were not listed");
