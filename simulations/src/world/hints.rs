@@ -5,6 +5,7 @@ use kvorum_ring::NodeId;
 
 use super::World;
 use super::node::Pending;
+use crate::bits::Bits;
 use crate::checkers::p9_hints;
 use crate::oracle::Seen;
 use crate::reached::Rare;
@@ -53,6 +54,13 @@ impl World {
         let (oracle, nodes) = (&self.oracle[usize::from(key)], self.plan.topology.nodes);
         self.holders.lose_key(number, nodes, key, oracle);
         self.holders.let_go(number, key);
+        if let Some(life) = &mut self.nodes[usize::from(number)].life {
+            // What was applied before stands in front of the drop in the log: when it is durable it is gone.
+            let applied = life.pending.iter_mut().filter(|one| one.key == key);
+            applied
+                .filter_map(|one| one.covered.as_mut())
+                .for_each(|covered| *covered = Bits::new());
+        }
         self.say(Some(number), Some(key), || "drops what it held for others".to_owned());
     }
 
