@@ -31,7 +31,7 @@ struct Exception {
 /// Every breach that is meant.
 const EXCEPTIONS: &[Exception] = &[Exception {
     path: "node/src/config/render.rs",
-    message: "`render` has 100 lines",
+    message: "`render` has 93 lines",
     reason: "one template, read as the file that it writes; cut in two it could not be",
 }];
 

@@ -134,18 +134,3 @@ pub const EXCHANGE_PATIENCE_MS: u64 = 5_000;
 /// Keys that a node repairs at a time. Enough to keep the disks of both owners busy with small records, few enough that
 /// clients hardly notice: at most this many records wait for the same syncs as theirs.
 pub const EXCHANGE_REPAIRS: usize = 32;
-
-/// Damaged records that are remembered to be healed. The store calls itself refilling when there are about as many.
-pub const HEALS: usize = 4_096;
-
-/// Records that are healed at once: a bad stretch of a disk is over in seconds, and clients hardly notice.
-pub const HEALS_AT_ONCE: usize = 8;
-
-/// How long the other owners may take to say what they hold of a damaged record, in milliseconds.
-pub const HEAL_DEADLINE_MS: u32 = 2_000;
-
-/// How long a damaged record rests when not all other owners answered, in milliseconds. Each time it is twice as long.
-pub const HEAL_REST_MS: u64 = 500;
-
-/// How long it rests at most, in milliseconds. The return of a peer ends every rest.
-pub const HEAL_REST_LONGEST_MS: u64 = 60_000;

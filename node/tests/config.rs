@@ -43,8 +43,6 @@ fn config() -> Config {
             bearing_hints_mib: 3,
             spare_hints_mib: 0,
             spare_hints_minutes: 5,
-            scrub_mib_per_s: 0,
-            scrub_days: 30,
         },
         log: LogConfig { level: "info,kvorum_node=debug".to_owned(), format: LogFormat::Json },
     }
@@ -80,7 +78,7 @@ fn a_file_with_only_what_is_needed_has_the_defaults() {
                 "log =",
             ];
             let more = ["index", "segment", "table", "level", "format", "zone", "weight"];
-            let hints = ["bearing", "spare", "scrub"];
+            let hints = ["bearing", "spare"];
             !optional.iter().chain(&more).chain(&hints).any(|key| line.starts_with(key))
         })
         .map(|line| format!("{line}\n"))

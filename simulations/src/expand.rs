@@ -33,10 +33,9 @@ enum Switch {
     Suspect,
     OwnersAway,
     Unreadable,
-    Rot,
 }
 
-const SWITCHES: [Switch; 20] = [
+const SWITCHES: [Switch; 19] = [
     Switch::Cut,
     Switch::Isolate,
     Switch::Bipartition,
@@ -56,7 +55,6 @@ const SWITCHES: [Switch; 20] = [
     Switch::Suspect,
     Switch::OwnersAway,
     Switch::Unreadable,
-    Switch::Rot,
 ];
 
 /// The plan of `seed`.
@@ -390,11 +388,6 @@ fn add_fault(
             ]),
             down_us,
         },
-        Switch::Rot => {
-            (0..stream.below(2)).for_each(|_| add(at_us + down_us, Fault::restart(node, down_us)));
-            let key = stream.below(topology.keys.into()) as u16;
-            Fault::Rot { node, key, bit: stream.below(1 << 20) as u32 }
-        }
         Switch::SlowDisk => {
             Fault::SlowDisk { node, factor: stream.pick(&[10, 100]), for_us: length(stream) }
         }

@@ -166,16 +166,6 @@ pub enum Fault {
         /// How long the node stays down after it has stopped itself.
         down_us: u64,
     },
-    /// A bit of a record that lies on the disk flips, for good. Left out where it would destroy the last durable copy of a write,
-    /// and where nothing proves yet that the record had been synced.
-    Rot {
-        /// The node.
-        node: u16,
-        /// The key.
-        key: u16,
-        /// Which bit, from the beginning of the record's frame, counted round and round.
-        bit: u32,
-    },
     /// All disk operations of a node take many times longer.
     SlowDisk {
         /// The node.
@@ -225,11 +215,6 @@ pub enum DiskErrorKind {
 }
 
 impl Fault {
-    /// A death after which memory has forgotten everything, and nothing else is lost.
-    pub fn restart(node: u16, down_us: u64) -> Self {
-        Self::Crash { node, down_us, within_io: false, index: IndexDamage::Whole }
-    }
-
     /// The nodes that the fault touches.
     pub fn nodes(&self) -> Vec<u16> {
         match self {
@@ -247,7 +232,6 @@ impl Fault {
             | Self::Pause { node, .. }
             | Self::Wipe { node, .. }
             | Self::DiskError { node, .. }
-            | Self::Rot { node, .. }
             | Self::SlowDisk { node, .. }
             | Self::Unreadable { node, .. }
             | Self::ClockJump { node, .. } => vec![*node],

@@ -4,7 +4,7 @@
 //! copies would be wrong in both directions: an acknowledgement promises W copies, and some may have gone already. What
 //! counts as durable is what the shard reported as synced, and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::bits::Bits;
 use crate::oracle::{KeyOracle, Seen, WriteId};
@@ -16,8 +16,6 @@ pub struct Holders {
     durable: BTreeMap<(u16, u16), Bits>,
     /// What each node ever held durably, be it wiped or handed over since.
     ever: BTreeMap<(u16, u16), Bits>,
-    /// Copies that have rotted: whatever their node says of them, they are none until they are written anew.
-    rotten: BTreeSet<(u16, u16)>,
     /// For each key the writes whose last durable copy was destroyed, over budget.
     lost: BTreeMap<u16, Bits>,
 }
@@ -25,9 +23,7 @@ pub struct Holders {
 impl Holders {
     /// Notes that `node` has `versions` of `key` on its disk.
     pub fn hold(&mut self, node: u16, key: u16, versions: &Bits) {
-        if !self.rotten.contains(&(node, key)) {
-            self.durable.entry((node, key)).or_default().union_with(versions);
-        }
+        self.durable.entry((node, key)).or_default().union_with(versions);
         self.ever.entry((node, key)).or_default().union_with(versions);
     }
 
@@ -39,26 +35,6 @@ impl Holders {
     /// The versions of `key` that `node` holds durably.
     pub fn now(&self, node: u16, key: u16) -> Bits {
         self.durable.get(&(node, key)).cloned().unwrap_or_default()
-    }
-
-    /// Notes that what `node` has of `key` on its disk has rotted.
-    pub fn rot(&mut self, node: u16, key: u16) {
-        self.durable.remove(&(node, key));
-        self.rotten.insert((node, key));
-    }
-
-    /// Notes that `node` has written its record of `key` anew.
-    pub fn write_anew(&mut self, node: u16, key: u16) {
-        self.rotten.remove(&(node, key));
-    }
-
-    /// Whether what `node` has of `key` may rot: every version of it that is durable there is durable elsewhere, too.
-    pub fn may_rot(&self, node: u16, nodes: u16, key: u16, oracle: &KeyOracle) -> bool {
-        let Some(held) = self.durable.get(&(node, key)) else { return false };
-        held.iter().all(|version| {
-            let write = oracle.versions()[version].write;
-            self.copies(key, oracle, write, nodes, Some(node)) > 0
-        })
     }
 
     /// The versions of `key` that `node` ever held durably.
@@ -108,7 +84,6 @@ impl Holders {
     /// Notes that nothing of `node` is left.
     pub fn wipe(&mut self, node: u16) {
         self.durable.retain(|(holder, _), _| *holder != node);
-        self.rotten.retain(|(holder, _)| *holder != node);
     }
 
     /// How many nodes hold `write` durably, not counting `without`.
@@ -187,24 +162,6 @@ mod tests {
         assert!(holders.may_lose(0, 3, std::slice::from_ref(&key)));
         holders.wipe(0);
         assert!(!holders.may_lose(2, 3, std::slice::from_ref(&key)));
-    }
-
-    #[test]
-    fn a_rotten_copy_counts_for_nothing_until_it_is_written_anew() {
-        let mut key = KeyOracle::default();
-        let version = key.register(1, ShadowDot { actor: 9, counter: 1 }, false, Bits::new());
-        let copy: Bits = [version].into_iter().collect();
-        let mut holders = Holders::default();
-        holders.hold(0, 0, &copy);
-        assert!(!holders.may_rot(0, 3, 0, &key), "it is the only one");
-        holders.hold(1, 0, &copy);
-        assert!(holders.may_rot(0, 3, 0, &key));
-        holders.rot(0, 0);
-        holders.hold(0, 0, &copy);
-        assert!(!holders.may_rot(1, 3, 0, &key), "what node 0 says of it is not so");
-        holders.write_anew(0, 0);
-        holders.hold(0, 0, &copy);
-        assert!(holders.may_rot(1, 3, 0, &key));
     }
 
     #[test]

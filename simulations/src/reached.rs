@@ -139,17 +139,11 @@ pub enum Rare {
     Unreadable,
     /// A hint was set aside because it could not be read, and was read later.
     HintReadable,
-    /// A record rotted on its disk.
-    Rotted,
-    /// A store found a record damaged.
-    RecordDamaged,
-    /// A damaged record got what all other owners hold.
-    RecordHealed,
 }
 
 impl Rare {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 66] = [
+    pub const ALL: [Self; 63] = [
         Self::CrashBetweenMintAndSync,
         Self::DotOutlivedItsMinter,
         Self::CrashWithinDiskOperation,
@@ -213,9 +207,6 @@ impl Rare {
         Self::WriterForgot,
         Self::Unreadable,
         Self::HintReadable,
-        Self::Rotted,
-        Self::RecordDamaged,
-        Self::RecordHealed,
     ];
 
     /// A run of how many reaches the state, at least; measured over some ten thousand seeds, and rounded up. Some are as
@@ -233,7 +224,6 @@ impl Rare {
             | Self::HintDelivered
             | Self::HintUndelivered
             | Self::HintFoundAtStart => 40,
-            Self::Rotted | Self::RecordDamaged | Self::RecordHealed => 40,
             Self::DeclaredDown | Self::FalselyDown | Self::Renewed => 64,
             Self::Unreadable
             | Self::RetryRecognised

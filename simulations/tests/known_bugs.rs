@@ -336,56 +336,6 @@ fn bug_31_a_coordinator_that_dies_after_its_mint_leaves_no_definite_failure() {
     assert!(!reached(&report, "definite failure"));
 }
 
-/// A record of key 0 rots at a node, which then forgets what memory had of it.
-fn rots(node: u16, at_ms: u64) -> [(u64, Action); 2] {
-    let (within_io, index) = (false, IndexDamage::Whole);
-    [
-        (at_ms, Action::Fault(Fault::Rot { node, key: 0, bit: 700 })),
-        (at_ms + 10, Action::Fault(Fault::Crash { node, down_us: 5_000, within_io, index })),
-    ]
-}
-
-#[test]
-fn bug_38_one_rotten_copy_of_three_is_healed_and_never_read() {
-    for node in 0..3 {
-        let [rot, crash] = rots(node, 3_000);
-        let reads = (0..3)
-            .map(|reader| (3_100 + 100 * u64::from(reader), get(2 + u32::from(reader), 0, reader)));
-        let writes = [(10, put(1, 0, 0, ContextChoice::Latest)), rot, crash];
-        let report = check(&script(quiet(1, 1), writes.into_iter().chain(reads)), &[]);
-        for state in ["rotted", "record damaged", "record healed"] {
-            assert!(reached(&report, state), "node {node}: {state}");
-        }
-    }
-}
-
-#[test]
-fn bug_38_the_newest_copy_rots_and_an_older_one_does_not_win() {
-    // Node 2 misses the second write, which rots at node 0: only node 1 has it then, and is away for a while.
-    let cut = |from, to| Action::Fault(Fault::Cut { from, to, both: true, for_us: 2_500_000 });
-    let [rot, crash] = rots(0, 3_500);
-    let strict = |id, node| {
-        let Action::Operation(get) = get(id, 0, node) else { unreachable!("a get is one") };
-        Action::Operation(Operation { strict: true, ..get })
-    };
-    let pause = Action::Fault(Fault::Pause { node: 1, for_us: 700_000 });
-    let events = [
-        (10, put(1, 0, 0, ContextChoice::Latest)),
-        (600, cut(0, 2)),
-        (600, cut(1, 2)),
-        (800, put(2, 0, 0, ContextChoice::Latest)),
-        rot,
-        crash,
-        (3_520, pause),
-        (3_600, strict(3, 2)),
-        (3_900, strict(4, 0)),
-        (4_600, strict(5, 2)),
-    ];
-    let bugs = [("38-damage-is-absence", Property::P1)];
-    let report = check(&script(quiet(1, 1), events), &bugs);
-    assert!(reached(&report, "rotted") && reached(&report, "record healed"));
-}
-
 #[test]
 fn bug_39_a_node_whose_sync_fails_stops() {
     let error = DiskErrorKind::Io;

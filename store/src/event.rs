@@ -3,14 +3,13 @@
 use kvorum_antientropy::{LEAVES, Sum};
 use kvorum_protocol::mergeable::OperationRefusal;
 use kvorum_protocol::{Dot, EncodedSet, RecordKey};
-use kvorum_ring::{ClassId, NodeId, PartitionId};
+use kvorum_ring::NodeId;
 
 use crate::files::FileError;
 use crate::index::IndexError;
 use crate::inspection::Inspection;
 use crate::location::SegmentId;
 use crate::request::{ContentsPage, ScanPage, Token};
-use crate::shard::ScrubProgress;
 
 /// An answer or a notice. The events of one token come in the order `Applied`, `Durable`.
 #[derive(Clone, Debug)]
@@ -37,8 +36,7 @@ pub enum StoreEvent {
         token: Token,
         /// The record's set; `None` when there is no record.
         result: Result<Option<EncodedSet>, ReadError>,
-        /// The shard is refilling: that it has no record does not mean that there is none. Or this record is in doubt: it may
-        /// lack something.
+        /// The shard is refilling: that it has no record does not mean that there is none.
         refilling: bool,
     },
     /// The answer to [`crate::StoreRequest::Inspect`].
@@ -91,13 +89,6 @@ pub enum StoreEvent {
         /// The page.
         result: Result<ContentsPage, ReadError>,
     },
-    /// The answer to [`crate::StoreRequest::Scrub`]: a pass will begin soon, or is under way.
-    Scrubbing {
-        /// The request's.
-        token: Token,
-        /// How far it is. Later, [`crate::Shard::scrub_progress`] says it.
-        progress: ScrubProgress,
-    },
     /// The request was refused: nothing was minted, applied or read.
     Refused {
         /// The request's.
@@ -139,7 +130,6 @@ impl StoreEvent {
             | StoreEvent::Roots { token, .. }
             | StoreEvent::Leaves { token, .. }
             | StoreEvent::Contents { token, .. }
-            | StoreEvent::Scrubbing { token, .. }
             | StoreEvent::Refused { token, .. } => Some(*token),
             StoreEvent::HintDropped { .. }
             | StoreEvent::HintReadable { .. }
@@ -162,7 +152,7 @@ pub struct MintedDot {
 /// Why a read has no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The record is damaged. It counts as missing until it is healed.
+    /// The record is damaged. It counts as missing and heals with the next merge; this holder is refilling.
     #[error("the record is damaged")]
     Damaged,
     /// The index failed to answer; the shard rebuilds it.
@@ -222,15 +212,11 @@ pub enum PoisonReason {
     Segment(FileError),
 }
 
-/// Damage that was noticed while running. Where it cannot be said which records it concerns, the marks of all records are void
-/// from here on, and absences do not count.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Damage that was noticed while running. The marks of all records are void from here on, and absences do not count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DamageNotice {
-    /// A record that the index names cannot be read. It counts as missing, until [`crate::Apply::Heal`] brings what all other
-    /// owners hold of it.
+    /// A record that the index names cannot be read. It counts as missing.
     Record {
-        /// Its key.
-        key: RecordKey,
         /// The segment that holds it.
         segment: SegmentId,
         /// Where.
@@ -243,12 +229,7 @@ pub enum DamageNotice {
         /// Where.
         offset: u32,
     },
-    /// A record was found that took the place of a damaged one, and that not all other owners were asked for yet.
-    Doubt {
-        /// Its key.
-        key: RecordKey,
-    },
-    /// Bytes of a segment that are no frame. Which records they held, the index says; the rest of them was dead.
+    /// Bytes of a sealed segment that are no frame.
     Segment {
         /// The segment.
         segment: SegmentId,
@@ -262,12 +243,5 @@ pub enum DamageNotice {
     IndexRebuilt {
         /// Entries that were missing or stale.
         repaired: u64,
-    },
-    /// The hash tree of a partition was not that of its records. It was replaced.
-    Tree {
-        /// The replication class.
-        class: ClassId,
-        /// The partition.
-        partition: PartitionId,
     },
 }

@@ -122,13 +122,9 @@ pub enum IndexError {
     /// Reading, writing or syncing failed; the state on disk is unknown.
     #[error("the index failed to read or write")]
     Io,
-    /// The disk is full. What was read goes on being readable, and what was to be written may be tried again.
+    /// The disk is full.
     #[error("the index has no space left")]
     NoSpace,
-    /// There is space again, but what the index was told since it was last flushed may be lost. It answers nothing until
-    /// [`Index::catch_up`], after which it is to be compared with the log.
-    #[error("the index is behind")]
-    Behind,
 }
 
 /// An ordered map from keys to entries. Shared between the shard's workers; one of them alone applies and flushes.
@@ -174,10 +170,6 @@ pub trait Index: Send + Sync + 'static {
     /// # Errors
     /// What the index says.
     fn size_on_disk(&self) -> Result<u64, IndexError>;
-
-    /// Whoever calls this will compare the index with the log before anybody relies on it: after [`IndexError::Behind`] it answers
-    /// again.
-    fn catch_up(&self);
 }
 
 /// Opens the index of one shard, or gets it out of the way. Opening may fail or panic; both count as unopenable.
@@ -190,10 +182,6 @@ pub trait IndexOpener: Send + 'static {
     /// # Errors
     /// Whatever is wrong with it. The caller then destroys it and opens again.
     fn open(&mut self) -> Result<Self::Index, IndexError>;
-
-    /// Bytes that the index takes on the disk before it is opened, as [`Index::size_on_disk`] said them when it was last
-    /// flushed; `None` where nobody knows.
-    fn size_on_disk(&self) -> Option<u64>;
 
     /// Deletes the index. The next `open` makes an empty one.
     ///

@@ -65,7 +65,6 @@ pub(crate) enum Reading {
     Scan { token: Token, range: ScanRange, overlay: Vec<Overlay> },
     Contents { token: Token, range: ContentsRange, by: LeafKey, overlay: Vec<ContentsOverlay> },
     Digest { records: Vec<Undigested> },
-    Scrub(Scrubbing),
 }
 
 /// A record whose hash tree is to be told of it.
@@ -83,54 +82,6 @@ pub(crate) struct Digested {
     pub(crate) sequence: u64,
     pub(crate) record: Arc<Record>,
     pub(crate) digest: u128,
-}
-
-/// A part of a scrub.
-#[derive(Clone, Debug)]
-pub(crate) enum Scrubbing {
-    /// Read a part of a segment and compare it with the index.
-    Log { segment: SegmentId, kind: SegmentKind, offset: u32, end: u32, budget: usize },
-    /// Read what the index names behind a key.
-    Index { after: Option<IndexKey>, budget: usize },
-}
-
-/// What a part of a scrub found.
-#[derive(Clone, Debug)]
-pub(crate) struct Scrubbed {
-    /// Bytes read.
-    pub(crate) bytes: u64,
-    pub(crate) next: ScrubNext,
-    /// Bytes that are no frame.
-    pub(crate) damaged: u32,
-    /// Entries that the index does not name, nor anything newer of their keys.
-    pub(crate) missing: Vec<Missing>,
-    /// What the index names and cannot be read.
-    pub(crate) unreadable: Vec<(RecordKey, Location)>,
-    /// Records in doubt.
-    pub(crate) doubted: Vec<RecordKey>,
-    /// Entries of the index that say of a record what is not so.
-    pub(crate) wrong: u64,
-}
-
-/// Where a scrub goes on.
-#[derive(Clone, Debug)]
-pub(crate) enum ScrubNext {
-    /// At this offset of the segment.
-    Offset(u32),
-    /// Behind this key of the index.
-    Behind(IndexKey),
-    /// The index has been read to its end.
-    IndexEnd,
-}
-
-/// An entry of the log that the index does not name.
-#[derive(Clone, Debug)]
-pub(crate) struct Missing {
-    pub(crate) key: RecordKey,
-    pub(crate) sequence: u64,
-    pub(crate) segment: SegmentId,
-    /// Of a removal marker.
-    pub(crate) covers_through: Option<SegmentId>,
 }
 
 /// What the table knows better than the index, for a list of what a partition holds.
@@ -196,11 +147,6 @@ pub(crate) enum Indexing {
         by: LeafKey,
         partitions: Vec<Counted>,
         waiting: Vec<IndexKey>,
-    },
-    /// Visit the next entries of the index, to see whether all of them add up to what it says of itself.
-    Verify {
-        begins: bool,
-        most: usize,
     },
     Rebuild {
         segments: Vec<(SegmentId, SegmentKind, u32)>,
@@ -309,8 +255,6 @@ pub(crate) enum Finished {
     Checkpointed(Result<(), CheckpointError>),
     Counted(Result<Vec<CountedTree>, IndexError>),
     Rebuilt(Result<Rebuilt, RebuildError>),
-    Scrubbed(Result<Scrubbed, StepError>),
-    Verified(Result<Verified, IndexError>),
     Stepped { segment: SegmentId, result: Result<Step, StepError> },
     Prepared { spare: u32, result: Result<(), FileError> },
     Retired { segment: SegmentId, keep_as: Option<u32>, result: Result<bool, FileError> },
@@ -328,15 +272,6 @@ pub(crate) struct HintedKey {
     pub(crate) key: RecordKey,
     /// Bytes of its frame.
     pub(crate) bytes: usize,
-}
-
-/// How far a visit of the whole index is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Verified {
-    /// Entries visited by this job.
-    pub(crate) entries: usize,
-    /// At the end: whether they add up.
-    pub(crate) adds_up: Option<bool>,
 }
 
 /// What a rebuild of the index found.

@@ -185,10 +185,6 @@ impl<I: Index> Index for Known<I> {
     fn size_on_disk(&self) -> Result<u64, IndexError> {
         self.index.size_on_disk()
     }
-
-    fn catch_up(&self) {
-        self.index.catch_up();
-    }
 }
 
 #[cfg(test)]

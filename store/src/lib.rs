@@ -59,6 +59,6 @@ pub use request::{
     Apply, ContentsKey, ContentsPage, ContentsRange, Hint, ScanPage, ScanRange, ScannedKey,
     StoreRequest, Token,
 };
-pub use shard::{HintStats, ScrubPhase, ScrubProgress, Shard, ShardStats, TargetHints};
+pub use shard::{HintStats, Shard, ShardStats, TargetHints};
 pub use sled_index::{SledIndex, SledOpener};
 pub use workers::{Committer, Compactor, Indexer, Reader};

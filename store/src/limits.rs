@@ -174,31 +174,6 @@ pub const SIBLINGS_LOOKED_FOR_LEAST: usize = 16;
 /// Partitions of one scan: what a layout can have at most.
 pub const SCAN_PARTITIONS: usize = kvorum_ring::limits::MAX_PARTITIONS as usize;
 
-/// Bytes that a scrub reads in a second: a small part of what a slow disk gives, and a full store of a modest machine in some days.
-pub const SCRUB_BYTES_PER_S: u64 = 4 * 1024 * 1024;
-
-/// How long after a pass of the scrub the next one begins, in milliseconds: a week, in which a second disk seldom fails.
-pub const SCRUB_EVERY_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
-
-/// Bytes that a scrub reads in one step at most: what a cold read that comes meanwhile waits for.
-pub const SCRUB_STEP_BYTES: usize = 256 * 1024;
-
-/// Records that a scrub reads in one step at most, each from another place.
-pub const SCRUB_ENTRIES: usize = 256;
-
-/// What reading one costs a disk at least.
-pub const SCRUB_BLOCK_BYTES: u64 = 4 * 1024;
-
-/// Entries of the index that a scrub adds up in one step: a millisecond or two, in which nothing is fed.
-pub const SCRUB_SUMMED: usize = 2_048;
-
-/// What adding one up counts as, in bytes: at the usual rate a million of them takes some seconds.
-pub const SCRUB_ENTRY_BYTES: u64 = 16;
-
-/// Records that may be damaged or in doubt before the whole shard counts as refilling: a bad stretch of a disk and more, and a
-/// bound on what remembering them takes.
-pub const DOUBTED_RECORDS: usize = 4_096;
-
 /// Milliseconds after which a refused request is worth another try: about the time that a full queue takes to drain.
 pub const RETRY_AFTER_MS: u32 = 20;
 

@@ -12,5 +12,4 @@ pub(crate) mod manifest;
 pub(crate) mod scan;
 pub(crate) mod segment;
 pub(crate) mod walk;
-pub(crate) mod window;
 pub(crate) mod writer;

@@ -8,7 +8,6 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::index::{Index, IndexBatch, IndexEntry, IndexError, IndexKey, IndexOpener, Sentinel};
-use crate::location::Location;
 use crate::random::Stream;
 
 /// What a crash does to the index.
@@ -49,24 +48,12 @@ struct Image {
     sentinel: Option<Sentinel>,
 }
 
-impl Image {
-    fn bytes(&self) -> u64 {
-        self.entries.keys().map(|key| key.len() as u64 + 32).sum()
-    }
-}
-
 #[derive(Clone, Debug, Default)]
 struct Disk {
     live: Image,
     /// Flushed images, the newest last. The empty index counts as flushed at the beginning.
     flushed: Vec<Image>,
     unopenable: bool,
-    /// Nothing more can be written.
-    full: bool,
-    /// Something could not be written, and nothing can until the index is opened again, as with sled.
-    stuck: bool,
-    /// It was opened again.
-    behind: bool,
     /// Calls until one fails, for tests of every failing call.
     fail_after: Option<u64>,
 }
@@ -99,7 +86,7 @@ impl MemoryDisk {
             live: live.clone(),
             flushed: flushed.clone(),
             unopenable: *unopenable,
-            ..Disk::default()
+            fail_after: None,
         };
         MemoryDisk { disk: Arc::new(Mutex::new(disk)) }
     }
@@ -126,7 +113,7 @@ impl MemoryDisk {
             }
         };
         disk.flushed = vec![disk.live.clone()];
-        (disk.stuck, disk.behind, disk.fail_after) = (false, false, None);
+        disk.fail_after = None;
     }
 
     /// Loses a seeded subset of the entries of the open index, at least one if there are any; returns how many. The
@@ -142,11 +129,6 @@ impl MemoryDisk {
     /// Loses one entry of the open index. False when there is none of this key.
     pub fn lose_entry(&self, key: &[u8]) -> bool {
         self.lock().live.entries.remove(key).is_some()
-    }
-
-    /// Leaves no space for anything to be written, or gives it back.
-    pub fn set_full(&self, full: bool) {
-        self.lock().full = full;
     }
 
     /// The present moment, for [`MemoryDisk::return_to`].
@@ -167,24 +149,6 @@ impl MemoryDisk {
     /// Takes back what [`MemoryDisk::fail_nth`] said, if nothing has failed yet.
     pub fn fail_none(&self) {
         self.lock().fail_after = None;
-    }
-
-    /// Has the open index say of a key that its live versions have this digest. Returns whether it names the key.
-    pub fn misdescribe(&self, key: &[u8], digest: u128) -> bool {
-        let mut disk = self.lock();
-        let entry = disk.live.entries.get_mut(key);
-        entry.is_some_and(|entry| std::mem::replace(&mut entry.digest, digest) != digest)
-    }
-
-    /// Where the open index says that a key's newest version is.
-    pub fn entry(&self, key: &[u8]) -> Option<Location> {
-        self.lock().live.entries.get(key).map(|entry| entry.location)
-    }
-
-    /// Where the last flushed image says that it is.
-    pub fn flushed(&self, key: &[u8]) -> Option<Location> {
-        let disk = self.lock();
-        disk.flushed.last()?.entries.get(key).map(|entry| entry.location)
     }
 
     /// Entries in the open index.
@@ -209,24 +173,6 @@ fn thinned(mut image: Image, stream: &mut Stream) -> Image {
 }
 
 impl Disk {
-    /// What stands in the way of a write.
-    fn count_write(&mut self) -> Result<(), IndexError> {
-        self.count_call()?;
-        if self.full {
-            self.stuck = true;
-            return Err(IndexError::NoSpace);
-        }
-        if std::mem::take(&mut self.stuck) {
-            self.live = self.flushed.last().cloned().unwrap_or_default();
-            self.behind = true;
-        }
-        self.is_there()
-    }
-
-    fn is_there(&self) -> Result<(), IndexError> {
-        if self.behind { Err(IndexError::Behind) } else { Ok(()) }
-    }
-
     fn count_call(&mut self) -> Result<(), IndexError> {
         match self.fail_after {
             Some(0) => {
@@ -256,10 +202,6 @@ impl IndexOpener for MemoryDisk {
         Ok(MemoryIndex { disk: self.clone() })
     }
 
-    fn size_on_disk(&self) -> Option<u64> {
-        Some(self.lock().live.bytes())
-    }
-
     fn destroy(&mut self) -> Result<(), IndexError> {
         let mut disk = self.lock();
         disk.count_call()?;
@@ -280,13 +222,12 @@ impl Index for MemoryIndex {
     fn get(&self, key: &[u8]) -> Result<Option<IndexEntry>, IndexError> {
         let mut disk = self.disk.lock();
         disk.count_call()?;
-        disk.is_there()?;
         Ok(disk.live.entries.get(key).copied())
     }
 
     fn apply(&self, batch: &IndexBatch) -> Result<(), IndexError> {
         let mut disk = self.disk.lock();
-        disk.count_write()?;
+        disk.count_call()?;
         for (key, change) in &batch.changes {
             match change {
                 Some(entry) => drop(disk.live.entries.insert(key.clone(), *entry)),
@@ -304,7 +245,6 @@ impl Index for MemoryIndex {
     ) -> Result<(), IndexError> {
         let mut disk = self.disk.lock();
         disk.count_call()?;
-        disk.is_there()?;
         for (key, entry) in
             disk.live.entries.range::<[u8], _>((Bound::Included(start), Bound::Unbounded))
         {
@@ -318,13 +258,12 @@ impl Index for MemoryIndex {
     fn sentinel(&self) -> Result<Option<Sentinel>, IndexError> {
         let mut disk = self.disk.lock();
         disk.count_call()?;
-        disk.is_there()?;
         Ok(disk.live.sentinel)
     }
 
     fn flush(&self) -> Result<(), IndexError> {
         let mut disk = self.disk.lock();
-        disk.count_write()?;
+        disk.count_call()?;
         let image = disk.live.clone();
         disk.flushed.push(image);
         let surplus = disk.flushed.len().saturating_sub(IMAGES_KEPT);
@@ -333,10 +272,7 @@ impl Index for MemoryIndex {
     }
 
     fn size_on_disk(&self) -> Result<u64, IndexError> {
-        Ok(self.disk.lock().live.bytes())
-    }
-
-    fn catch_up(&self) {
-        self.disk.lock().behind = false;
+        let disk = self.disk.lock();
+        Ok(disk.live.entries.keys().map(|key| key.len() as u64 + 32).sum())
     }
 }

@@ -58,10 +58,6 @@ pub struct ShardOptions {
     pub spare_bytes: usize,
     /// How long one that may be dropped is kept, in milliseconds.
     pub spare_ms: u64,
-    /// Bytes that a scrub reads in a second; 0 for none at all.
-    pub scrub_bytes_per_s: u64,
-    /// How long after a pass of the scrub the next one begins, in milliseconds; 0 for only when somebody asks.
-    pub scrub_every_ms: u64,
     /// The known bug to plant.
     #[cfg(feature = "planted")]
     pub planted: Option<Planted>,
@@ -94,8 +90,6 @@ impl Default for ShardOptions {
             bearing_bytes: limits::BEARING_BYTES,
             spare_bytes: limits::SPARE_BYTES,
             spare_ms: limits::SPARE_MS,
-            scrub_bytes_per_s: limits::SCRUB_BYTES_PER_S,
-            scrub_every_ms: limits::SCRUB_EVERY_MS,
             #[cfg(feature = "planted")]
             planted: None,
         }
@@ -146,8 +140,6 @@ impl ShardOptions {
             bearing_bytes: 16 * 1024,
             spare_bytes: 8 * 1024,
             spare_ms: 5_000,
-            scrub_bytes_per_s: 1 << 20,
-            scrub_every_ms: 0,
             ..ShardOptions::default()
         }
     }

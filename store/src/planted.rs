@@ -16,8 +16,6 @@ pub enum Planted {
     TreeKeepsDeleted,
     /// Bug 55's sister: a start that lost records leaves the saved trees, which the next one takes for true.
     TreeHidesLoss,
-    /// Bug 38: a damaged record reads as if there had never been one.
-    DamageIsAbsence,
     /// Bug 40: acknowledge before the sync.
     AckBeforeSync,
     /// Bug 46, the store's half: go on under a mark of an earlier run.
@@ -34,14 +32,13 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 13] = [
+    pub const ALL: [Planted; 12] = [
         Planted::ActorReused,
         Planted::ActorFromClock,
         Planted::TreeNotCanonical,
         Planted::TreeMissesCrash,
         Planted::TreeKeepsDeleted,
         Planted::TreeHidesLoss,
-        Planted::DamageIsAbsence,
         Planted::AckBeforeSync,
         Planted::ActorContinued,
         Planted::CompactionTrustsIndex,
@@ -61,7 +58,6 @@ impl Planted {
             Planted::TreeMissesCrash => "13-tree-misses-crash",
             Planted::TreeKeepsDeleted => "14-tree-keeps-deleted",
             Planted::TreeHidesLoss => "55-tree-hides-loss",
-            Planted::DamageIsAbsence => "38-damage-is-absence",
             Planted::AckBeforeSync => "40-ack-before-sync",
             Planted::ActorContinued => "46-actor-continued",
             Planted::CompactionTrustsIndex => "49-compaction-trusts-index",

@@ -64,15 +64,6 @@ pub enum OpenError {
     /// Not even an empty index can be made.
     #[error("the index cannot be made: {0}")]
     Index(#[from] IndexError),
-    /// There are segments, and neither a manifest nor the head of any segment says whose they are: nothing in them can be read.
-    /// They may be set aside, and an empty store opened in their place, which expects that there was one.
-    #[error(
-        "the log cannot be read: neither its manifest nor any of its {segments} segments says whose it is"
-    )]
-    Unreadable {
-        /// Files of segments.
-        segments: usize,
-    },
     /// The directory is of another shard, or the number of shards was changed.
     #[error("the directory holds shard {shard} of {shards}")]
     OtherShard {
@@ -259,13 +250,7 @@ impl Start {
                     let mut stream = Stream::new(seed, "store");
                     u128::from(stream.next_u64()) << 64 | u128::from(stream.next_u64())
                 };
-                let store_id = match listing.store_id(files)? {
-                    Some(store_id) => store_id,
-                    None if listing.is_empty() => drawn(),
-                    None => {
-                        return Err(OpenError::Unreadable { segments: listing.segments().count() });
-                    }
-                };
+                let store_id = listing.store_id(files)?.unwrap_or_else(drawn);
                 empty_manifest(store_id, options)
             }
         };
@@ -318,10 +303,6 @@ fn empty_manifest(store_id: u128, options: &ShardOptions) -> Manifest {
         clean: false,
         refilling: false,
         segments: Vec::new(),
-        scrubbed_at_ms: 0,
-        index_entries: 0,
-        index_hash: 0,
-        index_bytes: 0,
     }
 }
 
@@ -411,10 +392,6 @@ impl<F: Files> Log<F> {
             shard: options.shard,
             shards: options.shards,
             store_id: start.manifest.store_id,
-            scrubbed_at_ms: start.manifest.scrubbed_at_ms,
-            index_entries: index.sentinel.sum.entries,
-            index_hash: index.sentinel.sum.hash,
-            index_bytes: index.index.size_on_disk()?,
         };
         manifest::write(handles.files(), &manifest)?;
         for SegmentExtent { id, kind, end, .. } in index.tail.cut() {
@@ -443,8 +420,6 @@ impl<F: Files> Log<F> {
             manifest_version: start.manifest.version + 1,
             unindexed,
             refilling,
-            clean: start.is_clean() && !start.created,
-            scrubbed_at_ms: start.manifest.scrubbed_at_ms,
             sum,
             trees,
         };

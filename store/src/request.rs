@@ -97,11 +97,6 @@ pub enum StoreRequest {
         /// The partition.
         partition: PartitionId,
     },
-    /// Look at everything that is kept, in the background: answered at once by `Scrubbing`.
-    Scrub {
-        /// Comes back in the event.
-        token: Token,
-    },
     /// List what a partition holds, by the hashes of its keys: answered by `Contents`, or by `Refused`.
     Contents {
         /// Comes back in the event.
@@ -133,7 +128,6 @@ impl StoreRequest {
             | StoreRequest::Roots { token, .. }
             | StoreRequest::Leaves { token, .. }
             | StoreRequest::Contents { token, .. }
-            | StoreRequest::Scrub { token }
             | StoreRequest::Remove { token, .. } => *token,
         }
     }
@@ -164,11 +158,6 @@ pub enum Apply {
     /// Everything that arrives from other nodes.
     Merge {
         /// What the other node holds.
-        set: EncodedSet,
-    },
-    /// What all other owners hold of a record that was damaged here, merged: what is here then is in no doubt any more.
-    Heal {
-        /// The merge.
         set: EncodedSet,
     },
 }

@@ -13,14 +13,11 @@ mod backlog;
 mod checkpoint;
 mod commit;
 mod compaction;
-mod damage;
 mod feed;
 mod hints;
 mod inspect;
 mod loads;
-mod reading;
 mod rebuild;
-mod scrub;
 pub(crate) mod segments;
 mod space;
 mod stats;
@@ -34,25 +31,22 @@ use kvorum_protocol::{Run, Space as KeySpace};
 use crate::clock::Now;
 use crate::event::{PoisonReason, StoreEvent, StoreRefusal};
 use crate::index::EntrySum;
-use crate::job::{Done, Finished, HintedKey, Job};
+use crate::job::{Done, Finished, HintedKey, Job, Overlay, ReadJob, Reading};
 use crate::limits;
 use crate::log::entry::record_bytes;
 use crate::options::ShardOptions;
 use crate::random::Stream;
-use crate::request::{StoreRequest, Token};
-use backlog::Backlog;
+use crate::reindex::summary;
+use crate::request::{ContentsRange, ScanRange, StoreRequest, Token};
+use backlog::{Backlog, Region};
 use checkpoint::Checkpointing;
 use commit::Commits;
 use compaction::Compaction;
-use damage::Doubts;
 use feed::Feed;
 use hints::Hints;
 pub use hints::{HintStats, TargetHints};
 use loads::Loads;
-use reading::Listing;
 use rebuild::Rebuilding;
-use scrub::Scrub;
-pub use scrub::{ScrubPhase, ScrubProgress};
 use segments::Segments;
 use space::Space;
 pub use stats::ShardStats;
@@ -83,9 +77,6 @@ pub(crate) struct Recovered {
     pub(crate) manifest_version: u64,
     pub(crate) unindexed: Unindexed,
     pub(crate) refilling: bool,
-    /// Nothing was read or verified at the start.
-    pub(crate) clean: bool,
-    pub(crate) scrubbed_at_ms: u64,
     pub(crate) sum: EntrySum,
     pub(crate) trees: Trees,
 }
@@ -111,8 +102,6 @@ pub struct Shard {
     compaction: Compaction,
     space: Space,
     rebuilding: Rebuilding,
-    doubts: Doubts,
-    scrub: Scrub,
     trees: Trees,
     sum: EntrySum,
     refilling: bool,
@@ -121,6 +110,13 @@ pub struct Shard {
     scans: VecDeque<(Token, Listing)>,
     scans_out: usize,
     now: Now,
+}
+
+/// A list that waits for a reader.
+#[derive(Clone, Debug)]
+enum Listing {
+    Scan(ScanRange),
+    Contents(ContentsRange),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,8 +146,6 @@ impl Shard {
         }
         // What the table has of a key is newer.
         hints.find(hinted.into_iter().filter(|found| table.find(&found.key).is_none()));
-        let checks_sums = recovered.clean && options.scrub_every_ms > 0;
-        let scrub = Scrub::new(recovered.scrubbed_at_ms, checks_sums);
         Shard {
             store_id: recovered.store_id,
             run: Run(runs.next_u64()),
@@ -173,8 +167,6 @@ impl Shard {
             compaction: Compaction::default(),
             space: Space::new(recovered.spares),
             rebuilding: Rebuilding::No,
-            doubts: Doubts::default(),
-            scrub,
             trees: recovered.trees,
             sum: recovered.sum,
             refilling: recovered.refilling,
@@ -240,7 +232,6 @@ impl Shard {
                 StoreRequest::Leaves { token, class, partition } => {
                     self.answer_leaves(token, class, partition);
                 }
-                StoreRequest::Scrub { token } => self.demand_scrub(token),
             },
         }
     }
@@ -271,11 +262,9 @@ impl Shard {
                 self.events.push_back(StoreEvent::Contents { token, result });
             }
             Finished::Digested(digests) => self.digested(digests),
-            Finished::Scrubbed(result) => self.scrubbed(result),
-            Finished::Verified(result) => self.verified(result),
             Finished::Counted(result) => self.trees_counted(result),
             Finished::Indexed(Ok(indexed)) => self.indexed(indexed),
-            Finished::Indexed(Err(error)) => self.index_refused(error),
+            Finished::Indexed(Err(error)) => self.poison(PoisonReason::Index(error)),
             Finished::Checkpointed(result) => self.checkpointed(result),
             Finished::Rebuilt(result) => self.rebuilt(result),
             Finished::Stepped { segment, result } => self.stepped(segment, result),
@@ -312,7 +301,6 @@ impl Shard {
                 let log = [self.commit_deadline(), self.checkpoint_deadline()];
                 let rest =
                     [self.space_deadline(), self.hints_deadline(), self.questions_deadline()];
-                let rest = rest.into_iter().chain([self.scrub_deadline(), self.feed_deadline()]);
                 log.into_iter().chain(rest).flatten().min()
             }
         }
@@ -366,8 +354,7 @@ impl Shard {
         match request {
             StoreRequest::Read { .. }
             | StoreRequest::Inspect { .. }
-            | StoreRequest::ListHints { .. }
-            | StoreRequest::Scrub { .. } => None,
+            | StoreRequest::ListHints { .. } => None,
             StoreRequest::Leaves { .. } => (!self.takes_questions()).then_some(overloaded),
             StoreRequest::Roots { partitions, .. } => {
                 let is_too_long = partitions.len() > limits::SCAN_PARTITIONS;
@@ -433,7 +420,6 @@ impl Shard {
         self.advance_hints();
         self.advance_checkpoint();
         self.advance_questions();
-        self.advance_scrub();
         self.table.shrink(self.compaction.pinned_from());
         if self.life == Life::Closing && self.is_quiet() && self.checkpoint.is_clean() {
             self.life = Life::Closed;
@@ -457,6 +443,52 @@ impl Shard {
             self.refilling = true;
             self.checkpoint.demand();
         }
+    }
+
+    /// What the table knows better than the index of a scan's keys.
+    fn overlays(&self, range: &ScanRange) -> Vec<Overlay> {
+        let mut overlay = Vec::new();
+        for partition in &range.partitions {
+            let region = Region::new(range.space, range.class, *partition);
+            let entries = self.unindexed.region(region).iter().map(|slot| self.table.entry(*slot));
+            let wanted = entries.filter(|entry| {
+                let (bucket, key) = (&entry.key.bucket, &entry.key.key);
+                let is_after = range.after.as_ref().is_none_or(|after| key > after);
+                is_after && *bucket == range.bucket && key.as_bytes().starts_with(&range.prefix)
+            });
+            overlay.extend(wanted.map(|entry| Overlay {
+                key: entry.key.to_index_bytes().into(),
+                values: entry.body.record().map(|record| summary(&record.set)),
+            }));
+        }
+        overlay.sort_unstable_by(|left, right| left.key.cmp(&right.key));
+        overlay
+    }
+
+    fn read_job(&mut self) -> Option<ReadJob> {
+        if self.loads.jobs_out() + self.scans_out >= limits::READ_JOBS {
+            return None;
+        }
+        if let Some(job) = self.loads.job().or_else(|| self.digest_job()) {
+            return Some(job);
+        }
+        // A list may take long, and must not be in the way of reads.
+        if self.scans_out >= limits::LIST_JOBS {
+            return None;
+        }
+        let (token, listing) = self.scans.pop_front()?;
+        self.scans_out += 1;
+        // Overlays only now, because they may be large: few listings are out at once, but many may wait.
+        Some(ReadJob(match listing {
+            Listing::Scan(range) => {
+                let overlay = self.overlays(&range);
+                Reading::Scan { token, range, overlay }
+            }
+            Listing::Contents(range) => {
+                let (by, overlay) = (self.options.leaf_key, self.contents_overlays(&range));
+                Reading::Contents { token, range, by, overlay }
+            }
+        }))
     }
 
     /// Notes that the newest version of an entry is not in the index yet.

@@ -8,19 +8,14 @@
 //! - on damaged or missing pages it panics, in opening and later. So every call is guarded, a panic is an error like any
 //!   other, and the index is rebuilt from the segments. (This is why every build profile unwinds.)
 //!
-//! - after a write that found no space it refuses every other one for ever, but goes on reading. So it is opened again once there
-//!   is space, and is behind then: what it held in memory is lost.
-//!
 //! Its own flusher is off: the checkpoint decides when entries become durable. Entries are small and fed in key order,
 //! which is what it is good at. Each entry costs about 400 bytes of memory whatever the cache setting says.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::ops::ControlFlow;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
 
 use crate::disk_files::sync_directory;
 use crate::index::{Index, IndexBatch, IndexEntry, IndexError, IndexOpener, Sentinel};
@@ -46,47 +41,20 @@ impl SledOpener {
     }
 }
 
-impl SledOpener {
-    fn open_db(&self) -> Result<sled::Db, IndexError> {
+impl IndexOpener for SledOpener {
+    type Index = SledIndex;
+
+    fn open(&mut self) -> Result<SledIndex, IndexError> {
         let config = sled::Config::new()
             .path(&self.directory)
             .cache_capacity(self.cache_bytes)
             .flush_every_ms(None)
             .print_profile_on_drop(false);
-        guarded(|| config.open()).map_err(|error| match error {
+        let db = guarded(|| config.open()).map_err(|error| match error {
             IndexError::NoSpace => error,
             _ => IndexError::Unopenable,
-        })
-    }
-
-    /// Whether there is space for some growth: tried out beside the index, because opening sled on a full disk may spoil it.
-    fn has_room(&self) -> bool {
-        let probe = self.directory.with_extension("probe");
-        let fill = || {
-            let mut file = File::create(&probe)?;
-            for _ in 0..PROBE_BYTES / ZEROS.len() {
-                file.write_all(&ZEROS)?;
-            }
-            file.sync_data()
-        };
-        let filled = fill();
-        // What cannot be removed is overwritten by the next one.
-        let _ = fs::remove_file(&probe);
-        filled.is_ok()
-    }
-}
-
-impl IndexOpener for SledOpener {
-    type Index = SledIndex;
-
-    fn open(&mut self) -> Result<SledIndex, IndexError> {
-        let db = RwLock::new(Some(self.open_db()?));
-        let (is_stuck, is_behind) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(SledIndex { db, opener: self.clone(), is_stuck, is_behind })
-    }
-
-    fn size_on_disk(&self) -> Option<u64> {
-        fs::metadata(self.directory.join(DATA_FILE)).ok().map(|data| data.len())
+        })?;
+        Ok(SledIndex { db, directory: self.directory.clone() })
     }
 
     fn destroy(&mut self) -> Result<(), IndexError> {
@@ -100,66 +68,16 @@ impl IndexOpener for SledOpener {
     }
 }
 
-/// What must fit on the disk before an index that found no space is opened again: some of its segments.
-const PROBE_BYTES: usize = 8 * 1024 * 1024;
-
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
-
 /// An open sled database with one tree: all entries, and the sentinel behind them.
 #[derive(Debug)]
 pub struct SledIndex {
-    /// None when it could not be opened again.
-    db: RwLock<Option<sled::Db>>,
-    opener: SledOpener,
-    /// A write found no space.
-    is_stuck: AtomicBool,
-    /// It was opened again since.
-    is_behind: AtomicBool,
-}
-
-impl SledIndex {
-    /// Calls sled.
-    fn with<T>(
-        &self,
-        call: impl FnOnce(&sled::Db) -> Result<T, IndexError>,
-    ) -> Result<T, IndexError> {
-        if self.is_behind.load(Ordering::Acquire) {
-            return Err(IndexError::Behind);
-        }
-        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-        db.as_ref().map_or(Err(IndexError::Unopenable), call)
-    }
-
-    /// Has sled write something.
-    fn write<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, IndexError> {
-        if self.is_stuck.load(Ordering::Acquire) {
-            self.open_again()?;
-        }
-        let written = self.with(|db| guarded(|| call(db)));
-        if matches!(written, Err(IndexError::NoSpace)) {
-            self.is_stuck.store(true, Ordering::Release);
-        }
-        written
-    }
-
-    /// Opens sled again if there is space. Nobody reads it before it is caught up with the log.
-    fn open_again(&self) -> Result<(), IndexError> {
-        if !self.opener.has_room() {
-            return Err(IndexError::NoSpace);
-        }
-        self.is_behind.store(true, Ordering::Release);
-        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
-        // The old one first: it holds the lock of the file.
-        drop(db.take());
-        *db = Some(self.opener.open_db()?);
-        self.is_stuck.store(false, Ordering::Release);
-        Ok(())
-    }
+    db: sled::Db,
+    directory: PathBuf,
 }
 
 impl Index for SledIndex {
     fn get(&self, key: &[u8]) -> Result<Option<IndexEntry>, IndexError> {
-        self.with(|db| guarded(|| db.get(key))?.map(|bytes| decode_entry(&bytes)).transpose())
+        guarded(|| self.db.get(key))?.map(|bytes| decode_entry(&bytes)).transpose()
     }
 
     fn apply(&self, batch: &IndexBatch) -> Result<(), IndexError> {
@@ -176,7 +94,7 @@ impl Index for SledIndex {
             }
         }
         changes.insert(SENTINEL_KEY, encode_sentinel(&batch.sentinel));
-        self.write(|db| db.apply_batch(changes))
+        guarded(|| self.db.apply_batch(changes))
     }
 
     fn scan(
@@ -184,37 +102,29 @@ impl Index for SledIndex {
         start: &[u8],
         visit: &mut dyn FnMut(&[u8], &IndexEntry) -> ControlFlow<()>,
     ) -> Result<(), IndexError> {
-        self.with(|db| {
-            let mut range = db.range(start..SENTINEL_KEY);
-            // Only sled's own step is guarded: a panic of the visitor is the caller's.
-            while let Some((key, bytes)) = guarded(|| range.next().transpose())? {
-                if visit(&key, &decode_entry(&bytes)?).is_break() {
-                    break;
-                }
+        let mut range = self.db.range(start..SENTINEL_KEY);
+        // Only sled's own step is guarded: a panic of the visitor is the caller's.
+        while let Some((key, bytes)) = guarded(|| range.next().transpose())? {
+            if visit(&key, &decode_entry(&bytes)?).is_break() {
+                break;
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     fn sentinel(&self) -> Result<Option<Sentinel>, IndexError> {
-        let found = self.with(|db| guarded(|| db.get(SENTINEL_KEY)))?;
-        found.map(|bytes| decode_sentinel(&bytes)).transpose()
+        guarded(|| self.db.get(SENTINEL_KEY))?.map(|bytes| decode_sentinel(&bytes)).transpose()
     }
 
     fn flush(&self) -> Result<(), IndexError> {
-        self.write(|db| db.flush())?;
-        let directory = &self.opener.directory;
-        let data = File::open(directory.join(DATA_FILE)).map_err(|error| io_error(&error))?;
+        guarded(|| self.db.flush())?;
+        let data = File::open(self.directory.join(DATA_FILE)).map_err(|error| io_error(&error))?;
         data.sync_data().map_err(|error| io_error(&error))?;
-        sync_directory(directory).map_err(|error| io_error(&error))
+        sync_directory(&self.directory).map_err(|error| io_error(&error))
     }
 
     fn size_on_disk(&self) -> Result<u64, IndexError> {
-        self.with(|db| guarded(|| db.size_on_disk()))
-    }
-
-    fn catch_up(&self) {
-        self.is_behind.store(false, Ordering::Release);
+        guarded(|| self.db.size_on_disk())
     }
 }
 
@@ -246,15 +156,13 @@ fn io_error(error: &io::Error) -> IndexError {
 mod tests {
     use std::fs;
     use std::path::Path;
-    use std::sync::atomic::Ordering;
 
     use tempfile::TempDir;
 
     use super::{DATA_FILE, SledOpener};
     use crate::conformance::index_checks;
     use crate::index::{
-        EntryState, EntrySum, Index, IndexBatch, IndexEntry, IndexError, IndexOpener, Sentinel,
-        verify,
+        EntryState, EntrySum, Index, IndexBatch, IndexEntry, IndexOpener, Sentinel, verify,
     };
     use crate::location::Location;
 
@@ -314,26 +222,6 @@ mod tests {
         let directory = root.path().join("index");
         let sentinel = filled(&directory);
         assert!(is_trusted(&directory, sentinel));
-    }
-
-    #[test]
-    fn an_index_that_found_no_space_is_opened_again_and_answers_nothing_before_it_is_caught_up() {
-        let root = TempDir::new().unwrap();
-        let directory = root.path().join("index");
-        let sentinel = filled(&directory);
-        let index = SledOpener::new(&directory, CACHE_BYTES).open().unwrap();
-        let more = Sentinel { batch: 99, ..sentinel };
-        index.apply(&IndexBatch { changes: Vec::new(), sentinel: more }).unwrap();
-        index.is_stuck.store(true, Ordering::Release);
-        assert_eq!(index.sentinel(), Ok(Some(more)), "it goes on reading");
-        let batch = IndexBatch { changes: Vec::new(), sentinel: more };
-        assert_eq!(index.apply(&batch), Err(IndexError::Behind));
-        assert_eq!(index.get(&7_u64.to_be_bytes()), Err(IndexError::Behind));
-        index.catch_up();
-        assert!(index.get(&7_u64.to_be_bytes()).unwrap().is_some());
-        index.apply(&batch).unwrap();
-        index.flush().unwrap();
-        assert_eq!(index.sentinel(), Ok(Some(more)));
     }
 
     #[test]

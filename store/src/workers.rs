@@ -8,8 +8,6 @@ mod compactor;
 mod contents;
 mod indexer;
 mod reader;
-mod scrubber;
-mod verifying;
 
 pub use committer::Committer;
 pub use compactor::Compactor;

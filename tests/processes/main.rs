@@ -11,7 +11,6 @@ mod access;
 mod bench;
 mod certificates;
 mod crashes;
-mod damage;
 mod demo;
 mod dev;
 mod failures;

@@ -144,8 +144,7 @@ fn explain(error: &RunError) -> Failure {
             ExitCode::Usage
         }
         RunError::Locked { .. } | RunError::DuplicateNode(_) => ExitCode::Refused,
-        RunError::OtherOwner { .. } => ExitCode::Refused,
-        RunError::Poisoned(_) | RunError::TooManySetAside { .. } => ExitCode::Damaged,
+        RunError::Poisoned(_) => ExitCode::Damaged,
         _ => ExitCode::Unavailable,
     };
     let failure = Failure::new(code, error.to_string());

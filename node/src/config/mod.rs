@@ -113,10 +113,6 @@ pub struct StoreConfig {
     pub spare_hints_mib: u64,
     /// How long those are kept, in minutes.
     pub spare_hints_minutes: u64,
-    /// How much of what is kept is read in a second to find damage, in MiB; 0 for none.
-    pub scrub_mib_per_s: u64,
-    /// How long after all of it was read that begins anew, in days.
-    pub scrub_days: u64,
 }
 
 /// What a node reports on standard error.
@@ -180,8 +176,6 @@ impl Default for StoreConfig {
             bearing_hints_mib: 256,
             spare_hints_mib: 256,
             spare_hints_minutes: 180,
-            scrub_mib_per_s: 4,
-            scrub_days: 7,
         }
     }
 }

@@ -78,8 +78,6 @@ struct Store {
     bearing_hints_mib: Option<u64>,
     spare_hints_mib: Option<u64>,
     spare_hints_minutes: Option<u64>,
-    scrub_mib_per_s: Option<u64>,
-    scrub_days: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -247,18 +245,6 @@ fn checked_store(store: Store) -> Result<StoreConfig, Invalid> {
             store.spare_hints_minutes.unwrap_or(default.spare_hints_minutes),
             1,
             60 * 24 * 365,
-        )?,
-        scrub_mib_per_s: within(
-            "store.scrub_mib_per_s",
-            store.scrub_mib_per_s.unwrap_or(default.scrub_mib_per_s),
-            0,
-            1_024,
-        )?,
-        scrub_days: within(
-            "store.scrub_days",
-            store.scrub_days.unwrap_or(default.scrub_days),
-            1,
-            3_650,
         )?,
     })
 }

@@ -62,11 +62,6 @@ bearing_hints_mib = {bearing_hints_mib}
 spare_hints_mib = {spare_hints_mib}
 # How long those are kept, in minutes.
 spare_hints_minutes = {spare_hints_minutes}
-# The scrub: everything that is kept is read now and then, so that what a disk has damaged is found, and fetched from the other
-# owners, while they still have it. How much is read in a second, in MiB; 0 for no scrub.
-scrub_mib_per_s = {scrub_mib_per_s}
-# How long after the end of one scrub the next one begins, in days.
-scrub_days = {scrub_days}
 
 [log]
 # What to report on standard error: error, warn, info, debug or trace, or a filter like "info,kvorum_node=debug".
@@ -96,8 +91,6 @@ format = "{format}"
         bearing_hints_mib = store.bearing_hints_mib,
         spare_hints_mib = store.spare_hints_mib,
         spare_hints_minutes = store.spare_hints_minutes,
-        scrub_mib_per_s = store.scrub_mib_per_s,
-        scrub_days = store.scrub_days,
         level = quoted(&log.level),
     );
     for member in &cluster.members {

@@ -47,7 +47,6 @@ impl Engine {
         if self.stopped {
             return;
         }
-        self.go_on_healing(now);
         while let Some((peer, class)) = self.exchanges.take_due(now) {
             let shared = self.exchanges.shared(&self.view, class, (self.me, peer));
             if shared.is_empty() {

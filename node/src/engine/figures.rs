@@ -13,7 +13,6 @@ impl Engine {
             replica_tasks: self.machines.replica_tasks(),
             deliveries: self.machines.deliveries(),
             hints_paused: self.hints_paused,
-            healing: self.exchanges.healing.len(),
             ..self.stats
         }
     }

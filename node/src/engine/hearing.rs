@@ -94,20 +94,18 @@ impl Engine {
     pub(super) fn hear_store(&mut self, now: Now, event: StoreEvent) {
         match event.token() {
             Some(token) => self.turn(now, token, |machine, turn| machine.on_store(turn, event)),
-            None => match event {
-                StoreEvent::HintDropped { key } => {
+            None => {
+                if let StoreEvent::HintDropped { key } = &event {
                     self.events.note(now, key.key_hash(), Happened::HintDropped);
                 }
-                StoreEvent::Poisoned { .. } => {
+                if let StoreEvent::Poisoned { .. } = event {
                     self.stopped = true;
                     self.turn_all(now, |machine, turn| machine.on_store(turn, event.clone()));
                 }
-                StoreEvent::Damage(notice) => self.hear_damage(now, &notice),
-                StoreEvent::HintReadable { targets } => {
+                if let StoreEvent::HintReadable { targets } = event {
                     targets.into_iter().for_each(|target| self.call_courier(now, target));
                 }
-                _ => {}
-            },
+            }
         }
     }
 

@@ -26,8 +26,6 @@ mod exchange;
 mod exchanging;
 mod figures;
 mod forward;
-mod healer;
-mod healing;
 mod heard;
 mod hearing;
 mod input;

@@ -9,7 +9,7 @@
 //! | 40 | `40-engine-counts-unsynced` | the coordinator counts its own copy when it is applied, before it is durable | here |
 //! | 61 | `61-counts-twice` | a retried operation is minted under another id | here |
 //! | 70 | `70-left-behind-untold` | a coordinator does not remember which owners a write ended without | here |
-//! | 1, 2, 12, 13, 14, 21, 38, 40, 46, 47, 49, 50 | | what a shard can do wrong by itself | `kvorum_store::planted` |
+//! | 1, 2, 12, 13, 14, 21, 40, 46, 47, 49, 50 | | what a shard can do wrong by itself | `kvorum_store::planted` |
 
 /// A bug that can be armed in the engine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

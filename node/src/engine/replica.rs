@@ -220,7 +220,6 @@ impl Machine for Replica {
             | StoreRequest::Roots { token, .. }
             | StoreRequest::Leaves { token, .. }
             | StoreRequest::Contents { token, .. }
-            | StoreRequest::Scrub { token }
             | StoreRequest::Remove { token, .. } => *token = turn.token,
         }
         turn.store(request);

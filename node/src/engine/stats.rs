@@ -51,10 +51,6 @@ pub struct EngineStats {
     pub ordered_compared: u64,
     /// Copies of records that owners were found to lack then, and have durably.
     pub ordered_given: u64,
-    /// Damaged records for which what all other owners hold is durable here.
-    pub healed: u64,
-    /// Gauge: records that were found damaged, or in doubt, and are not healed yet.
-    pub healing: usize,
     /// Exchanges with other owners that came to their end, asked by this node.
     pub exchanges: u64,
     /// Records that other owners took from this node in exchanges that it asked for.

@@ -89,13 +89,9 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&next, path)?;
     // Without it the new name may be lost although the content is not.
-    sync_directory(path.parent())
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_directory(directory: Option<&Path>) -> io::Result<()> {
-    let named = directory.filter(|directory| !directory.as_os_str().is_empty());
-    File::open(named.unwrap_or(Path::new(".")))?.sync_all()
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
 }
 
 fn lock(path: &Path) -> Result<File, RunError> {

@@ -128,27 +128,6 @@ pub enum RunError {
     /// The store cannot be opened.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] OpenError),
-    /// The log belongs to another node, or to a node of another cluster. Nothing was touched.
-    #[error("{path} is the log of node {node} of cluster {cluster}, not of this one", path = path.display())]
-    OtherOwner {
-        /// The log's directory.
-        path: PathBuf,
-        /// Whose it is.
-        node: NodeId,
-        /// And of which cluster.
-        cluster: String,
-    },
-    /// A log that cannot be read would be set aside once more. Nothing was touched.
-    #[error(
-        "{path} cannot be read, and {count} such logs have been set aside beside it already: see to the disk, then move them \
-         away", path = path.display()
-    )]
-    TooManySetAside {
-        /// The log's directory.
-        path: PathBuf,
-        /// How many there are.
-        count: usize,
-    },
     /// The store's disk failed while running. Nothing is acknowledged any more; start the node again once the disk works.
     #[error("the store stopped: {0}")]
     Poisoned(PoisonReason),

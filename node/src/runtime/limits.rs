@@ -204,7 +204,3 @@ pub const RECENT_EVENTS: usize = 50;
 
 /// Bytes of one remembered warning or error.
 pub const RECENT_EVENT_BYTES: usize = 1_024;
-
-/// Logs that cannot be read any more and are kept beside the one in use. A disk that has spoiled so many needs a person, and each
-/// takes the space of a whole log.
-pub(crate) const SET_ASIDE: usize = 3;

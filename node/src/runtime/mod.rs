@@ -33,7 +33,6 @@ pub mod recent;
 mod renewal;
 mod saver;
 mod security;
-mod set_aside;
 mod source;
 mod start;
 mod strangers;

@@ -12,7 +12,7 @@ use kvorum_antientropy::LeafKey;
 use kvorum_gossip::{Membership, MembershipOptions, Seed};
 use kvorum_protocol::ContextKeys;
 use kvorum_ring::NodeId;
-use kvorum_store::{DiskFiles, OpenError, Opened, Shard, ShardOptions, SledOpener};
+use kvorum_store::{DiskFiles, Opened, Shard, ShardOptions, SledOpener};
 use quinn::{Endpoint, VarInt};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -40,7 +40,6 @@ use crate::runtime::peers::{
 use crate::runtime::renewal::{Endpoints, Home, Renewal};
 use crate::runtime::saver::Saver;
 use crate::runtime::security::Current;
-use crate::runtime::set_aside;
 use crate::runtime::strangers::Strangers;
 use crate::runtime::transport;
 use crate::runtime::workers::{StoreWorkers, Workers};
@@ -80,7 +79,8 @@ pub(crate) async fn serve(
     let ports = open_ports(&config, &security).await?;
 
     let syncs = Arc::new(SyncTimes::default());
-    let (shard, store_workers) = open_store(&directory, &config, &context_keys, &syncs)?;
+    let leaf_key = LeafKey::derived_from(&context_keys.current);
+    let (shard, store_workers) = open_store(&directory, &config, leaf_key, &syncs)?;
     let starts = directory.note_start()?;
     let cluster =
         Cluster::new(&config, directory.load_facts()?, context_keys).map_err(RunError::derive)?;
@@ -116,7 +116,6 @@ pub(crate) async fn serve(
         meters: Rc::clone(&meters),
         gate,
         starts,
-        set_aside: set_aside::found(&directory.path(&config.paths.log))?.into(),
         seed: rand::random(),
     });
 
@@ -178,60 +177,32 @@ async fn open_ports(config: &Config, current: &Current) -> Result<Ports, RunErro
 
 type DiskShard = (Shard, StoreWorkers<TimedFiles<DiskFiles>, kvorum_store::SledIndex>);
 
-/// Opens the store, which replays its log: seconds at most, and nothing else has begun yet. One that cannot be read is set aside,
-/// and an empty one takes its place. This process holds the directory's lock.
+/// Opens the store, which replays its log: seconds at most, and nothing else has begun yet.
 fn open_store(
     directory: &Directory,
     config: &Config,
-    context_keys: &ContextKeys,
+    leaf_key: LeafKey,
     syncs: &Arc<SyncTimes>,
 ) -> Result<DiskShard, RunError> {
-    let leaf_key = LeafKey::derived_from(&context_keys.current);
-    let log = directory.path(&config.paths.log);
-    set_aside::check_owner(&log, config)?;
-    let opened = match open_log(directory, config, (leaf_key, syncs), false) {
-        Err(OpenError::Unreadable { segments }) => {
-            let aside = set_aside::set_aside(&log, "unreadable")?;
-            tracing::error!(
-                log = %log.display(), set_aside = %aside.display(), segments,
-                "THE LOG CANNOT BE READ. It was set aside, not deleted. This node starts empty, and its absences count for \
-                 nothing until the other owners have given it everything again"
-            );
-            open_log(directory, config, (leaf_key, syncs), true)?
-        }
-        opened => opened?,
-    };
-    set_aside::note_owner(&log, config)?;
-    let Opened { shard, committer, reader, indexer, compactor, report } = opened;
-    tracing::info!(?report, "store open");
-    Ok((shard, StoreWorkers { committer, reader, indexer, compactor }))
-}
-
-type OpenedLog = Opened<TimedFiles<DiskFiles>, kvorum_store::SledIndex>;
-
-fn open_log(
-    directory: &Directory,
-    config: &Config,
-    (leaf_key, syncs): (LeafKey, &Arc<SyncTimes>),
-    was_lost: bool,
-) -> Result<OpenedLog, OpenError> {
-    let files = DiskFiles::new(&directory.path(&config.paths.log))?;
+    let files = DiskFiles::new(&directory.path(&config.paths.log))
+        .map_err(kvorum_store::OpenError::from)?;
     let files = TimedFiles::new(files, Arc::clone(syncs));
     let index = directory.path(&config.paths.index);
     let opener = SledOpener::new(&index, config.store.index_cache_mib * MIB);
     let options = ShardOptions {
-        expects_existing: was_lost || directory.has_started_before(),
+        expects_existing: directory.has_started_before(),
         leaf_key,
         segment_bytes: u32::try_from(config.store.segment_mib * MIB).unwrap_or(u32::MAX),
         table_bytes: bytes_of(config.store.table_mib),
         bearing_bytes: bytes_of(config.store.bearing_hints_mib),
         spare_bytes: bytes_of(config.store.spare_hints_mib),
         spare_ms: config.store.spare_hints_minutes * 60_000,
-        scrub_bytes_per_s: config.store.scrub_mib_per_s * MIB,
-        scrub_every_ms: config.store.scrub_days * 24 * 60 * 60 * 1_000,
         ..ShardOptions::default()
     };
-    kvorum_store::open(Arc::new(files), opener, options, rand::random())
+    let opened = kvorum_store::open(Arc::new(files), opener, options, rand::random())?;
+    let Opened { shard, committer, reader, indexer, compactor, report } = opened;
+    tracing::info!(?report, "store open");
+    Ok((shard, StoreWorkers { committer, reader, indexer, compactor }))
 }
 
 /// Mebibytes as bytes.

@@ -577,7 +577,6 @@ impl World {
                     unread: !self.is_ending && self.dice.one_in(4),
                 }
             }
-            StoreRequest::Scrub { .. } => unreachable!("an engine asks for no scrub"),
             StoreRequest::Remove { .. } => unreachable!("an engine removes nothing"),
         };
         self.handle(Input::Store(event));
@@ -586,7 +585,7 @@ impl World {
     fn applied(&mut self, token: Token, change: Apply) -> StoreEvent {
         let held = self.set();
         match change {
-            Apply::Merge { set } | Apply::Heal { set } => {
+            Apply::Merge { set } => {
                 let set = EncodedSet::new(&held.merge(&set));
                 StoreEvent::Applied { token, set, minted: None, changed: true }
             }

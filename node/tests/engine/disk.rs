@@ -9,14 +9,13 @@ use kvorum_protocol::{EncodedSet, RecordKey, VersionSet};
 use kvorum_store::memory_index::{IndexDamage, IndexMoment, MemoryDisk, MemoryIndex};
 use kvorum_store::sim_files::{FilesMoment, SimFiles};
 use kvorum_store::{
-    Apply, CommitJob, Job, Opened, ReadError, ShardOptions, ShardStats, StoreEvent, StoreRefusal,
-    StoreRequest, Token, open,
+    Apply, CommitJob, Job, Opened, ReadError, ShardOptions, StoreEvent, StoreRefusal, StoreRequest,
+    Token, open,
 };
 
 /// Name what the test itself asks; the slots of an engine's tokens are far below.
 const PEEK: Token = Token(u64::MAX);
 const FORGET: Token = Token(u64::MAX - 1);
-const SCRUB: Token = Token(u64::MAX - 2);
 
 /// One node's store.
 #[derive(Clone)]
@@ -199,24 +198,6 @@ impl Disk {
         self.sync();
         self.events.retain(|event| event.token() != Some(FORGET));
         self.synced.insert(key.clone(), None);
-    }
-
-    /// Flips a bit of a record where it lies on the disk. A checkpoint must have covered it.
-    pub(crate) fn rot(&mut self, key: &RecordKey) {
-        let place = self.index.flushed(&key.to_index_bytes()).expect("a checkpoint covers it");
-        let name = format!("{}.main", place.segment);
-        assert!(self.files.flip(&name, u64::from(place.offset + place.length / 2), 1));
-    }
-
-    /// Asks for a look at everything that is kept.
-    pub(crate) fn scrub(&mut self) {
-        self.opened.shard.submit(self.now, StoreRequest::Scrub { token: SCRUB });
-        self.work();
-    }
-
-    /// The figures of the store.
-    pub(crate) fn stats(&self) -> ShardStats {
-        self.opened.shard.stats()
     }
 
     /// What a reader sees here.

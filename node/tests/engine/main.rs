@@ -10,7 +10,6 @@ mod exchanges;
 mod forwarding;
 mod gets;
 mod handovers;
-mod healing;
 mod hints;
 mod many;
 mod mending;

@@ -32,37 +32,9 @@ pub fn check(value: &[u8]) -> Result<WriteId, Violation> {
     }
 }
 
-/// Judges a store that has looked at everything it keeps: whether it came to the end, how much it found damaged, and how many
-/// records are still in doubt.
-pub fn check_scrubbed(
-    is_over: bool,
-    found: u64,
-    in_doubt: usize,
-    has_rotted: bool,
-) -> Result<(), Violation> {
-    let what = match (is_over, has_rotted) {
-        (false, _) => "a scrub does not come to its end".to_owned(),
-        (true, false) if found > 0 => {
-            format!("a scrub found {found} damages where nothing is damaged")
-        }
-        (true, _) if in_doubt > 0 => format!("{in_doubt} damaged records were not healed"),
-        (true, _) => return Ok(()),
-    };
-    Err(Violation::new(Property::P13, what))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{check, check_scrubbed, value_of};
-
-    #[test]
-    fn a_scrub_without_an_end_a_false_alarm_and_what_is_not_healed_are_caught() {
-        assert_eq!(check_scrubbed(true, 0, 0, false), Ok(()));
-        assert_eq!(check_scrubbed(true, 3, 0, true), Ok(()));
-        assert!(check_scrubbed(false, 0, 0, false).is_err());
-        assert!(check_scrubbed(true, 1, 0, false).is_err());
-        assert!(check_scrubbed(true, 3, 1, true).is_err());
-    }
+    use super::{check, value_of};
 
     #[test]
     fn a_flipped_byte_is_caught() {

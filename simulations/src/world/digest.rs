@@ -66,7 +66,7 @@ impl World {
         if let StoreRequest::Apply { change, .. } | StoreRequest::Hold { change, .. } = request {
             match change {
                 Apply::Update { operation, .. } => self.trace.hash.word((operation.0 >> 64) as u64),
-                Apply::Merge { set } | Apply::Heal { set } => self.trace.hash.bytes(set.encoded()),
+                Apply::Merge { set } => self.trace.hash.bytes(set.encoded()),
             }
         }
     }
@@ -81,7 +81,6 @@ impl World {
             StoreEvent::Roots { token, .. } => (24, token.0),
             StoreEvent::Leaves { token, .. } => (25, token.0),
             StoreEvent::Contents { token, .. } => (26, token.0),
-            StoreEvent::Scrubbing { token, .. } => (28, token.0),
             StoreEvent::Refused { token, .. } => (14, token.0),
             StoreEvent::Poisoned { .. } | StoreEvent::Damage(_) | StoreEvent::Closed => (15, 0),
             StoreEvent::Hints { token, .. } => (17, token.0),

@@ -61,10 +61,7 @@ impl World {
             }
             Fault::Pause { node, for_us } => self.pause(*node, *for_us * 1_000),
             Fault::Wipe { node, down_us } => self.wipe(*node, down_us * 1_000),
-            Fault::DiskError { .. }
-            | Fault::Rot { .. }
-            | Fault::SlowDisk { .. }
-            | Fault::Unreadable { .. } => {
+            Fault::DiskError { .. } | Fault::SlowDisk { .. } | Fault::Unreadable { .. } => {
                 self.strike_disk(fault);
             }
             Fault::ClockJump { node, by_ms } => {
@@ -93,7 +90,6 @@ impl World {
                 node.files.fail_nth(u64::from(after.saturating_sub(1)), fault);
                 node.stopped_for_ns = down_us * 1_000;
             }
-            Fault::Rot { node, key, bit } => self.rot(*node, *key, *bit),
             Fault::SlowDisk { node, factor, for_us } => {
                 let until_ns = self.until_ns(*for_us);
                 self.nodes[usize::from(*node)].slow_disk = (u64::from((*factor).max(1)), until_ns);

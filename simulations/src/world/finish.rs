@@ -98,7 +98,6 @@ impl World {
             self.start(number);
         }
         self.look_around();
-        self.scrub_all();
         // What must come to rest does not while exchanges go on for ever. They have a phase of their own.
         self.mark_exchanges();
         self.exchange_every(0);
@@ -110,7 +109,6 @@ impl World {
             Phase::Faults => {
                 self.check_all_up();
                 self.check_drained();
-                self.check_scrubbed();
                 self.phase = Phase::Absence;
                 self.begin_absence() || self.next_phase()
             }

@@ -62,7 +62,7 @@ impl World {
         }
         let write = match change {
             Some(Apply::Update { operation, .. }) => Some(write_of(*operation)),
-            Some(Apply::Merge { .. } | Apply::Heal { .. }) | None => None,
+            Some(Apply::Merge { .. }) | None => None,
         };
         self.say(Some(number), Some(key), || match write {
             Some(write) => format!("asks its store to mint write {write}"),
@@ -71,8 +71,7 @@ impl World {
         });
         let covered = change.is_none().then(Bits::new);
         let released = change.is_none().then(|| record.clone());
-        let (token, minted, changed) = (*token, None, false);
-        let pending = Pending { token, key, write, covered, minted, changed, released };
+        let pending = Pending { token: *token, key, write, covered, minted: None, released };
         if let Some(life) = &mut self.nodes[usize::from(number)].life {
             life.pending.push(pending);
         }
@@ -101,7 +100,6 @@ impl World {
                         if let Some(life) = &mut self.nodes[usize::from(number)].life {
                             let pending = &mut life.pending[index];
                             pending.covered = Some(covered);
-                            pending.changed = *changed;
                             pending.minted = minted.as_ref().map(|minted| minted.dot);
                         }
                     }
@@ -115,14 +113,11 @@ impl World {
                     .iter()
                     .position(|one| one.token == *token && one.covered.is_some());
                 let Some(index) = waiting else { return };
-                let Pending { key, covered, changed, released, .. } = life.pending.remove(index);
+                let Pending { key, covered, released, .. } = life.pending.remove(index);
                 if let Some(record) = released {
                     return self.let_go(number, key, &record);
                 }
                 self.judge_hoard(number);
-                if changed {
-                    self.holders.write_anew(number, key);
-                }
                 self.holders.hold(number, key, &covered.unwrap_or_default());
                 self.say(Some(number), Some(key), || "what it applied is durable".to_owned());
             }
@@ -139,7 +134,9 @@ impl World {
                 let key = waiting.map(|index| life.pending.remove(index).key);
                 self.say(Some(number), key, || format!("its store refuses: {reason}"));
             }
-            StoreEvent::Damage(notice) => self.note_damage(number, notice),
+            StoreEvent::Damage(notice) => {
+                self.note_damage(number, *notice);
+            }
             StoreEvent::Poisoned { reason } => {
                 self.say(Some(number), None, || format!("its store is poisoned: {reason}"));
             }
@@ -148,15 +145,12 @@ impl World {
     }
 
     /// A store noticed damage.
-    fn note_damage(&mut self, number: u16, notice: &DamageNotice) {
+    fn note_damage(&mut self, number: u16, notice: DamageNotice) {
         match notice {
+            DamageNotice::Record { .. } => self.explanations.note_damage(number),
             DamageNotice::Unreadable { .. } => {
-                self.explanations.note_damage(number);
                 self.reached.mark(Rare::Unreadable);
-            }
-            DamageNotice::Record { .. } => {
                 self.explanations.note_damage(number);
-                self.reached.mark(Rare::RecordDamaged);
             }
             DamageNotice::IndexRebuilt { .. } => self.reached.mark(Rare::IndexRebuilt),
             _ => {}

@@ -32,7 +32,6 @@ mod members;
 mod merged;
 mod node;
 mod pump;
-mod rot;
 mod setup;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,8 +187,6 @@ pub(crate) struct World {
     /// Records that nodes durably removed, by node and key.
     removed: BTreeSet<(u16, u16)>,
     explanations: Explanations,
-    /// Whether a record has rotted on its disk.
-    has_rotted: bool,
     trace: Trace,
     reached: Reached,
     violation: Option<Violation>,

@@ -38,8 +38,6 @@ pub(super) struct Pending {
     /// Whether it was applied, with what the record's clock covered then.
     pub(super) covered: Option<Bits>,
     pub(super) minted: Option<Dot>,
-    /// Whether it changed the record, once it was applied.
-    pub(super) changed: bool,
     /// The record, if it is to be held for one owner less.
     pub(super) released: Option<RecordKey>,
 }
@@ -63,8 +61,6 @@ pub(super) struct Life {
     pub(super) served: bool,
     /// How many hinted keys it held when they were looked at last.
     pub(super) hinted: usize,
-    /// It was asked to look at everything that it keeps.
-    pub(super) scrubs: bool,
     pub(super) detector: Option<Box<Detector>>,
 }
 
@@ -296,7 +292,6 @@ impl World {
             served: false,
             // All that is held is looked for once at the start.
             hinted: usize::MAX,
-            scrubs: false,
             detector: None,
         });
         node.disturbed_ns = self.schedule.now_ns();
@@ -402,7 +397,6 @@ impl World {
             (stats.hints_delivered, Rare::HintDelivered),
             (stats.hints_undelivered, Rare::HintUndelivered),
             (stats.passed_over, Rare::PassedOver),
-            (stats.healed, Rare::RecordHealed),
             (stats.digests_agreed, Rare::DigestAgreed),
             (stats.digests_differed, Rare::DigestDiffered),
         ];

@@ -67,7 +67,6 @@ impl World {
             jumped_ns: 0,
             removed: BTreeSet::new(),
             explanations: Explanations::default(),
-            has_rotted: false,
             trace: Trace::new(text),
             reached: Reached::default(),
             violation: None,

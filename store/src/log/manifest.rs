@@ -38,13 +38,6 @@ wire_struct! {
         pub(crate) refilling: bool,
         /// The segments that exist, ascending by id.
         pub(crate) segments: Vec<SegmentRecord>,
-        /// When the last scrub of everything ended, in milliseconds since 1970; 0 for never.
-        pub(crate) scrubbed_at_ms: u64 = 0,
-        /// Entries of the index at the checkpoint, and the sum of their hashes. Both are 0 where nobody wrote them down.
-        pub(crate) index_entries: u64 = 0,
-        pub(crate) index_hash: u64 = 0,
-        /// Bytes that the index took on the disk then, about: it may be larger, and when it is smaller a part of it is gone.
-        pub(crate) index_bytes: u64 = 0,
     }
 }
 
@@ -157,10 +150,6 @@ mod tests {
             clean: false,
             refilling: true,
             segments: vec![record],
-            scrubbed_at_ms: 1_700_000_000_000,
-            index_entries: 5,
-            index_hash: u64::MAX,
-            index_bytes: 512,
         }
     }
 
@@ -195,38 +184,16 @@ mod tests {
         }
     }
 
-    fn sealed(body: &[u8]) -> Vec<u8> {
-        let mut bytes = b"kvorummf\x01\x00".to_vec();
-        bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(body);
-        let checksum = blake3::hash(&bytes);
-        bytes.extend_from_slice(checksum.as_bytes());
-        bytes
-    }
-
-    /// Everything but the head of the array and the fields that were appended.
-    const FIRST_FIELDS: [u8; 40] = [
-        1, 196, 16, 0, 0, 0, 56, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 5, 10, 12, 99, 194, 195,
-        145, 151, 4, 1, 3, 12, 205, 3, 132, 205, 16, 0, 77,
-    ];
-
     #[test]
     fn a_manifest_of_version_1_reads_back_as_it_was_written() {
-        let appended = [
-            &[207, 0, 0, 1, 139, 207, 229, 104, 0, 5][..],
-            &[207, 255, 255, 255, 255, 255, 255, 255, 255, 205, 2, 0],
-        ];
-        let body = [&[159][..], &FIRST_FIELDS, appended[0], appended[1]].concat();
-        assert_eq!(SEAL.encode(&manifest(1)), sealed(&body));
-        assert_eq!(SEAL.decode(sealed(&body).into()), Some(manifest(1)));
-    }
-
-    #[test]
-    fn a_manifest_from_before_the_scrub_has_nothing_to_say_of_it() {
-        let bytes = sealed(&[&[155][..], &FIRST_FIELDS].concat());
-        let (scrubbed_at_ms, index_entries, index_hash, index_bytes) = (0, 0, 0, 0);
-        let old =
-            Manifest { scrubbed_at_ms, index_entries, index_hash, index_bytes, ..manifest(1) };
-        assert_eq!(SEAL.decode(bytes.into()), Some(old));
+        let mut bytes = b"kvorummf\x01\x00\x29\x00\x00\x00".to_vec();
+        bytes
+            .extend_from_slice(&[155, 1, 196, 16, 0, 0, 0, 56, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend_from_slice(&[0, 1, 5, 10, 12, 99, 194, 195, 145]);
+        bytes.extend_from_slice(&[151, 4, 1, 3, 12, 205, 3, 132, 205, 16, 0, 77]);
+        let checksum = blake3::hash(&bytes);
+        bytes.extend_from_slice(checksum.as_bytes());
+        assert_eq!(SEAL.encode(&manifest(1)), bytes);
+        assert_eq!(SEAL.decode(bytes.into()), Some(manifest(1)));
     }
 }

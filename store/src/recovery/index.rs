@@ -9,13 +9,10 @@ use super::replay::{ReplayError, Tail};
 use super::waiting::Waiting;
 use super::{IndexFate, IndexFault, OpenError, Start};
 use crate::files::Files;
-use crate::index::{
-    EntrySum, Index, IndexBatch, IndexEntry, IndexError, IndexOpener, Sentinel, verify,
-};
+use crate::index::{Index, IndexBatch, IndexEntry, IndexError, IndexOpener, Sentinel};
 use crate::location::{Location, SegmentId};
 use crate::log::entry::{Copies, EntryBody, LogEntry, Logged};
 use crate::log::handles::Handles;
-use crate::log::manifest::Manifest;
 use crate::log::walk::Found;
 use crate::log::writer::Written;
 use crate::reindex::{Reindex, record_entry, removal_entry};
@@ -86,7 +83,6 @@ fn use_index<F: Files, O: IndexOpener>(
     if start.is_damaged() {
         return Err(Failure::Index(IndexFault::LogDamaged));
     }
-    let bytes = opener.size_on_disk();
     let index = opener.open()?;
     let found = index.sentinel()?;
     let store_id = start.manifest.store_id.0;
@@ -99,9 +95,6 @@ fn use_index<F: Files, O: IndexOpener>(
         return Err(Failure::Index(IndexFault::Stale));
     }
     if start.is_clean() {
-        if !is_as_left(&index, &sentinel, &start.manifest, bytes)? {
-            return Err(Failure::Index(IndexFault::Incomplete));
-        }
         let live = start.manifest.segments.iter().map(|record| (record.id, record.live)).collect();
         return Ok(OpenedIndex { index, waiting, sentinel, live, tail: Tail::default(), fate });
     }
@@ -128,22 +121,6 @@ fn use_index<F: Files, O: IndexOpener>(
         return Err(Failure::Index(IndexFault::Ahead));
     }
     Ok(OpenedIndex { index, waiting, sentinel, live, tail, fate })
-}
-
-/// Whether an index that nothing was told since the manifest is what the manifest says of it. What it says of itself is compared;
-/// where less of it is on the disk than there was, all of it is added up.
-fn is_as_left<I: Index>(
-    index: &I,
-    sentinel: &Sentinel,
-    manifest: &Manifest,
-    bytes: Option<u64>,
-) -> Result<bool, IndexError> {
-    let left = EntrySum { entries: manifest.index_entries, hash: manifest.index_hash };
-    if left != EntrySum::default() && left != sentinel.sum {
-        return Ok(false);
-    }
-    let is_smaller = bytes.is_some_and(|bytes| bytes < manifest.index_bytes);
-    if is_smaller { verify(index, |_, _| {}) } else { Ok(true) }
 }
 
 /// Reads what the checkpoint does not cover. What the index names of it is told apart later.

@@ -21,7 +21,7 @@ use crate::request::{Apply, Hint, Token};
 /// Bytes that a change adds to what waits for the disk, about.
 pub(super) fn change_bytes(change: &Apply) -> usize {
     match change {
-        Apply::Merge { set } | Apply::Heal { set } => set.encoded().len(),
+        Apply::Merge { set } => set.encoded().len(),
         Apply::Update { change: Change::Value { bytes, .. }, .. } => bytes.len(),
         Apply::Update { change: Change::Stamped(stamping), .. } => stamping.bytes.len(),
         Apply::Update { change: Change::Operation(operation), .. } => operation.bytes(),
@@ -49,8 +49,7 @@ impl Shard {
                 let write = Write { replaces, change, operation };
                 self.update(token, slot, key, write, hint);
             }
-            Apply::Merge { set } => self.merge(token, slot, key, (&set, false), hint),
-            Apply::Heal { set } => self.merge(token, slot, key, (&set, true), hint),
+            Apply::Merge { set } => self.merge(token, slot, key, &set, hint),
         }
     }
 
@@ -107,8 +106,7 @@ impl Shard {
             return self.refuse(token, StoreRefusal::Oversized);
         };
         let mark = Some(Mark { actor, run });
-        let in_doubt = self.is_in_doubt(slot);
-        self.put(slot, key, current.as_deref(), hint, (set.clone(), mark, in_doubt));
+        self.put(slot, key, current.as_deref(), hint, (set.clone(), mark));
         let minted = Some(MintedDot { dot: minted.dot, replaced: minted.replaced });
         self.events.push_back(StoreEvent::Applied { token, set, minted, changed: true });
         self.commits.await_newest(token);
@@ -119,12 +117,10 @@ impl Shard {
         token: Token,
         slot: Option<Slot>,
         key: RecordKey,
-        (incoming, heals): (&EncodedSet, bool),
+        incoming: &EncodedSet,
         hint: Option<&Hint>,
     ) {
         let current = self.current(slot);
-        let was_in_doubt = self.is_in_doubt(slot);
-        let in_doubt = was_in_doubt && !heals;
         let (set, mark) = match &current {
             // The frame that it came in is not kept in memory for it.
             None => (incoming.detached(), None),
@@ -135,10 +131,7 @@ impl Shard {
             }
             Some(record) => {
                 let merged = record.set.merge(incoming);
-                if merged == *record.set.set() && was_in_doubt == in_doubt {
-                    if heals {
-                        self.is_healed(&key);
-                    }
+                if merged == *record.set.set() {
                     return self.unchanged(token, slot, record, hint);
                 }
                 let mark = mark_after_merge(record.mark, record.set.clock(), incoming.clock());
@@ -159,10 +152,7 @@ impl Shard {
         if self.lacks_room_for_set(set.encoded().len()) {
             return self.refuse(token, StoreRefusal::DiskFull);
         }
-        if heals {
-            self.is_healed(&key);
-        }
-        self.put(slot, key, current.as_deref(), hint, (set.clone(), mark, in_doubt));
+        self.put(slot, key, current.as_deref(), hint, (set.clone(), mark));
         self.events.push_back(StoreEvent::Applied { token, set, minted: None, changed: true });
         self.commits.await_newest(token);
     }
@@ -179,8 +169,7 @@ impl Shard {
         let set = record.set.clone();
         let is_widened = hint.is_some_and(|hint| is_widened_by(record, hint));
         if is_widened {
-            let held = (set.clone(), record.mark, record.in_doubt);
-            self.put(slot, record.key.clone(), Some(record), hint, held);
+            self.put(slot, record.key.clone(), Some(record), hint, (set.clone(), record.mark));
         }
         self.events.push_back(StoreEvent::Applied { token, set, minted: None, changed: false });
         match is_widened {
@@ -205,7 +194,7 @@ impl Shard {
         key: RecordKey,
         before: Option<&Record>,
         hint: Option<&Hint>,
-        (set, mark, in_doubt): (EncodedSet, Option<Mark>, bool),
+        (set, mark): (EncodedSet, Option<Mark>),
     ) {
         let key = match slot {
             Some(slot) => self.table.entry(slot).key.clone(),
@@ -221,10 +210,10 @@ impl Shard {
             let added: Vec<NodeId> = hint.targets.iter().filter(is_new).copied().collect();
             hinted_for.extend(added);
         }
-        self.log_record(slot, Record { key, set, mark, hinted_for, spare, in_doubt, surplus });
+        self.log_record(slot, Record { key, set, mark, hinted_for, spare, surplus });
     }
 
-    pub(super) fn log_record(&mut self, slot: Option<Slot>, record: Record) {
+    fn log_record(&mut self, slot: Option<Slot>, record: Record) {
         let record = Arc::new(record);
         self.note_hint(&record);
         self.log(slot, record.key.clone(), Body::Record(record.clone()), EntryBody::Record(record));
@@ -271,12 +260,6 @@ impl Shard {
         slot
     }
 
-    pub(super) fn log_marker(&mut self, slot: Option<Slot>, key: &RecordKey) {
-        let marker =
-            EntryBody::Removal { key: key.detached(), copies: Copies::Both, covers_through: None };
-        self.log(slot, key.detached(), Body::Removed { covers_through: None }, marker);
-    }
-
     /// Leaves a marker where there is a record. Nobody waits for it without a token.
     pub(super) fn remove(&mut self, token: Option<Token>, slot: Option<Slot>, key: &RecordKey) {
         let holds = slot.is_some_and(|slot| {
@@ -295,8 +278,9 @@ impl Shard {
             return;
         }
         self.hint_removed(key);
-        self.is_removed(key);
-        self.log_marker(slot, key);
+        let marker =
+            EntryBody::Removal { key: key.detached(), copies: Copies::Both, covers_through: None };
+        self.log(slot, key.detached(), Body::Removed { covers_through: None }, marker);
         if let Some(token) = token {
             self.commits.await_newest(token);
         }

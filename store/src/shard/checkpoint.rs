@@ -12,7 +12,6 @@ use super::{Life, Shard};
 use crate::clock::{NS_PER_MS, Now};
 use crate::event::PoisonReason;
 use crate::files::FileOperation;
-use crate::index::IndexError;
 use crate::job::{CheckpointError, Indexing};
 use crate::limits;
 use crate::location::SegmentId;
@@ -148,13 +147,6 @@ impl Checkpointing {
         !self.demanded && matches!(self.phase, Phase::Sweeping { pace: Some(_), .. })
     }
 
-    /// What was fed did not reach the index: the sweep begins anew.
-    pub(super) fn sweep_again(&mut self) {
-        if let Phase::Sweeping { ended, .. } = &mut self.phase {
-            *ended = false;
-        }
-    }
-
     /// The feed reached the last key.
     pub(super) fn sweep_ended(&mut self) {
         if let Phase::Sweeping { ended, .. } = &mut self.phase {
@@ -168,8 +160,7 @@ impl Shard {
         match &self.checkpoint.phase {
             Phase::Idle => {}
             Phase::Sweeping { ended: false, pace: Some(pace), .. } => {
-                let can_feed =
-                    !self.feed.busy && !self.feed.is_full() && self.rebuilding == Rebuilding::No;
+                let can_feed = !self.feed.busy && self.rebuilding == Rebuilding::No;
                 return can_feed.then(|| pace.due_ns());
             }
             Phase::Sweeping { .. } | Phase::Flushing { .. } => return None,
@@ -248,11 +239,6 @@ impl Shard {
             clean,
             refilling: self.refilling,
             segments: self.segments.records(&target.ends, &gone),
-            scrubbed_at_ms: self.scrub.ended_at_ms(),
-            index_entries: self.sum.entries,
-            index_hash: self.sum.hash,
-            // The indexer knows it, once everything is in it.
-            index_bytes: 0,
         };
         let trees = self.trees_to_save(target.batch);
         self.checkpoint.phase = Phase::Flushing { batch: target.batch, gone, clean };
@@ -278,11 +264,6 @@ impl Shard {
                     }
                 }
             }
-            Err(CheckpointError::Index(IndexError::NoSpace)) if self.life == Life::Open => {
-                self.checkpoint.demanded = true;
-                self.index_is_full();
-            }
-            Err(CheckpointError::Index(IndexError::Behind)) => self.index_is_behind(),
             Err(CheckpointError::Index(error)) => self.poison(PoisonReason::Index(error)),
             Err(CheckpointError::Manifest(error)) => {
                 // A manifest that found no space leaves the one before it standing; compaction may make room.

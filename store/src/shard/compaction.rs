@@ -163,7 +163,7 @@ impl Shard {
         if step.damaged > 0 {
             let notice = DamageNotice::Segment { segment, bytes: step.damaged };
             self.events.push_back(StoreEvent::Damage(notice));
-            self.damage_is_somewhere();
+            self.begin_new_run();
         }
         for candidate in step.candidates {
             if !self.consider(victim, candidate) {
@@ -197,8 +197,6 @@ impl Shard {
         let Logged::Record(record) = &candidate.logged else { return };
         self.hint_is_readable(record);
         if matches!(self.table.entry(slot).body, Body::Damaged) {
-            self.is_healed(&record.key);
-            self.note_doubt(record);
             let body = Body::Record(record.clone().into());
             self.table.set_body(slot, body.clone(), candidate.sequence);
             if let Some(synced) = &mut self.table.entry_mut(slot).synced {

@@ -11,9 +11,6 @@ use super::Life;
 use super::Shard;
 use super::rebuild::Rebuilding;
 use super::table::{Body, Entry, Placed, Slot};
-use crate::clock::Now;
-use crate::event::PoisonReason;
-use crate::index::IndexError;
 use crate::job::{IndexChange, IndexJob, Indexed, Indexing, Named};
 use crate::limits;
 
@@ -30,33 +27,9 @@ pub(crate) struct Feed {
     jobs: u64,
     /// Changes that they told it of.
     pub(super) fed: u64,
-    /// The index has no space: when it is told again.
-    full_until: Option<u64>,
-    /// Times that it had none.
-    refused: u64,
 }
 
 impl Feed {
-    /// Whether the index had no space when it was last told anything.
-    pub(super) fn is_full(&self) -> bool {
-        self.full_until.is_some()
-    }
-
-    /// Times that it had none.
-    pub(super) fn refused(&self) -> u64 {
-        self.refused
-    }
-
-    /// It had space for everything that the log holds.
-    pub(super) fn has_space(&mut self) {
-        self.full_until = None;
-    }
-
-    /// Whether it is not to be told anything yet.
-    fn rests(&self, now: Now) -> bool {
-        self.full_until.is_some_and(|until| until > now.mono_ns)
-    }
-
     /// The number of the first index job that is not back yet.
     pub(super) fn next_back(&self) -> u64 {
         self.jobs + 1
@@ -72,17 +45,13 @@ impl Shard {
         let job = match self.rebuilding {
             Rebuilding::Ready => self.rebuild_job(),
             Rebuilding::Wanted | Rebuilding::Running => return None,
-            Rebuilding::No if self.feed.rests(self.now) => {
-                self.count_job().or_else(|| self.scrub_index_job())?
-            }
             // A sweep that has ended goes first: the feed of a busy shard never runs out of work.
             Rebuilding::No => self
                 .checkpoint_job()
                 .or_else(|| if self.counts_next() { self.count_job() } else { None })
                 .or_else(|| self.feed_job())
                 .or_else(|| self.checkpoint_job())
-                .or_else(|| self.count_job())
-                .or_else(|| self.scrub_index_job())?,
+                .or_else(|| self.count_job())?,
         };
         self.feed.busy = true;
         Some(IndexJob(job))
@@ -124,43 +93,11 @@ impl Shard {
         changes
     }
 
-    /// The index could not be told. It is derived, so this is no reason to stop: where there is no space it is told again later, and
-    /// meanwhile what it does not name is served from memory, as long as that may hold more.
-    pub(super) fn index_refused(&mut self, error: IndexError) {
-        self.feed.busy = false;
-        match error {
-            // Whoever closes waits for no space: the next start finds in the log what the index lacks.
-            IndexError::NoSpace if self.life == Life::Open => {
-                self.feed.in_flight.clear();
-                self.unindexed.restart();
-                self.checkpoint.sweep_again();
-                self.index_is_full();
-            }
-            IndexError::Behind => {
-                self.feed.in_flight.clear();
-                self.index_is_behind();
-            }
-            _ => self.poison(PoisonReason::Index(error)),
-        }
-    }
-
-    /// Waits before the index is told anything again.
-    pub(super) fn index_is_full(&mut self) {
-        self.feed.refused += 1;
-        self.feed.full_until = Some(self.now.after_ms(limits::SPACE_RETRY_MS));
-    }
-
-    /// When it is told again.
-    pub(super) fn feed_deadline(&self) -> Option<u64> {
-        self.feed.full_until.filter(|until| !self.feed.busy && *until > self.now.mono_ns)
-    }
-
     pub(super) fn indexed(&mut self, indexed: Indexed) {
         let Indexed { sum, digests, room } = indexed;
         let mut fed = std::mem::take(&mut self.feed.in_flight);
         self.sum = sum;
         self.feed.busy = false;
-        self.feed.full_until = None;
         self.feed.changes = room;
         self.feed.jobs += 1;
         self.count_may_follow();

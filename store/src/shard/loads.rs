@@ -9,7 +9,7 @@ use super::table::{Body, Entry, KeyMap, Placed, Seeded, Slot};
 use super::{Shard, apply};
 use crate::event::{DamageNotice, ReadError, StoreEvent, StoreRefusal};
 use crate::index::IndexEntry;
-use crate::job::{Loaded, Missing, ReadJob, Reading};
+use crate::job::{Loaded, ReadJob, Reading};
 use crate::limits;
 use crate::location::Location;
 use crate::log::entry::Logged;
@@ -45,12 +45,6 @@ pub(crate) enum Operation {
     DropMarker {
         sequence: u64,
     },
-    /// A scrub missed this in the index; of a record in doubt it is read only to say so.
-    Confirm(Option<Missing>),
-    /// A scrub could not read what the index names at this place.
-    Mend {
-        location: Location,
-    },
     /// List a hinted record of which only the key is known.
     LearnHint,
     /// End a hint that nobody needs, or under a planted bug any.
@@ -74,11 +68,9 @@ impl Operation {
             | Operation::Read { token }
             | Operation::Inspect { token, .. }
             | Operation::Remove { token } => Some(*token),
-            Operation::DropMarker { .. }
-            | Operation::Confirm(_)
-            | Operation::Mend { .. }
-            | Operation::LearnHint
-            | Operation::DropHint { .. } => None,
+            Operation::DropMarker { .. } | Operation::LearnHint | Operation::DropHint { .. } => {
+                None
+            }
         }
     }
 }
@@ -235,10 +227,7 @@ impl Shard {
             }
             Loaded::Absent => return Ok(()),
             Loaded::Found { entry, logged } => match *logged {
-                Logged::Record(record) => {
-                    self.note_doubt(&record);
-                    (entry, Body::Record(record.into()))
-                }
+                Logged::Record(record) => (entry, Body::Record(record.into())),
                 Logged::Removal { covers_through, .. } => {
                     (entry, Body::Removed { covers_through: Some(covers_through) })
                 }
@@ -257,7 +246,7 @@ impl Shard {
                 return self.hint_is_damaged(key, &entry);
             }
             Loaded::Damaged { entry } => {
-                self.record_is_damaged(key, entry.location);
+                self.record_is_damaged(&entry);
                 (entry, Body::Damaged)
             }
             Loaded::Unreadable { entry } => {
@@ -285,15 +274,22 @@ impl Shard {
     /// read finds it whole or not, it is a copy that was counted.
     fn hint_is_damaged(&mut self, key: &RecordKey, entry: &IndexEntry) -> Result<(), Unserved> {
         if self.may_give_up(key) {
-            self.record_is_damaged(key, entry.location);
+            self.record_is_damaged(entry);
             let slot = self.table.insert(damaged(key, entry));
             self.give_up_hint(slot, key);
             return Ok(());
         }
         if self.set_hint_aside(key) {
-            self.record_is_damaged(key, entry.location);
+            self.record_is_damaged(entry);
         }
         Err(Unserved::Record)
+    }
+
+    fn record_is_damaged(&mut self, entry: &IndexEntry) {
+        let notice =
+            DamageNotice::Record { segment: entry.location.segment, offset: entry.location.offset };
+        self.events.push_back(StoreEvent::Damage(notice));
+        self.begin_new_run();
     }
 
     /// Answers operations that cannot be done now.
@@ -355,23 +351,16 @@ impl Shard {
             Operation::Remove { token } => self.remove(Some(token), slot, &key),
             Operation::LearnHint => self.learn_hint(slot, &key),
             Operation::DropHint { even_bearing } => self.drop_hint(slot, &key, even_bearing),
-            Operation::Confirm(missing) => self.confirm(slot, missing.as_ref()),
-            Operation::Mend { location } => self.mend(slot, &key, location),
             Operation::DropMarker { sequence } => self.drop_marker(slot, sequence),
         }
     }
 
     fn read(&mut self, token: Token, slot: Option<Slot>) {
-        let mut refilling = self.refilling;
         let result = match slot.map(|slot| &self.table.entry(slot).body) {
-            Some(Body::Record(record)) => {
-                refilling |= record.in_doubt;
-                Ok(Some(record.set.clone()))
-            }
-            Some(Body::Damaged) if self.takes_damage_for_absence() => Ok(None),
+            Some(Body::Record(record)) => Ok(Some(record.set.clone())),
             Some(Body::Damaged) => Err(ReadError::Damaged),
             Some(Body::Removed { .. } | Body::Gone) | None => Ok(None),
         };
-        self.events.push_back(StoreEvent::Read { token, result, refilling });
+        self.events.push_back(StoreEvent::Read { token, result, refilling: self.refilling });
     }
 }

@@ -24,21 +24,11 @@ impl Shard {
         if self.rebuilding != Rebuilding::No {
             return;
         }
-        self.begin_new_run();
-        self.index_is_behind();
-    }
-
-    /// The index lacks what it was told last, and knows it: nothing was served from it since. The log has all of it, so nothing is
-    /// in doubt.
-    pub(super) fn index_is_behind(&mut self) {
-        if self.rebuilding != Rebuilding::No {
-            return;
-        }
         self.rebuilding = Rebuilding::Wanted;
         self.events.push_back(StoreEvent::Damage(DamageNotice::IndexRebuildStarted));
+        self.begin_new_run();
         self.refuse_queued();
         self.compaction.abandon();
-        self.scrub.abandon();
     }
 
     pub(super) fn advance_rebuild(&mut self) {
@@ -67,7 +57,6 @@ impl Shard {
         self.sum = rebuilt.sum;
         self.segments.set_live(&rebuilt.live);
         self.find_hints(rebuilt.hinted);
-        self.feed.has_space();
         self.rebuilding = Rebuilding::No;
         self.checkpoint.demand();
         if rebuilt.damaged > 0 {

@@ -90,9 +90,9 @@ impl Shard {
                 change: Change::Value { .. } | Change::Stamped(_) | Change::Operation(_),
                 ..
             } => spares <= reserve,
-            Apply::Update { change: Change::Delete, .. }
-            | Apply::Merge { .. }
-            | Apply::Heal { .. } => self.lacks_room_for_set(change_bytes(change)),
+            Apply::Update { change: Change::Delete, .. } | Apply::Merge { .. } => {
+                self.lacks_room_for_set(change_bytes(change))
+            }
         }
     }
 

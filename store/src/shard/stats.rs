@@ -4,7 +4,6 @@ use kvorum_protocol::Run;
 
 use super::hints::HintStats;
 use super::rebuild::Rebuilding;
-use super::scrub::ScrubProgress;
 use super::{Life, Shard};
 
 /// Figures of a shard at one moment. Counters count from the opening.
@@ -59,18 +58,6 @@ pub struct ShardStats {
     pub disk_full: bool,
     /// Absences here count for no quorum.
     pub refilling: bool,
-    /// The index has no space: what it does not name is kept in memory.
-    pub index_full: bool,
-    /// Times that it had none since the opening.
-    pub index_refused: u64,
-    /// Records found damaged since the opening.
-    pub records_damaged: u64,
-    /// Damaged records for which what all other owners hold is here since the opening.
-    pub records_healed: u64,
-    /// Records that are damaged, or in doubt since they were.
-    pub records_in_doubt: usize,
-    /// How far everything that is kept has been looked at.
-    pub scrub: ScrubProgress,
     /// What is held for owners that were away.
     pub hints: HintStats,
     /// The index is being rebuilt.
@@ -113,12 +100,6 @@ impl Shard {
             trees_digested: self.trees.digested(),
             disk_full: self.space.is_full(),
             refilling: self.refilling,
-            index_full: self.feed.is_full(),
-            index_refused: self.feed.refused(),
-            records_damaged: self.doubts.damaged(),
-            records_healed: self.doubts.healed(),
-            records_in_doubt: self.doubts.len(),
-            scrub: self.scrub_progress(),
             hints: self.hint_stats(),
             rebuilding: self.rebuilding != Rebuilding::No,
             poisoned: self.life == Life::Poisoned,

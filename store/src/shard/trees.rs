@@ -16,7 +16,6 @@
 //!
 //! A record that turns out to be damaged stays in its tree: it is missing to whoever reads it, and the read heals it.
 
-mod checking;
 mod questions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,8 +62,6 @@ pub(crate) struct Trees {
     wanted: BTreeSet<Counted>,
     /// Partitions that the indexer counts.
     counting: Vec<Counted>,
-    /// A partition whose tree is known and is counted all the same, with what has changed since that began.
-    checking: Option<(Counted, Tree)>,
     /// Whether a count goes before the feed, so that neither starves the other.
     is_next: bool,
     /// How often trees were saved.
@@ -93,7 +90,6 @@ impl Trees {
             questions: Questions::default(),
             wanted: BTreeSet::new(),
             counting: Vec::new(),
-            checking: None,
             is_next: false,
             version: 0,
             counted: 0,
@@ -170,11 +166,6 @@ impl Trees {
         {
             tree.change(&self.key, of.class, key.key_hash(), (old, new));
         }
-        if let Some((checked, tree)) = &mut self.checking
-            && *checked == of
-        {
-            tree.change(&self.key, of.class, key.key_hash(), (old, new));
-        }
     }
 
     /// Has an entry tell its tree that its live versions had this digest, 0 for none, at one of its versions. It goes on
@@ -239,7 +230,14 @@ impl Shard {
             if self.trees.is_known(of) {
                 continue;
             }
-            let tree = self.count_waiting(of, &mut waiting);
+            let region = Region::new(Space::Owned, of.class, of.partition);
+            let mut tree = Tree::default();
+            for slot in self.unindexed.region(region) {
+                let entry = self.table.entry(*slot);
+                let hash = entry.key.key_hash();
+                tree.change(&self.trees.key, of.class, hash, (None, Digest::new(entry.told)));
+                waiting.push(entry.key.to_index_bytes().into());
+            }
             self.trees.partitions.insert(of, Knowledge::Counting(tree));
             partitions.push(of);
         }
@@ -249,19 +247,6 @@ impl Shard {
         waiting.sort_unstable();
         self.trees.counting = partitions.clone();
         Some(Indexing::Count { by: self.trees.key, partitions, waiting })
-    }
-
-    /// The tree of what the table has told of a partition and the index does not name, and the keys of that.
-    fn count_waiting(&self, of: Counted, waiting: &mut Vec<IndexKey>) -> Tree {
-        let region = Region::new(Space::Owned, of.class, of.partition);
-        let mut tree = Tree::default();
-        for slot in self.unindexed.region(region) {
-            let entry = self.table.entry(*slot);
-            let hash = entry.key.key_hash();
-            tree.change(&self.trees.key, of.class, hash, (None, Digest::new(entry.told)));
-            waiting.push(entry.key.to_index_bytes().into());
-        }
-        tree
     }
 
     /// Whether the partitions that are wanted are to be counted before more is fed.
@@ -276,9 +261,6 @@ impl Shard {
 
     pub(super) fn trees_counted(&mut self, result: Result<Vec<CountedTree>, IndexError>) {
         self.feed.busy = false;
-        if let Some((of, changes)) = self.trees.checking.take() {
-            return self.tree_checked(of, changes, result);
-        }
         let counting = std::mem::take(&mut self.trees.counting);
         match result {
             Ok(trees) => {

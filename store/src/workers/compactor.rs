@@ -7,10 +7,10 @@ use crate::index::{Index, IndexError};
 use crate::job::{Candidate, CompactJob, Compacting, Done, Finished, Step, StepError};
 use crate::known_keys::Known;
 use crate::location::SegmentId;
+use crate::log::frame::FRAME_HEADER_BYTES;
 use crate::log::handles::Handles;
 use crate::log::segment::{FileName, SegmentKind, segment_name};
-use crate::log::walk::Found;
-use crate::log::window::{Window, read_window};
+use crate::log::walk::{Found, Piece, read_bytes, walk};
 
 /// Reads sealed segments for what is alive in them, makes spare files and removes emptied ones. It decides nothing: what
 /// moves and what goes is the core's to say.
@@ -52,14 +52,32 @@ impl<F: Files, I: Index> Compactor<F, I> {
         budget: usize,
     ) -> Result<Step, StepError> {
         let handle = self.handles.open(segment, kind).map_err(StepError::File)?;
-        let window =
-            read_window(&handle, segment, (offset, end), budget).map_err(StepError::File)?;
-        let Window { found, damaged, next } = window;
-        let mut step = Step { candidates: Vec::new(), next, damaged };
-        for entry in found {
-            self.consider(entry, &mut step).map_err(StepError::Index)?;
+        let mut wanted = budget.max(FRAME_HEADER_BYTES);
+        loop {
+            let window_end =
+                offset.saturating_add(u32::try_from(wanted).unwrap_or(u32::MAX)).min(end);
+            let bytes = read_bytes(&handle, offset, window_end).map_err(StepError::File)?;
+            let mut step = Step::default();
+            let mut found = Vec::new();
+            let reached = walk(segment, &handle.key, offset, &bytes, &mut |piece| match piece {
+                Piece::Entry(entry) => found.push(entry),
+                Piece::Gap { length, .. } => step.damaged += length,
+                Piece::Batch { .. } => {}
+            });
+            if window_end < end && reached == offset {
+                // Not even one whole frame: a large one, or damage that goes on beyond the window.
+                wanted = wanted.saturating_mul(4);
+                continue;
+            }
+            step.next = if window_end == end { end } else { reached };
+            if window_end == end {
+                step.damaged += end - reached;
+            }
+            for entry in found {
+                self.consider(entry, &mut step).map_err(StepError::Index)?;
+            }
+            return Ok(step);
         }
-        Ok(step)
     }
 
     /// Leaves out what a higher sequence in the index proves dead; the core decides about the rest.

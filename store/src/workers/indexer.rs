@@ -12,7 +12,7 @@ use crate::files::Files;
 use crate::index::{self, EntrySum, Index, IndexBatch, IndexEntry, IndexError, IndexKey, Sentinel};
 use crate::job::{
     CheckpointError, CountedTree, Done, Finished, HintedKey, IndexChange, IndexJob, Indexed,
-    Indexing, Named, RebuildError, Rebuilt, Verified,
+    Indexing, Named, RebuildError, Rebuilt,
 };
 use crate::known_keys::Known;
 use crate::location::SegmentId;
@@ -24,7 +24,6 @@ use crate::reindex::{Reindex, digested_entry, removal_entry};
 use crate::saved_trees::{self, Counted, SavedTrees};
 use crate::shard::table::Placed;
 use crate::workers::contents;
-use crate::workers::verifying::Verifying;
 
 /// The one writer of the index and of the manifest.
 #[derive(Clone)]
@@ -38,7 +37,6 @@ pub struct Indexer<F: Files, I: Index> {
     unlearned: Option<Vec<u8>>,
     /// Whether a rebuild honours removal markers. Always, but for the planted bug.
     honours_markers: bool,
-    verifying: Option<Verifying>,
 }
 
 impl<F: Files, I: Index> Indexer<F, I> {
@@ -48,9 +46,8 @@ impl<F: Files, I: Index> Indexer<F, I> {
         sentinel: Sentinel,
         honours_markers: bool,
     ) -> Indexer<F, I> {
-        let (batch, verifying) = (IndexBatch::default(), None);
-        let unlearned = Some(Vec::new());
-        Indexer { handles, index, sentinel, batch, unlearned, honours_markers, verifying }
+        let (batch, unlearned) = (IndexBatch::default(), Some(Vec::new()));
+        Indexer { handles, index, sentinel, batch, unlearned, honours_markers }
     }
 
     /// Runs one job.
@@ -58,12 +55,11 @@ impl<F: Files, I: Index> Indexer<F, I> {
         Done(match job.0 {
             Indexing::Apply { changes } => Finished::Indexed(self.apply(changes)),
             Indexing::Checkpoint { batch, manifest, trees } => {
-                Finished::Checkpointed(self.checkpoint(batch, *manifest, &trees))
+                Finished::Checkpointed(self.checkpoint(batch, &manifest, &trees))
             }
             Indexing::Count { by, partitions, waiting } => {
                 Finished::Counted(self.count_trees(&by, &partitions, &waiting))
             }
-            Indexing::Verify { begins, most } => Finished::Verified(self.verify(begins, most)),
             Indexing::Rebuild { segments } => Finished::Rebuilt(self.rebuild(&segments)),
         })
     }
@@ -82,17 +78,10 @@ impl<F: Files, I: Index> Indexer<F, I> {
                 sentinel.sum.add(&key, entry.sequence);
             }
             digests.push(entry.as_ref().map_or(0, |entry| entry.digest));
-            if let Some(verifying) = &mut self.verifying {
-                verifying.change(&key, old, entry.as_ref().map(|entry| entry.sequence));
-            }
             named.push((key, entry));
         }
         named.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
-        if let Err(error) = self.index.apply(&self.batch) {
-            // The same changes come again, so what was visited is not what it will be.
-            self.verifying = None;
-            return Err(error);
-        }
+        self.index.apply(&self.batch)?;
         self.sentinel = self.batch.sentinel;
         if let Some(after) = self.unlearned.take() {
             // Not to know something only makes lookups slower; what is wrong with the index shows where it counts.
@@ -105,7 +94,7 @@ impl<F: Files, I: Index> Indexer<F, I> {
     fn checkpoint(
         &mut self,
         batch: u64,
-        manifest: Manifest,
+        manifest: &Manifest,
         trees: &SavedTrees,
     ) -> Result<(), CheckpointError> {
         self.sentinel.batch = batch;
@@ -115,24 +104,10 @@ impl<F: Files, I: Index> Indexer<F, I> {
         if self.index.sentinel().map_err(CheckpointError::Index)? != Some(self.sentinel) {
             return Err(CheckpointError::Index(IndexError::Damaged));
         }
-        let index_bytes = self.index.size_on_disk().map_err(CheckpointError::Index)?;
-        let manifest = Manifest { index_bytes, ..manifest };
         let files = self.handles.files();
         // Trees that cannot be saved are counted by the next start: nothing else depends on them.
         let _ = saved_trees::write(files, trees);
-        manifest::write(files, &manifest).map_err(CheckpointError::Manifest)
-    }
-
-    /// Visits more of the index. At the end all of it adds up, or it is damaged.
-    fn verify(&mut self, begins: bool, most: usize) -> Result<Verified, IndexError> {
-        let mut verifying = self.verifying.take().filter(|_| !begins).unwrap_or_default();
-        let entries = verifying.visit(&*self.index, most)?;
-        if entries < most {
-            let adds_up = Some(verifying.sum() == self.sentinel.sum);
-            return Ok(Verified { entries, adds_up });
-        }
-        self.verifying = Some(verifying);
-        Ok(Verified { entries, adds_up: None })
+        manifest::write(files, manifest).map_err(CheckpointError::Manifest)
     }
 
     /// The trees of some partitions, without the keys that wait for the index.
@@ -161,8 +136,6 @@ impl<F: Files, I: Index> Indexer<F, I> {
         &mut self,
         segments: &[(SegmentId, SegmentKind, u32)],
     ) -> Result<Rebuilt, RebuildError> {
-        self.verifying = None;
-        self.index.catch_up();
         let existing: BTreeSet<SegmentId> = segments.iter().map(|(id, ..)| *id).collect();
         let index = self.index.clone();
         let mut reindex = Reindex::new(&*index, &existing, self.sentinel);

@@ -23,8 +23,8 @@ use crate::workers::contents;
 
 /// A reader. There may be several; cloning makes another.
 pub struct Reader<F: Files, I: Index> {
-    pub(super) handles: Handles<F>,
-    pub(super) index: Arc<Known<I>>,
+    handles: Handles<F>,
+    index: Arc<Known<I>>,
 }
 
 impl<F: Files, I: Index> Clone for Reader<F, I> {
@@ -63,7 +63,6 @@ impl<F: Files, I: Index> Reader<F, I> {
                     })
                     .collect(),
             ),
-            Reading::Scrub(scrubbing) => Finished::Scrubbed(self.scrub(scrubbing)),
         })
     }
 
@@ -87,7 +86,7 @@ impl<F: Files, I: Index> Reader<F, I> {
     }
 
     /// The record that the entry names.
-    pub(super) fn read(&self, key: &RecordKey, entry: &IndexEntry) -> Result<Logged, Unread> {
+    fn read(&self, key: &RecordKey, entry: &IndexEntry) -> Result<Logged, Unread> {
         let location = entry.location;
         let handle = match self.handles.get(location.segment) {
             Some(handle) => handle,
@@ -159,7 +158,7 @@ impl<F: Files, I: Index> Reader<F, I> {
 
 /// Why a record was not read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Unread {
+enum Unread {
     /// The file could not be opened or read, which says nothing about what is in it.
     File,
     /// The bytes that came are not the record's.

@@ -17,7 +17,7 @@ use kvorum_store::memory_index::{MemoryDisk, MemoryIndex};
 use kvorum_store::sim_files::SimFiles;
 use kvorum_store::{
     Apply, DamageNotice, Done, Job, MintedDot, Now, OpenError, Opened, PoisonReason, ReadError,
-    ScrubProgress, ShardOptions, StoreEvent, StoreRefusal, StoreRequest, Token, open,
+    ShardOptions, StoreEvent, StoreRefusal, StoreRequest, Token, open,
 };
 
 /// What became of a request.
@@ -29,13 +29,10 @@ pub(crate) struct Outcome {
     pub(crate) durable: bool,
     pub(crate) read: Option<Result<Option<EncodedSet>, ReadError>>,
     pub(crate) inspection: Option<kvorum_store::Inspection>,
-    /// Whether what was read counts for nothing.
-    pub(crate) refilling: bool,
     pub(crate) scanned: Option<Result<kvorum_store::ScanPage, ReadError>>,
     pub(crate) roots: Option<Option<Vec<Sum>>>,
     pub(crate) leaves: Option<Option<Box<[Sum; LEAVES]>>>,
     pub(crate) held: Option<Result<kvorum_store::ContentsPage, ReadError>>,
-    pub(crate) scrubbing: Option<ScrubProgress>,
     pub(crate) refused: Option<StoreRefusal>,
     /// Keys of a page of hints, and whether some are unread.
     pub(crate) hints: Option<(Vec<RecordKey>, bool)>,
@@ -153,9 +150,8 @@ impl Store {
                 StoreEvent::Durable { token } => {
                     self.outcomes.entry(token).or_default().durable = true
                 }
-                StoreEvent::Read { token, result, refilling } => {
-                    let outcome = self.outcomes.entry(token).or_default();
-                    (outcome.read, outcome.refilling) = (Some(result), refilling);
+                StoreEvent::Read { token, result, .. } => {
+                    self.outcomes.entry(token).or_default().read = Some(result)
                 }
                 StoreEvent::Inspected { token, inspection, .. } => {
                     self.outcomes.entry(token).or_default().inspection = Some(*inspection);
@@ -171,9 +167,6 @@ impl Store {
                 }
                 StoreEvent::Contents { token, result } => {
                     self.outcomes.entry(token).or_default().held = Some(result);
-                }
-                StoreEvent::Scrubbing { token, progress } => {
-                    self.outcomes.entry(token).or_default().scrubbing = Some(progress);
                 }
                 StoreEvent::Refused { token, reason } => {
                     self.outcomes.entry(token).or_default().refused = Some(reason);

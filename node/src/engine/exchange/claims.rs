@@ -9,7 +9,6 @@ use kvorum_ring::{ClassId, NodeId, PartitionId};
 use kvorum_store::{Now, Token};
 
 use crate::engine::exchange::sharing;
-use crate::engine::healing::cases::Cases;
 use crate::engine::stats::ExchangeProgress;
 use crate::engine::view::ClusterView;
 use crate::limits;
@@ -66,8 +65,6 @@ pub(crate) struct Exchanges {
     shared: BTreeMap<(NodeId, ClassId), Arc<[PartitionId]>>,
     /// Repairs to be begun.
     wanted: VecDeque<Wanted>,
-    /// Damaged records of this node's own, for which the other owners are asked.
-    pub(crate) healing: Cases,
     /// Exchanges to be told that a repair has ended, and whether it failed.
     ended: VecDeque<(Token, bool)>,
 }
@@ -110,9 +107,9 @@ impl Exchanges {
         self.reckon();
     }
 
-    /// When [`Exchanges::take_due`] has something to give, or a record is to be healed, in monotonic nanoseconds.
+    /// When [`Exchanges::take_due`] has something to give, in monotonic nanoseconds.
     pub(crate) fn next_ns(&self) -> Option<u64> {
-        [self.next_ns, self.healing.next_ns()].into_iter().flatten().min()
+        self.next_ns
     }
 
     /// The next repair to be begun.
@@ -127,7 +124,6 @@ impl Exchanges {
 
     /// A peer can be reached: what it or this node missed meanwhile should not wait.
     pub(crate) fn rise(&mut self, now: Now, me: NodeId, view: &ClusterView, node: NodeId) {
-        self.healing.rise(now);
         if self.every_ms == 0 || node < me {
             return;
         }

@@ -11,7 +11,6 @@ use kvorum_protocol::message::{
 };
 use kvorum_protocol::{BucketName, BucketSettings, Request, RequestError, Response};
 use kvorum_ring::{ClassId, NodeId, Preference};
-use kvorum_store::ShardStats;
 
 use crate::engine::ExchangeProgress;
 use crate::runtime::access::Caller;
@@ -297,18 +296,8 @@ fn describe_peers(figures: &Figures) -> String {
 
 fn describe_store(figures: &Figures) -> String {
     let NodeStatus { keys, log_bytes, live_bytes, index_backlog, refilling, .. } = figures.node;
-    let ShardStats { records_damaged, records_healed, records_in_doubt, scrub, .. } = figures.store;
-    let aside = figures.set_aside.join(" ");
     format!(
-        "keys {keys}\nlog {log_bytes} bytes\nlive {live_bytes} bytes\nindex backlog {index_backlog}\nrefilling {refilling}\n\
-         records damaged {records_damaged}, healed {records_healed}, in doubt {records_in_doubt}\n\
-         scrub {:?}, {} of {} bytes, {} passes, {} findings\nlogs set aside {} {aside}\n",
-        scrub.phase,
-        scrub.done_bytes,
-        scrub.total_bytes,
-        scrub.passes,
-        scrub.found,
-        figures.set_aside.len(),
+        "keys {keys}\nlog {log_bytes} bytes\nlive {live_bytes} bytes\nindex backlog {index_backlog}\nrefilling {refilling}\n"
     )
 }
 

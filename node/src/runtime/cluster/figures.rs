@@ -60,8 +60,6 @@ pub(crate) struct Figures {
     pub(crate) store: ShardStats,
     /// What is held for owners that were away, ascending by id.
     pub(crate) hinted: Vec<TargetHints>,
-    /// Logs that were set aside and lie beside the one in use.
-    pub(crate) set_aside: Rc<[String]>,
     pub(crate) process: ProcessUse,
     /// What the runtime counts, shared with it.
     pub(crate) meters: Rc<Meters>,
@@ -110,7 +108,6 @@ impl Figures {
             engine: EngineStats::default(),
             store: ShardStats::default(),
             hinted: Vec::new(),
-            set_aside: Rc::new([]),
             process: ProcessUse::default(),
             meters: Rc::new(Meters::default()),
             gate: GateStats::default(),

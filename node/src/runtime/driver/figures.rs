@@ -36,7 +36,6 @@ impl Driver {
             engine: engine.stats(),
             store,
             hinted: shard.hint_targets(),
-            set_aside: Rc::clone(&self.parts.set_aside),
             process: ProcessUse::now(),
             meters: Rc::clone(&self.parts.meters),
             gate: self.parts.gate.stats(),

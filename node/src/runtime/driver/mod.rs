@@ -70,8 +70,6 @@ pub(crate) struct Parts {
     pub(crate) gate: Rc<Gate>,
     /// How often this node has been started.
     pub(crate) starts: u64,
-    /// Logs that were set aside and lie beside the one in use.
-    pub(crate) set_aside: Rc<[String]>,
     /// Begins the jitter of reconnections.
     pub(crate) seed: u64,
 }

@@ -5,7 +5,7 @@ use kvorum_protocol::codec::Wire;
 use kvorum_protocol::frame::write_frame;
 use kvorum_protocol::limits::PEER_FRAME_BYTES;
 use kvorum_ring::NodeId;
-use kvorum_store::{DamageNotice, StoreEvent};
+use kvorum_store::StoreEvent;
 
 use crate::engine::{Effect, Input, MemberView, Now};
 use crate::peer_message::PeerMessage;
@@ -71,7 +71,7 @@ impl Driver {
     fn carry_store(&mut self, now: Now, event: StoreEvent) {
         match &event {
             StoreEvent::Poisoned { reason } => self.fail(RunError::Poisoned(*reason)),
-            StoreEvent::Damage(notice) => log_damage(notice),
+            StoreEvent::Damage(notice) => tracing::warn!(?notice, "damage in the store"),
             StoreEvent::Closed => self.store_closed(),
             _ => {}
         }
@@ -150,34 +150,5 @@ impl Driver {
                 dialler.keep_connected(member.id, seed.wrapping_add(member.id.0 as u64));
             }
         }
-    }
-}
-
-/// Says what was damaged. Keys are the clients' own, so only their hashes are told.
-fn log_damage(notice: &DamageNotice) {
-    match notice {
-        DamageNotice::Record { key, segment, offset } => tracing::warn!(
-            partition = key.partition.0, key_hash = ?key.key_hash(), %segment, offset,
-            "a record is damaged; the other owners are asked for it"
-        ),
-        DamageNotice::Doubt { key } => tracing::info!(
-            partition = key.partition.0, key_hash = ?key.key_hash(),
-            "a record that took the place of a damaged one is in doubt until all other owners were asked"
-        ),
-        DamageNotice::Unreadable { segment, offset } => {
-            tracing::warn!(%segment, offset, "a file of the log cannot be read now; it is tried again");
-        }
-        DamageNotice::Segment { segment, bytes } => {
-            tracing::warn!(%segment, bytes, "bytes of the log are damaged");
-        }
-        DamageNotice::IndexRebuildStarted => {
-            tracing::warn!("the index is damaged and is rebuilt from the log");
-        }
-        DamageNotice::IndexRebuilt { repaired } => tracing::warn!(repaired, "the index is rebuilt"),
-        DamageNotice::Tree { class, partition } => tracing::warn!(
-            class = class.0,
-            partition = partition.0,
-            "the hash tree of a partition was not that of its records and was counted anew"
-        ),
     }
 }

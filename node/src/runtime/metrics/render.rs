@@ -40,8 +40,6 @@ fn process(out: &mut Exposition, figures: &Figures) {
     out.sample(&[("version", &node.version), ("node", &id)], 1);
     let help = "Times that this node has been started.";
     out.single("kvorum_starts_total", Counter, help, number(node.run));
-    let help = "Logs that could not be read and were set aside beside the one in use.";
-    out.single("kvorum_logs_set_aside", Gauge, help, number(figures.set_aside.len()));
     let help = "Seconds since this process began.";
     out.single("kvorum_uptime_seconds", Gauge, help, node.uptime_ms as f64 / 1e3);
     let help = "Processor seconds of this process, in user mode and in the kernel.";
@@ -142,15 +140,6 @@ fn store(out: &mut Exposition, store: &ShardStats) {
     gauge("kvorum_store_disk_full", help, number(store.disk_full));
     let help = "1 while the log has lost something and absences here count for no quorum.";
     gauge("kvorum_store_refilling", help, number(store.refilling));
-    let help = "1 while the disk has no room for the index to grow.";
-    gauge("kvorum_store_index_full", help, number(store.index_full));
-    let help =
-        "Records that are damaged, or that took the place of a damaged one and may lack something.";
-    gauge("kvorum_records_in_doubt", help, number(store.records_in_doubt));
-    let help = "Bytes that the scrub under way, or the last one, has read.";
-    gauge("kvorum_scrub_done_bytes", help, number(store.scrub.done_bytes));
-    let help = "Bytes that it has to read, about.";
-    gauge("kvorum_scrub_total_bytes", help, number(store.scrub.total_bytes));
     let help = "1 while the index is being rebuilt.";
     gauge("kvorum_store_rebuilding", help, number(store.rebuilding));
     let help = "Partitions that hold something and whose hash trees are not known.";
@@ -164,14 +153,6 @@ fn store(out: &mut Exposition, store: &ShardStats) {
     counter("kvorum_store_batches_total", help, number(store.batches));
     counter("kvorum_store_records_total", "Records synced.", number(store.entries));
     counter("kvorum_store_appended_bytes_total", "Bytes appended.", number(store.bytes));
-    let help = "Records found damaged.";
-    counter("kvorum_records_damaged_total", help, number(store.records_damaged));
-    let help = "Damaged records in whose place is now what all other owners hold.";
-    counter("kvorum_records_healed_total", help, number(store.records_healed));
-    let help = "Scrubs that looked at everything.";
-    counter("kvorum_scrubs_total", help, number(store.scrub.passes));
-    let help = "Damage that scrubs found: in records, in the index, in hash trees.";
-    counter("kvorum_scrub_findings_total", help, number(store.scrub.found));
     let help = "Records that compaction moved.";
     counter("kvorum_store_compacted_records_total", help, number(store.moved));
 }
