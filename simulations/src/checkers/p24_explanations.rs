@@ -118,7 +118,9 @@ pub fn check(
                     let is_before = truth.minted_ns <= told_ns.saturating_sub(remembers_ns);
                     is_before || suspect.lacks && truth.minted_ns >= asked_ns
                 });
-                suspect.node == truth.minter && forgot
+                // What a store does after its engine has given a write up leaves no event: nobody waits for it.
+                let was_given_up = truth.minted_ns > truth.deadline_ns;
+                suspect.node == truth.minter && (forgot || was_given_up)
             };
             judge(suspects.iter().any(is_it), claim, truth)
         }
@@ -217,6 +219,8 @@ mod tests {
         assert!(!holds(&suspect(450, false), &truth()), "it remembers since 50 ms");
         let later = Truth { minted_ns: 505 * MS, ..truth() };
         assert!(holds(&suspect(450, true), &later) && !holds(&suspect(450, false), &later));
+        let given_up = Truth { minted_ns: 400 * MS, deadline_ns: 300 * MS, ..truth() };
+        assert!(holds(&suspect(450, false), &given_up), "nobody waited for it any more");
         let silent = Suspect { node: 1, remembers_ns: None, lacks: false };
         assert!(holds(&Claim::OneOf(vec![silent]), &truth()));
         assert!(!holds(&Claim::OneOf(vec![Suspect { node: 2, ..silent }]), &truth()));
