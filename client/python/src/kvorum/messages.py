@@ -790,6 +790,9 @@ class HintsDone:
     refused: int
     damaged: int
     targets: tuple[TargetHints, ...]
+    unreadable: int = 0
+    unread_bytes: int = 0
+    spare_refused: int = 0
 
 
 @dataclass(frozen=True)
