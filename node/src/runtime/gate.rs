@@ -23,6 +23,7 @@
 //! counts as refused nor lets the bound grow.
 //!
 //! Whoever is not let in is told to come again after about as long as answers take now: when those who are inside have left.
+//!
 //! **Reading first.** What waits in a socket waits where nothing counts it. A node that works off what it has read before it reads
 //! on can have a second's requests there for ever, answer each of them too late, and see no crowd. So while requests come in crowds
 //! the driver lets the sessions read until fewer come, or until they have refused so many ([`limits::REFUSALS_PER_TURN`]) that
